@@ -1,0 +1,32 @@
+//! What can go wrong in an operation.
+
+/// An error of a tensor operation; the message names the operation and what it expected.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorError {
+    /// Operands whose shapes do not fit each other.
+    #[error("{operation}: {message}")]
+    Shape {
+        /// The operation that refused its operands.
+        operation: &'static str,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// A trainable parameter that no gradient reached in a step.
+    #[error(
+        "parameter '{name}' is trainable in this stage but received no gradient: the loss does not depend on it; \
+         freeze it (remove its part from the stage's `train`) or feed it (a stage that trains `vision` needs images)"
+    )]
+    MissingGradient {
+        /// The parameter's name.
+        name: String,
+    },
+}
+
+impl TensorError {
+    pub(crate) fn shape(operation: &'static str, message: impl Into<String>) -> Self {
+        Self::Shape {
+            operation,
+            message: message.into(),
+        }
+    }
+}

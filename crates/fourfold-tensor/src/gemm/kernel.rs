@@ -1,0 +1,122 @@
+//! What the blocked driver asks of a micro-kernel, whatever instructions it is made of.
+
+use half::bf16;
+
+/// Computes one small tile of a 16-bit product, its sums held in registers throughout.
+///
+/// Both operands are *pairs*: a `u32` holds the two neighbours `2p` (low half) and `2p + 1` (high half) along the
+/// summed dimension. The left operand is row-major, `[rows, pairs]`; the right one is packed in panels,
+/// `[pairs, COLUMNS]`. A value of the type is proof that this machine has its instructions.
+pub(super) trait MicroKernel: Copy + Send + Sync {
+    /// Rows of a full tile.
+    const ROWS: usize;
+    /// Columns of a full tile and of a packed panel.
+    const COLUMNS: usize;
+
+    /// Writes `left · right` for the first `rows` rows and `columns` columns of a tile, finished by `finish`.
+    ///
+    /// # Safety
+    /// With `1 <= rows <= ROWS` and `1 <= columns <= COLUMNS`: `left` must be readable for `pairs` numbers in each
+    /// of `rows` rows, `right` for `pairs * COLUMNS` numbers, the places in `finish` for `rows` by `columns` numbers
+    /// (its bias for `columns`), and no other thread may touch what it writes.
+    #[allow(unsafe_code)]
+    unsafe fn tile(
+        self,
+        pairs: usize,
+        left: Place<u32>,
+        right: *const u32,
+        rows: usize,
+        columns: usize,
+        finish: Finish,
+    );
+}
+
+/// Where a matrix that several tasks share begins, and how far its rows lie apart.
+#[derive(Debug)]
+pub(super) struct Place<T> {
+    pub start: *mut T,
+    pub row_step: usize,
+}
+
+impl<T> Clone for Place<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Place<T> {}
+
+// SAFETY: a place is only an address. Whoever reads or writes through it does so in an unsafe block of its own and
+// answers there for tasks touching disjoint parts.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Send for Place<T> {}
+// SAFETY: as above.
+#[allow(unsafe_code)]
+unsafe impl<T: Sync> Sync for Place<T> {}
+
+impl<T> Place<T> {
+    /// The matrix whose rows of `row_step` numbers fill `values`.
+    pub(super) fn of(values: &mut [T], row_step: usize) -> Self {
+        Self {
+            start: values.as_mut_ptr(),
+            row_step,
+        }
+    }
+
+    /// The same matrix for reading alone.
+    pub(super) fn reading(values: &[T], row_step: usize) -> Self {
+        Self {
+            start: values.as_ptr().cast_mut(),
+            row_step,
+        }
+    }
+
+    /// The part that begins at `row` and `column`; an address, valid only where the matrix holds them.
+    #[inline(always)]
+    pub(super) fn at(self, row: usize, column: usize) -> Self {
+        Self {
+            start: self.start.wrapping_add(row * self.row_step + column),
+            row_step: self.row_step,
+        }
+    }
+}
+
+/// What happens to the sums of a tile: `out = sums + earlier + bias`.
+#[derive(Clone, Copy)]
+pub(super) struct Finish {
+    /// What is added: sums of earlier parts of the product, or what an accumulating product finds in `out`.
+    pub earlier: Option<Place<f32>>,
+    /// One number a column.
+    pub bias: Option<*const f32>,
+    /// Where the result goes.
+    pub out: Destination,
+}
+
+impl Finish {
+    /// The same for the tile that begins at `row` and `column`.
+    #[inline(always)]
+    pub(super) fn at(self, row: usize, column: usize) -> Self {
+        Self {
+            earlier: self.earlier.map(|earlier| earlier.at(row, column)),
+            bias: self.bias.map(|bias| bias.wrapping_add(column)),
+            out: self.out.at(row, column),
+        }
+    }
+}
+
+/// Where a tile is written and in which format.
+#[derive(Clone, Copy)]
+pub(super) enum Destination {
+    F32(Place<f32>),
+    Bf16(Place<bf16>),
+}
+
+impl Destination {
+    #[inline(always)]
+    pub(super) fn at(self, row: usize, column: usize) -> Self {
+        match self {
+            Self::F32(place) => Self::F32(place.at(row, column)),
+            Self::Bf16(place) => Self::Bf16(place.at(row, column)),
+        }
+    }
+}

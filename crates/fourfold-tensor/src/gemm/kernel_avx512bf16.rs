@@ -1,0 +1,161 @@
+//! The micro-kernel of AVX-512 with `vdpbf16ps`: two products and two sums in each of 16 lanes, one instruction.
+
+use std::arch::x86_64::*;
+use std::array::from_fn;
+
+use super::kernel::{Destination, Finish, MicroKernel, Place};
+use crate::Isa;
+
+/// f32 lanes of a vector.
+const LANES: usize = 16;
+/// Vectors across a tile. Eight rows of three vectors are 24 sums in registers, which hides the latency of the dot
+/// product twice over and leaves registers for three vectors of `right` and the broadcasts of `left`.
+const VECTORS: usize = 3;
+/// How many pairs ahead of its use a line of `right` is asked for.
+const PREFETCH_PAIRS: usize = 12;
+
+/// Proof that this machine has AVX-512 with 16-bit dot products.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512Bf16(());
+
+impl Avx512Bf16 {
+    /// The kernel, where the instruction set in use has it.
+    pub(super) fn find() -> Option<Self> {
+        Isa::current().has_bf16().then_some(Self(()))
+    }
+}
+
+impl MicroKernel for Avx512Bf16 {
+    const ROWS: usize = 8;
+    const COLUMNS: usize = VECTORS * LANES;
+
+    #[inline]
+    #[allow(unsafe_code)]
+    unsafe fn tile(
+        self,
+        pairs: usize,
+        left: Place<u32>,
+        right: *const u32,
+        rows: usize,
+        columns: usize,
+        finish: Finish,
+    ) {
+        // SAFETY: `self` exists only where `Isa::current` found the instructions; the rest is the caller's promise,
+        // and each function reads and writes exactly as many rows as its parameter says.
+        unsafe {
+            match rows {
+                1 => tile::<1>(pairs, left, right, columns, finish),
+                2 => tile::<2>(pairs, left, right, columns, finish),
+                3 => tile::<3>(pairs, left, right, columns, finish),
+                4 => tile::<4>(pairs, left, right, columns, finish),
+                5 => tile::<5>(pairs, left, right, columns, finish),
+                6 => tile::<6>(pairs, left, right, columns, finish),
+                7 => tile::<7>(pairs, left, right, columns, finish),
+                _ => tile::<8>(pairs, left, right, columns, finish),
+            }
+        }
+    }
+}
+
+type Sums<const ROWS: usize> = [[__m512; VECTORS]; ROWS];
+
+/// # Safety
+/// The promise of [`MicroKernel::tile`] for `ROWS` rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[allow(unsafe_code)]
+unsafe fn tile<const ROWS: usize>(
+    pairs: usize,
+    left: Place<u32>,
+    right: *const u32,
+    columns: usize,
+    finish: Finish,
+) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe {
+        let sums = dot_products::<ROWS>(pairs, left, right);
+        write(sums, columns, finish);
+    }
+}
+
+/// # Safety
+/// `left` must be readable for `ROWS` rows of `pairs` numbers, `right` for `pairs` rows of a whole panel.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[allow(unsafe_code)]
+unsafe fn dot_products<const ROWS: usize>(
+    pairs: usize,
+    left: Place<u32>,
+    right: *const u32,
+) -> Sums<ROWS> {
+    let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    for pair in 0..pairs {
+        let line = right.wrapping_add(pair * VECTORS * LANES);
+        let mut vectors = [_mm512_setzero_si512(); VECTORS];
+        for (index, vector) in vectors.iter_mut().enumerate() {
+            let ahead = line.wrapping_add(PREFETCH_PAIRS * VECTORS * LANES + index * LANES);
+            _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            // SAFETY: `pair < pairs` and the caller's promise for `right`.
+            *vector = unsafe { _mm512_loadu_si512(line.wrapping_add(index * LANES).cast()) };
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: `row < ROWS`, `pair < pairs` and the caller's promise for `left`.
+            let pair = unsafe { left.at(row, pair).start.read() };
+            let pair = as_bf16(_mm512_set1_epi32(pair as i32));
+            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                *sum = _mm512_dpbf16_ps(*sum, pair, as_bf16(vector));
+            }
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// The places in `finish` must hold `ROWS` by `columns` numbers, its bias `columns`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[allow(unsafe_code)]
+unsafe fn write<const ROWS: usize>(sums: Sums<ROWS>, columns: usize, finish: Finish) {
+    let masks: [__mmask16; VECTORS] =
+        from_fn(|index| first_lanes(columns.saturating_sub(index * LANES)));
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (index, mut sum) in sums.into_iter().enumerate() {
+            let (column, mask) = (index * LANES, masks[index]);
+            // SAFETY: a lane is in `mask` only if its column is below `columns`, and `row < ROWS`: every number
+            // touched is one that the caller promised; lanes outside the mask are neither read nor written.
+            unsafe {
+                if let Some(earlier) = finish.earlier {
+                    let earlier = _mm512_maskz_loadu_ps(mask, earlier.at(row, column).start);
+                    sum = _mm512_add_ps(sum, earlier);
+                }
+                if let Some(bias) = finish.bias {
+                    let bias = _mm512_maskz_loadu_ps(mask, bias.wrapping_add(column));
+                    sum = _mm512_add_ps(sum, bias);
+                }
+                match finish.out {
+                    Destination::F32(out) => {
+                        _mm512_mask_storeu_ps(out.at(row, column).start, mask, sum);
+                    }
+                    Destination::Bf16(out) => {
+                        let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(sum));
+                        _mm256_mask_storeu_epi16(out.at(row, column).start.cast(), mask, rounded);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The lanes below `count`.
+#[inline(always)]
+fn first_lanes(count: usize) -> __mmask16 {
+    if count >= LANES { !0 } else { (1 << count) - 1 }
+}
+
+/// The same bits as pairs of 16-bit numbers.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[allow(unsafe_code)]
+fn as_bf16(vector: __m512i) -> __m512bh {
+    // SAFETY: both are 512 plain bits.
+    unsafe { std::mem::transmute(vector) }
+}

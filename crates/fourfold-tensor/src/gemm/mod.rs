@@ -1,0 +1,119 @@
+//! Matrix products.
+//!
+//! Three ways lead to a result: `skinny` for a few rows against a weight as it is stored, the blocked 16-bit
+//! product with a micro-kernel of this machine's instructions, and `portable` for everything else. Each gives the
+//! same bits for any number of threads.
+
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+#[cfg(target_arch = "x86_64")]
+mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod kernel_avx512bf16;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+mod portable;
+mod skinny;
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_arch = "x86_64")]
+use crate::Isa;
+use crate::tensor::View;
+use crate::{Precision, Result, Tensor, TensorError};
+use half::bf16;
+
+/// Products of fewer multiplications than this run on the calling thread: waking others would cost more.
+const SMALL: usize = 1 << 20;
+
+/// Up to this many rows even slow dot products win: the other way converts the whole weight to f32 first.
+#[cfg(target_arch = "x86_64")]
+const WORTH_DOTS: usize = 64;
+
+/// A dense matrix as a product reads it, possibly transposed.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) transposed: bool,
+}
+
+impl<'a> Matrix<'a> {
+    /// The tensor as `[rows, width]`, all but its last dimension flattened.
+    pub fn new(tensor: &'a Tensor) -> Self {
+        Self {
+            view: tensor.view(),
+            rows: tensor.rows(),
+            columns: tensor.width(),
+            transposed: false,
+        }
+    }
+
+    /// The transposed matrix; nothing is moved.
+    pub fn t(self) -> Self {
+        Self {
+            rows: self.columns,
+            columns: self.rows,
+            transposed: !self.transposed,
+            ..self
+        }
+    }
+}
+
+/// Where a product goes and what is added to it on the way.
+pub enum Output<'a> {
+    /// f32 numbers, overwritten, or added to where `accumulate` is set.
+    F32 {
+        /// `[m, n]`.
+        out: &'a mut [f32],
+        /// Whether the product is added to what is there.
+        accumulate: bool,
+    },
+    /// 16-bit numbers, overwritten.
+    Bf16(&'a mut [bf16]),
+}
+
+/// `out (+)= a · b + bias` with `a: [m, k]`, `b: [k, n]`, `bias: [n]`, `out: [m, n]`, all row-major.
+///
+/// In [`Precision::Bf16`] both operands are rounded to 16 bits, the sums are f32.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn product(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    bias: Option<&[f32]>,
+    precision: Precision,
+    output: Output<'_>,
+) -> Result<()> {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    let out_len = match &output {
+        Output::F32 { out, .. } => out.len(),
+        Output::Bf16(out) => out.len(),
+    };
+    if b.rows != k || out_len != m * n || bias.is_some_and(|bias| bias.len() != n) {
+        return Err(TensorError::shape(
+            "product",
+            format!(
+                "[{m}, {k}] by [{}, {n}] into {out_len} numbers with a bias of {:?}",
+                b.rows,
+                bias.map(<[f32]>::len)
+            ),
+        ));
+    }
+    if skinny::suits(a, b, precision) {
+        skinny::product(a, b, bias, precision, output);
+        return Ok(());
+    }
+    #[cfg(target_arch = "x86_64")]
+    if precision == Precision::Bf16
+        && (m <= WORTH_DOTS || Isa::has_fast_dots())
+        && let Some(kernel) = kernel_avx512bf16::Avx512Bf16::find()
+    {
+        blocked::product(kernel, kernel, a, b, bias, output);
+        return Ok(());
+    }
+    portable::product(a, b, bias, precision, output);
+    Ok(())
+}

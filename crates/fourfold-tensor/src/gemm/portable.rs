@@ -1,0 +1,169 @@
+//! Products through the crate `gemm`, which has f32 kernels for every instruction set.
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::{Matrix, Output, SMALL};
+use crate::isa::multiversion;
+use crate::parallel::for_rows;
+use crate::pool::Words;
+use crate::tensor::View;
+use crate::{Element, Precision};
+
+/// Numbers that one task converts.
+const NUMBERS_PER_TASK: usize = 32 * 1024;
+
+/// `out (+)= a · b + bias`; see [`super::product`].
+pub(super) fn product(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    bias: Option<&[f32]>,
+    precision: Precision,
+    output: Output<'_>,
+) {
+    let (m, n) = (a.rows, b.columns);
+    let (mut a_memory, mut b_memory) = (None, None);
+    let a_values = in_f32(a.view, precision, &mut a_memory);
+    let b_values = in_f32(b.view, precision, &mut b_memory);
+    match output {
+        Output::F32 { out, accumulate } => {
+            if let Some(bias) = bias {
+                for_rows(out, n, |_, rows| begin_with(rows, bias, accumulate));
+            }
+            f32_product(a, a_values, b, b_values, out, accumulate || bias.is_some());
+        }
+        Output::Bf16(out) => {
+            let mut sums = Words::take(m * n * size_of::<f32>());
+            let sums = sums.as_mut_slice(m * n);
+            if let Some(bias) = bias {
+                for_rows(sums, n, |_, rows| begin_with(rows, bias, false));
+            }
+            f32_product(a, a_values, b, b_values, sums, bias.is_some());
+            out.par_chunks_mut(NUMBERS_PER_TASK)
+                .zip(sums.par_chunks(NUMBERS_PER_TASK))
+                .for_each(|(out, sums)| round(sums, out));
+        }
+    }
+}
+
+/// Every row becomes `bias`, or has it added.
+fn begin_with(rows: &mut [f32], bias: &[f32], add: bool) {
+    for row in rows.chunks_exact_mut(bias.len()) {
+        if add {
+            let pairs = row.iter_mut().zip(bias);
+            pairs.for_each(|(out, bias)| *out += bias);
+        } else {
+            row.copy_from_slice(bias);
+        }
+    }
+}
+
+/// The stored numbers in f32, rounded to 16 bits on the way where the product is a 16-bit one.
+fn in_f32<'a>(view: View<'a>, precision: Precision, memory: &'a mut Option<Words>) -> &'a [f32] {
+    match (view, precision) {
+        (View::F32(values), Precision::F32) => values,
+        (View::F32(values), Precision::Bf16) => {
+            let out = take(memory, values.len());
+            convert(values, out, round_in_place);
+            out
+        }
+        (View::Bf16(values), _) => {
+            let out = take(memory, values.len());
+            convert(values, out, widen);
+            out
+        }
+    }
+}
+
+fn take(memory: &mut Option<Words>, len: usize) -> &mut [f32] {
+    let words = Words::take(len * size_of::<f32>());
+    memory.insert(words).as_mut_slice(len)
+}
+
+/// Calls `work` for matching pieces, in parallel.
+fn convert<T: Sync>(values: &[T], out: &mut [f32], work: impl Fn(&[T], &mut [f32]) + Sync) {
+    out.par_chunks_mut(NUMBERS_PER_TASK)
+        .zip(values.par_chunks(NUMBERS_PER_TASK))
+        .for_each(|(out, values)| work(values, out));
+}
+
+multiversion! {
+    fn round(values: &[f32], out: &mut [bf16]) {
+        let pairs = out.iter_mut().zip(values);
+        pairs.for_each(|(out, value)| *out = Element::store(*value));
+    }
+}
+
+multiversion! {
+    fn round_in_place(values: &[f32], out: &mut [f32]) {
+        let pairs = out.iter_mut().zip(values);
+        pairs.for_each(|(out, value)| *out = <bf16 as Element>::store(*value).load());
+    }
+}
+
+multiversion! {
+    fn widen(values: &[bf16], out: &mut [f32]) {
+        let pairs = out.iter_mut().zip(values);
+        pairs.for_each(|(out, value)| *out = value.load());
+    }
+}
+
+#[allow(unsafe_code)]
+fn f32_product(
+    a: Matrix<'_>,
+    a_values: &[f32],
+    b: Matrix<'_>,
+    b_values: &[f32],
+    out: &mut [f32],
+    add: bool,
+) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        if !add {
+            out.fill(0.0);
+        }
+        return;
+    }
+    let strides = |matrix: Matrix<'_>| {
+        if matrix.transposed {
+            (1, matrix.rows as isize)
+        } else {
+            (matrix.columns as isize, 1)
+        }
+    };
+    let ((a_row, a_column), (b_row, b_column)) = (strides(a), strides(b));
+    let small = m * n * k < SMALL;
+    let parallelism = if small {
+        gemm::Parallelism::None
+    } else {
+        gemm::Parallelism::Rayon(0)
+    };
+    // SAFETY: `super::product` checked that `out` is [m, n]; `a_values` and `b_values` hold exactly the dense
+    // matrices that the strides walk over; `out` is borrowed mutably and overlaps neither.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.as_mut_ptr(),
+            1,
+            n as isize,
+            add,
+            a_values.as_ptr(),
+            a_column,
+            a_row,
+            b_values.as_ptr(),
+            b_column,
+            b_row,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! A few rows against a weight stored as `[out, in]`, as decoding has them: dot products with the weight's rows as
+//! they lie. Reading the weight once is nearly all the work, so nothing is packed or converted in memory.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+#[cfg(not(target_arch = "x86_64"))]
+use crate::Element as Number;
+#[cfg(target_arch = "x86_64")]
+use avx512::Widen as Number;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::{Matrix, Output, SMALL};
+use crate::isa::{fma, multiversion};
+use crate::pool::Words;
+use crate::tensor::View;
+use crate::{Element, Precision};
+
+/// The most rows taken this way.
+const MOST_ROWS: usize = 8;
+/// Partial sums kept side by side for one result.
+const LANES: usize = 32;
+/// Weight numbers that one task reads.
+const NUMBERS_PER_TASK: usize = 64 * 1024;
+
+/// Whether the product is of this kind.
+pub(super) fn suits(a: Matrix<'_>, b: Matrix<'_>, precision: Precision) -> bool {
+    let rounding_the_weight = matches!(b.view, View::F32(_)) && precision == Precision::Bf16;
+    a.rows <= MOST_ROWS && a.columns > 0 && !a.transposed && b.transposed && !rounding_the_weight
+}
+
+/// `out (+)= a · b + bias` for operands that [`suits`] accepts.
+pub(super) fn product(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    bias: Option<&[f32]>,
+    precision: Precision,
+    output: Output<'_>,
+) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let mut rows = Words::take(m * k * size_of::<f32>());
+    let rows: &mut [f32] = rows.as_mut_slice(m * k);
+    load(a.view, precision, rows);
+    let mut sums = Words::take(m * n * size_of::<f32>());
+    let sums: &mut [f32] = sums.as_mut_slice(m * n);
+    match b.view {
+        View::F32(weight) => all_dots(rows, weight, k, sums),
+        View::Bf16(weight) => all_dots(rows, weight, k, sums),
+    }
+    let bias = |column: usize| bias.map_or(0.0, |bias| bias[column]);
+    let value = |index: usize| sums[index % n * m + index / n] + bias(index % n);
+    match output {
+        Output::F32 {
+            out,
+            accumulate: true,
+        } => {
+            out.iter_mut()
+                .enumerate()
+                .for_each(|(index, out)| *out += value(index));
+        }
+        Output::F32 {
+            out,
+            accumulate: false,
+        } => {
+            out.iter_mut()
+                .enumerate()
+                .for_each(|(index, out)| *out = value(index));
+        }
+        Output::Bf16(out) => {
+            out.iter_mut()
+                .enumerate()
+                .for_each(|(index, out)| *out = Element::store(value(index)));
+        }
+    }
+}
+
+/// The numbers in f32, rounded to 16 bits where the product is a 16-bit one.
+fn load(view: View<'_>, precision: Precision, out: &mut [f32]) {
+    let out = out.iter_mut();
+    match (view, precision) {
+        (View::F32(values), Precision::F32) => {
+            out.zip(values).for_each(|(out, value)| *out = *value);
+        }
+        (View::F32(values), Precision::Bf16) => {
+            out.zip(values)
+                .for_each(|(out, value)| *out = <bf16 as Element>::store(*value).load());
+        }
+        (View::Bf16(values), _) => out.zip(values).for_each(|(out, value)| *out = value.load()),
+    }
+}
+
+/// `sums: [n, m]` of `rows: [m, k]` and `weight: [n, k]`, over threads where it is worth it.
+fn all_dots<T: Number>(rows: &[f32], weight: &[T], k: usize, sums: &mut [f32]) {
+    let m = rows.len() / k;
+    if rows.len() * (weight.len() / k) < SMALL {
+        return dots(rows, weight, k, sums);
+    }
+    let columns = (NUMBERS_PER_TASK / k).max(1).next_multiple_of(4);
+    sums.par_chunks_mut(columns * m)
+        .zip(weight.par_chunks(columns * k))
+        .for_each(|(sums, weight)| dots(rows, weight, k, sums));
+}
+
+/// `sums[j, i] = Σ rows[i, :] · weight[j, :]`.
+pub(super) fn dots<T: Number>(rows: &[f32], weight: &[T], k: usize, sums: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if avx512::dots(rows, weight, k, sums) {
+        return;
+    }
+    portable_dots(rows, weight, k, sums);
+}
+
+multiversion! {
+    pub(super) fn portable_dots<T: Element>(rows: &[f32], weight: &[T], k: usize, sums: &mut [f32]) {
+        let m = rows.len() / k;
+        for (weight, sums) in weight.chunks_exact(k).zip(sums.chunks_exact_mut(m)) {
+            for (row, sum) in rows.chunks_exact(k).zip(sums) {
+                *sum = dot::<T, FMA>(row, weight);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn dot<T: Element, const FMA: bool>(row: &[f32], weight: &[T]) -> f32 {
+    let (row, weight) = (row.chunks_exact(LANES), weight.chunks_exact(LANES));
+    let rest = row.remainder().iter().zip(weight.remainder());
+    let mut sum = rest.map(|(x, w)| x * w.load()).sum::<f32>();
+    let mut lanes = [0.0f32; LANES];
+    for (row, weight) in row.zip(weight) {
+        for ((lane, x), w) in lanes.iter_mut().zip(row).zip(weight) {
+            *lane = fma::<FMA>(*x, w.load(), *lane);
+        }
+    }
+    for lane in lanes {
+        sum += lane;
+    }
+    sum
+}

@@ -1,0 +1,31 @@
+//! Tensors, the tape and the fused operations with their gradients. Knows no model.
+//!
+//! A forward pass is written once, as plain calls of the functions in [`ops`]; the [`Tape`] notes what a
+//! gradient will need and nothing else. Matrices are computed in the tape's [`Precision`]; what is summed over
+//! many layers (the residual stream, gradients of parameters, norms, softmax) stays in f32.
+
+mod element;
+mod error;
+mod exp;
+pub mod gemm;
+mod isa;
+pub mod ops;
+mod parallel;
+mod parameters;
+mod pool;
+mod precision;
+mod tape;
+mod tensor;
+#[cfg(test)]
+mod testing;
+
+pub use element::Element;
+pub use error::TensorError;
+pub use isa::Isa;
+pub use parameters::{Gradients, Parameter, ParameterId, Parameters};
+pub use precision::Precision;
+pub use tape::Tape;
+pub use tensor::Tensor;
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = TensorError> = std::result::Result<T, E>;

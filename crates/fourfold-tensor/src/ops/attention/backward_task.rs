@@ -1,0 +1,246 @@
+//! The gradient of attention for the keys of one task: probabilities are computed again, tile by tile, from the
+//! kept row sums.
+//!
+//! With `P = softmax(S)`, `S = scale · Q Kᵀ` and `O = P V`: `dV = Pᵀ dO`, `dS = P ∘ (dO Vᵀ - Σ dO ∘ O)`,
+//! `dQ = scale · dS K`, `dK = scale · dSᵀ Q` (FlashAttention-2, arXiv 2307.08691).
+
+use super::backward::{Received, Task};
+use super::forward::{Problem, load_view};
+use super::plan::cut;
+use super::shared::SharedRows;
+use super::softmax::{Sight, gradient, row_products};
+use super::tile::{Rows, Strided, TILE, padded, product, sized, store_row, transpose};
+use crate::Element;
+
+/// Query rows that are multiplied with a tile at once.
+const BLOCK_ROWS: usize = 32;
+
+/// Buffers that a thread keeps from task to task.
+#[derive(Default)]
+pub(super) struct Scratch {
+    queries: Vec<f32>,
+    d_output: Vec<f32>,
+    output: Vec<f32>,
+    d_queries: Vec<f32>,
+    log_sums: Vec<f32>,
+    delta: Vec<f32>,
+    keys: Vec<f32>,
+    turned_keys: Vec<f32>,
+    values: Vec<f32>,
+    turned_values: Vec<f32>,
+    d_keys: Vec<f32>,
+    d_values: Vec<f32>,
+    scores: Vec<f32>,
+    d_scores: Vec<f32>,
+}
+
+/// Writes the gradients of the task's keys and values, and either writes those of its queries or returns them as
+/// `[query heads that share the keys, rows, padded width]`.
+pub(super) fn run<T: Element>(
+    problem: &Problem<'_>,
+    received: &Received<'_>,
+    task: &Task,
+    scratch: &mut Scratch,
+    out: &SharedRows<'_, T>,
+) -> Vec<f32> {
+    let (heads, count) = (problem.heads, task.rows.len());
+    let (group, width, lanes) = (heads.group(), heads.width, padded(heads.width));
+    load_queries(problem, received, task, scratch);
+    let d_queries = sized(&mut scratch.d_queries, group * count * lanes);
+    d_queries.fill(0.0);
+    let keys = sized(&mut scratch.keys, TILE * lanes);
+    let turned_keys = sized(&mut scratch.turned_keys, TILE * lanes);
+    let values = sized(&mut scratch.values, TILE * lanes);
+    let turned_values = sized(&mut scratch.turned_values, TILE * lanes);
+    let d_keys = sized(&mut scratch.d_keys, TILE * lanes);
+    let d_values = sized(&mut scratch.d_values, TILE * lanes);
+    let scores = sized(&mut scratch.scores, TILE * BLOCK_ROWS);
+    let d_scores = sized(&mut scratch.d_scores, TILE * BLOCK_ROWS);
+
+    for tile in cut(task.keys.clone(), TILE) {
+        problem.load(tile.clone(), problem.key_column(task.key_value), 1.0, keys);
+        problem.load(
+            tile.clone(),
+            problem.value_column(task.key_value),
+            1.0,
+            values,
+        );
+        transpose(keys, tile.len(), width, turned_keys);
+        transpose(values, tile.len(), width, turned_values);
+        d_keys.fill(0.0);
+        d_values.fill(0.0);
+        for block in cut(task.rows.clone(), BLOCK_ROWS) {
+            let start = &problem.visibility.start()[block.clone()];
+            let end = &problem.visibility.end()[block.clone()];
+            let Some(sight) = Sight::new(start, end, tile.clone()) else {
+                continue;
+            };
+            let (rows, span, seen) = (block.len(), sight.vectors(), sight.lanes.len());
+            for member in 0..group {
+                let first = member * count + block.start - task.rows.start;
+                let numbers = first * lanes..(first + rows) * lanes;
+                let queries = &scratch.queries[numbers.clone()];
+                let d_output = &scratch.d_output[numbers.clone()];
+                let by_key = |values| Rows {
+                    values,
+                    stride: lanes,
+                };
+                let by_lane = |values| Rows {
+                    values,
+                    stride: TILE,
+                };
+                let whole = |values| Strided {
+                    values,
+                    row: lanes,
+                    column: 1,
+                };
+
+                let turned = by_lane(&turned_keys[span.start..]);
+                let part = &mut scores[span.start..];
+                product(
+                    whole(queries),
+                    turned,
+                    part,
+                    TILE,
+                    rows,
+                    width,
+                    span.len(),
+                    false,
+                );
+                let turned = by_lane(&turned_values[span.start..]);
+                let part = &mut d_scores[span.start..];
+                product(
+                    whole(d_output),
+                    turned,
+                    part,
+                    TILE,
+                    rows,
+                    width,
+                    span.len(),
+                    false,
+                );
+                gradient(
+                    scores,
+                    d_scores,
+                    &sight,
+                    &scratch.log_sums[first..first + rows],
+                    &scratch.delta[first..first + rows],
+                );
+                let across = |values| Strided {
+                    values,
+                    row: 1,
+                    column: TILE,
+                };
+                let along = |values| Strided {
+                    values,
+                    row: TILE,
+                    column: 1,
+                };
+                let (from, keys) = (span.start * lanes, by_key(&keys[span.start * lanes..]));
+                let (weights, d_weights) = (&scores[span.start..], &d_scores[span.start..]);
+                let d_values = &mut d_values[from..];
+                product(
+                    across(weights),
+                    by_key(d_output),
+                    d_values,
+                    lanes,
+                    seen,
+                    rows,
+                    lanes,
+                    true,
+                );
+                let d_keys = &mut d_keys[from..];
+                product(
+                    across(d_weights),
+                    by_key(queries),
+                    d_keys,
+                    lanes,
+                    seen,
+                    rows,
+                    lanes,
+                    true,
+                );
+                let d_queries = &mut d_queries[numbers];
+                product(
+                    along(d_weights),
+                    keys,
+                    d_queries,
+                    lanes,
+                    rows,
+                    seen,
+                    lanes,
+                    true,
+                );
+            }
+        }
+        let columns = [
+            problem.key_column(task.key_value),
+            problem.value_column(task.key_value),
+        ];
+        for (offset, row) in tile.enumerate() {
+            for (column, gradients) in columns.iter().zip([&*d_keys, &*d_values]) {
+                // SAFETY: no other task has these keys of this key-value head; segments are let go of one by one.
+                #[allow(unsafe_code)]
+                let out = unsafe { out.segment(row, *column, width) };
+                store_row(&gradients[offset * lanes..][..width], 1.0, out);
+            }
+        }
+    }
+
+    if !task.alone {
+        return d_queries.to_vec();
+    }
+    for member in 0..group {
+        let column = problem.column(task.key_value * group + member);
+        for (offset, row) in task.rows.clone().enumerate() {
+            // SAFETY: the rows see keys of no other task, so no other task writes their query heads.
+            #[allow(unsafe_code)]
+            let out = unsafe { out.segment(row, column, width) };
+            let gradient = &d_queries[(member * count + offset) * lanes..][..width];
+            store_row(gradient, problem.scale(), out);
+        }
+    }
+    Vec::new()
+}
+
+/// Loads queries, gradients of results and row sums of the task's rows, head by head.
+fn load_queries(
+    problem: &Problem<'_>,
+    received: &Received<'_>,
+    task: &Task,
+    scratch: &mut Scratch,
+) {
+    let (heads, count) = (problem.heads, task.rows.len());
+    let (group, lanes) = (heads.group(), padded(heads.width));
+    let queries = sized(&mut scratch.queries, group * count * lanes);
+    let d_output = sized(&mut scratch.d_output, group * count * lanes);
+    let output = sized(&mut scratch.output, count * lanes);
+    let log_sums = sized(&mut scratch.log_sums, group * count);
+    let delta = sized(&mut scratch.delta, group * count);
+    for member in 0..group {
+        let head = task.key_value * group + member;
+        let column = problem.column(head);
+        let numbers = member * count * lanes..(member + 1) * count * lanes;
+        let queries = &mut queries[numbers.clone()];
+        problem.load(task.rows.clone(), column, problem.scale(), queries);
+        let stride = heads.query * heads.width;
+        let load = |values, out: &mut [f32]| {
+            load_view(
+                values,
+                stride,
+                task.rows.clone(),
+                column,
+                heads.width,
+                1.0,
+                out,
+            );
+        };
+        load(received.gradient, &mut d_output[numbers.clone()]);
+        load(received.output, output);
+        let part = member * count..(member + 1) * count;
+        row_products(&d_output[numbers], output, lanes, &mut delta[part.clone()]);
+        for (log_sum, row) in log_sums[part].iter_mut().zip(task.rows.clone()) {
+            *log_sum = received.log_sums[row * heads.query + head];
+        }
+    }
+}

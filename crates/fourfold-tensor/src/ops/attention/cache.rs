@@ -1,0 +1,247 @@
+//! Keys and values that decoding keeps.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::bf16;
+
+use super::forward::load_view;
+use super::tile::{TILE, padded, store_row};
+use crate::ops::Heads;
+use crate::{Element, Precision, Result, Tensor, TensorError};
+
+/// The keys and values of one layer for several growing sequences.
+///
+/// Rows lie in tiles, keys turned as the kernel reads them. A copied sequence shares its tiles with the
+/// original until one of them grows, so beam search copies at most one tile a sequence and step.
+#[derive(Clone, Debug)]
+pub struct KeyValueCache {
+    key_value_heads: usize,
+    width: usize,
+    capacity: usize,
+    pub(super) lengths: Vec<usize>,
+    pub(super) tiles: Tiles,
+}
+
+/// For each sequence its tiles; for each tile and key-value head `[width, TILE]` keys, then `[TILE, padded width]`
+/// values.
+#[derive(Clone, Debug)]
+pub(super) enum Tiles {
+    F32(Vec<Sequence<f32>>),
+    Bf16(Vec<Sequence<bf16>>),
+}
+
+pub(super) type Sequence<T> = Vec<Arc<Vec<T>>>;
+
+impl KeyValueCache {
+    /// Room for `sequences` empty sequences of up to `capacity` rows each, kept in `precision`. Memory is taken as
+    /// the sequences grow.
+    ///
+    /// # Errors
+    /// When `heads` has a count of zero or query heads that do not share the key-value heads evenly.
+    pub fn new(
+        sequences: usize,
+        capacity: usize,
+        heads: Heads,
+        precision: Precision,
+    ) -> Result<Self> {
+        heads.check("key-value cache", heads.columns())?;
+        Ok(Self {
+            key_value_heads: heads.key_value,
+            width: heads.width,
+            capacity,
+            lengths: vec![0; sequences],
+            tiles: match precision {
+                Precision::F32 => Tiles::F32(vec![Vec::new(); sequences]),
+                Precision::Bf16 => Tiles::Bf16(vec![Vec::new(); sequences]),
+            },
+        })
+    }
+
+    /// How many sequences it has room for.
+    pub fn sequences(&self) -> usize {
+        self.lengths.len()
+    }
+
+    /// How many rows `sequence` has; 0 for one that does not exist.
+    pub fn rows(&self, sequence: usize) -> usize {
+        self.lengths.get(sequence).copied().unwrap_or(0)
+    }
+
+    /// How many rows a sequence may have.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Appends the keys and values in `rows` of `qkv: [tokens, heads.columns()]` to `sequence`.
+    ///
+    /// # Errors
+    /// When the sequence or the rows do not exist, `qkv` holds other heads, or the capacity is exceeded; nothing is
+    /// written then.
+    pub fn write(
+        &mut self,
+        sequence: usize,
+        qkv: &Tensor,
+        heads: Heads,
+        rows: Range<usize>,
+    ) -> Result<()> {
+        self.check(qkv, heads)?;
+        self.check_room(sequence, rows.len())?;
+        if rows.end > qkv.rows() {
+            return Err(refuse(format!(
+                "rows {rows:?} of {} are to be written",
+                qkv.rows()
+            )));
+        }
+        self.append(sequence, qkv, heads, rows);
+        Ok(())
+    }
+
+    /// Forgets the rows of `sequence`.
+    ///
+    /// # Errors
+    /// When there is no such sequence.
+    pub fn clear(&mut self, sequence: usize) -> Result<()> {
+        self.check_room(sequence, 0)?;
+        self.lengths[sequence] = 0;
+        match &mut self.tiles {
+            Tiles::F32(tiles) => tiles[sequence].clear(),
+            Tiles::Bf16(tiles) => tiles[sequence].clear(),
+        }
+        Ok(())
+    }
+
+    /// Makes sequence `to` the same as `from`.
+    ///
+    /// # Errors
+    /// When there is no such sequence.
+    pub fn copy(&mut self, from: usize, to: usize) -> Result<()> {
+        self.check_room(from, 0)?;
+        self.check_room(to, 0)?;
+        self.lengths[to] = self.lengths[from];
+        match &mut self.tiles {
+            Tiles::F32(tiles) => tiles[to] = tiles[from].clone(),
+            Tiles::Bf16(tiles) => tiles[to] = tiles[from].clone(),
+        }
+        Ok(())
+    }
+
+    /// Makes each sequence *i* what `from[i]` was: the survivors of a step of beam search.
+    ///
+    /// # Errors
+    /// When `from` does not name one existing sequence for each sequence.
+    pub fn reorder(&mut self, from: &[usize]) -> Result<()> {
+        if from.len() != self.sequences() {
+            return Err(refuse(format!(
+                "{} origins for {} sequences; expected one each",
+                from.len(),
+                self.sequences()
+            )));
+        }
+        for sequence in from {
+            self.check_room(*sequence, 0)?;
+        }
+        self.lengths = from.iter().map(|from| self.lengths[*from]).collect();
+        match &mut self.tiles {
+            Tiles::F32(tiles) => *tiles = from.iter().map(|from| tiles[*from].clone()).collect(),
+            Tiles::Bf16(tiles) => *tiles = from.iter().map(|from| tiles[*from].clone()).collect(),
+        }
+        Ok(())
+    }
+
+    pub(super) fn check(&self, qkv: &Tensor, heads: Heads) -> Result<()> {
+        heads.check("key-value cache", qkv.width())?;
+        if (heads.key_value, heads.width) != (self.key_value_heads, self.width) {
+            return Err(refuse(format!(
+                "{} key-value heads of width {} for a cache of {} of width {}",
+                heads.key_value, heads.width, self.key_value_heads, self.width
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_room(&self, sequence: usize, more: usize) -> Result<()> {
+        let Some(rows) = self.lengths.get(sequence) else {
+            return Err(refuse(format!(
+                "sequence {sequence} of {}",
+                self.sequences()
+            )));
+        };
+        if rows + more > self.capacity {
+            return Err(refuse(format!(
+                "sequence {sequence} has {rows} rows and gets {more} more; it has room for {}: stop it there, or \
+                 make the cache with a larger capacity",
+                self.capacity
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn append(
+        &mut self,
+        sequence: usize,
+        qkv: &Tensor,
+        heads: Heads,
+        rows: Range<usize>,
+    ) {
+        let width = heads.width;
+        let mut numbers = vec![0.0; padded(2 * heads.key_value * width)];
+        for row in rows {
+            let column = heads.query * width;
+            let columns = 2 * heads.key_value * width;
+            load_view(
+                qkv.view(),
+                heads.columns(),
+                row..row + 1,
+                column,
+                columns,
+                1.0,
+                &mut numbers,
+            );
+            let (keys, values) = numbers[..columns].split_at(columns / 2);
+            let at = self.lengths[sequence];
+            match &mut self.tiles {
+                Tiles::F32(tiles) => push(&mut tiles[sequence], at, width, keys, values),
+                Tiles::Bf16(tiles) => push(&mut tiles[sequence], at, width, keys, values),
+            }
+            self.lengths[sequence] += 1;
+        }
+    }
+}
+
+fn refuse(message: String) -> TensorError {
+    TensorError::shape("key-value cache", message)
+}
+
+/// How many numbers one key-value head has in a tile: of keys, and in all.
+pub(super) fn tile_sizes(width: usize) -> (usize, usize) {
+    (width * TILE, (width + padded(width)) * TILE)
+}
+
+/// Puts the keys and values of all heads as row `at` of a sequence.
+fn push<T: Element>(
+    tiles: &mut Sequence<T>,
+    at: usize,
+    width: usize,
+    keys: &[f32],
+    values: &[f32],
+) {
+    let (key_size, size) = tile_sizes(width);
+    if at.is_multiple_of(TILE) {
+        tiles.truncate(at / TILE);
+        tiles.push(Arc::new(vec![T::store(0.0); keys.len() / width * size]));
+    }
+    let (tile, lane) = (Arc::make_mut(&mut tiles[at / TILE]), at % TILE);
+    let heads = keys.chunks_exact(width).zip(values.chunks_exact(width));
+    for (tile, (key, value)) in tile.chunks_exact_mut(size).zip(heads) {
+        let (tile_keys, tile_values) = tile.split_at_mut(key_size);
+        for (i, key) in key.iter().enumerate() {
+            tile_keys[i * TILE + lane] = T::store(*key);
+        }
+        store_row(
+            value,
+            1.0,
+            &mut tile_values[lane * padded(width)..][..width],
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! `y = x · Wᵀ + b`, and the same added to a residual stream.
+
+#[cfg(test)]
+mod reference;
+
+use half::bf16;
+
+use crate::gemm::{Matrix, Output, product};
+use crate::parallel::sum_over_rows;
+use crate::tape::{Flow, Node};
+use crate::tensor::View;
+use crate::{Element, Precision, Result, Tape, Tensor, TensorError};
+
+/// A linear layer: `x: [rows, in]`, `weight: [out, in]`, `bias: [out]` → `[rows, out]` in the tape's precision.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn linear(
+    tape: &Tape<'_>,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
+    let shape = check("linear", x, weight, bias)?;
+    let precision = tape.precision();
+    let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
+    let bias_values = bias.map(Tensor::f32).transpose()?;
+    let mut result = Ok(());
+    let y = match precision {
+        Precision::F32 => Tensor::build::<f32>(&shape, |out| {
+            result = product(
+                a,
+                b,
+                bias_values,
+                precision,
+                Output::F32 {
+                    out,
+                    accumulate: false,
+                },
+            );
+        }),
+        Precision::Bf16 => Tensor::build::<bf16>(&shape, |out| {
+            result = product(a, b, bias_values, precision, Output::Bf16(out));
+        }),
+    };
+    result?;
+    Ok(record(tape, x, weight, bias, None, y))
+}
+
+/// A linear layer whose result is added to a residual stream: `residual + x · Wᵀ + b`, `[rows, out]` in f32.
+///
+/// # Errors
+/// When the shapes do not fit or `residual` is not f32.
+pub fn linear_residual(
+    tape: &Tape<'_>,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    residual: &Tensor,
+) -> Result<Tensor> {
+    let shape = check("linear_residual", x, weight, bias)?;
+    if residual.shape() != shape {
+        return Err(TensorError::shape(
+            "linear_residual",
+            format!(
+                "a residual of {:?} for a result of {shape:?}",
+                residual.shape()
+            ),
+        ));
+    }
+    let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
+    let bias_values = bias.map(Tensor::f32).transpose()?;
+    let residual_values = residual.f32()?;
+    let mut result = Ok(());
+    let y = Tensor::build::<f32>(&shape, |out| {
+        out.copy_from_slice(residual_values);
+        result = product(
+            a,
+            b,
+            bias_values,
+            tape.precision(),
+            Output::F32 {
+                out,
+                accumulate: true,
+            },
+        );
+    });
+    result?;
+    Ok(record(tape, x, weight, bias, Some(residual), y))
+}
+
+fn check(
+    operation: &'static str,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Vec<usize>> {
+    let fits = weight.shape().len() == 2
+        && x.width() == weight.width()
+        && bias.is_none_or(|bias| bias.shape() == [weight.rows()]);
+    if !fits {
+        return Err(TensorError::shape(
+            operation,
+            format!(
+                "x {:?}, weight {:?} (expected [out, in]), bias {:?}",
+                x.shape(),
+                weight.shape(),
+                bias.map(Tensor::shape)
+            ),
+        ));
+    }
+    let mut shape = x.shape().to_vec();
+    shape[x.shape().len() - 1] = weight.rows();
+    Ok(shape)
+}
+
+fn record(
+    tape: &Tape<'_>,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    residual: Option<&Tensor>,
+    y: Tensor,
+) -> Tensor {
+    let mut inputs = vec![x, weight];
+    inputs.extend(bias);
+    inputs.extend(residual);
+    let residual_node = residual.and_then(|residual| residual.node);
+    let backward = Backward {
+        // The input is kept only for the gradient of a weight that trains.
+        x: weight.node.map(|_| x.detach()),
+        x_node: x.node,
+        x_shape: x.shape().to_vec(),
+        x_precision: x.precision(),
+        weight: weight.clone(),
+        bias: bias.and_then(|bias| bias.node),
+        precision: tape.precision(),
+    };
+    tape.record(&inputs, y, move |dy, flow| {
+        backward.run(&dy, flow)?;
+        flow.add(residual_node, dy)
+    })
+}
+
+struct Backward {
+    x: Option<Tensor>,
+    x_node: Option<Node>,
+    x_shape: Vec<usize>,
+    x_precision: Precision,
+    weight: Tensor,
+    bias: Option<Node>,
+    precision: Precision,
+}
+
+impl Backward {
+    /// `dW += dyᵀ · x`, `db += Σ_rows dy`, `dx = dy · W`.
+    fn run(&self, dy: &Tensor, flow: &mut Flow<'_>) -> Result<()> {
+        let mut result = Ok(());
+        let dy_matrix = Matrix::new(dy);
+        if let Some(x) = &self.x {
+            flow.accumulate(self.weight.node, self.weight.shape(), |out, accumulate| {
+                let output = Output::F32 { out, accumulate };
+                result = product(dy_matrix.t(), Matrix::new(x), None, self.precision, output);
+            });
+        }
+        if self.bias.is_some() {
+            flow.accumulate(self.bias, &[dy.width()], |out, accumulate| {
+                if !accumulate {
+                    out.fill(0.0);
+                }
+                match dy.view() {
+                    View::F32(dy) => sum_columns(dy, out),
+                    View::Bf16(dy) => sum_columns(dy, out),
+                }
+            });
+        }
+        if self.x_node.is_some() {
+            let weight = Matrix::new(&self.weight);
+            let dx = match self.x_precision {
+                Precision::F32 => Tensor::build::<f32>(&self.x_shape, |out| {
+                    let output = Output::F32 {
+                        out,
+                        accumulate: false,
+                    };
+                    result = product(dy_matrix, weight, None, self.precision, output);
+                }),
+                Precision::Bf16 => Tensor::build::<bf16>(&self.x_shape, |out| {
+                    result = product(dy_matrix, weight, None, self.precision, Output::Bf16(out));
+                }),
+            };
+            flow.add(self.x_node, dx)?;
+        }
+        result
+    }
+}
+
+/// Adds the sum over rows of `values: [rows, width]` to `total: [width]`.
+fn sum_columns<T: Element>(values: &[T], total: &mut [f32]) {
+    let width = total.len();
+    sum_over_rows(
+        values.len() / width.max(1),
+        width,
+        total,
+        |rows, partial| {
+            for row in values[rows.start * width..rows.end * width].chunks_exact(width) {
+                partial
+                    .iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, value)| *sum += value.load());
+            }
+        },
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Case};
+
+    #[test]
+    fn agrees_with_its_reference() {
+        for (rows, inner, outer) in [(1, 1, 1), (3, 5, 7), (33, 17, 50), (130, 64, 96)] {
+            let case = Case::new(&[&[rows, inner], &[outer, inner], &[outer]]);
+            testing::check_operation(
+                &case,
+                |tape, inputs| linear(tape, &inputs[0], &inputs[1], Some(&inputs[2])),
+                &reference::Linear {
+                    rows,
+                    inner,
+                    outer,
+                    residual: false,
+                },
+            );
+            let case =
+                Case::new(&[&[rows, inner], &[outer, inner], &[outer], &[rows, outer]]).keep_f32(3);
+            testing::check_operation(
+                &case,
+                |tape, inputs| {
+                    linear_residual(tape, &inputs[0], &inputs[1], Some(&inputs[2]), &inputs[3])
+                },
+                &reference::Linear {
+                    rows,
+                    inner,
+                    outer,
+                    residual: true,
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_shapes_that_do_not_fit() {
+        let parameters = crate::Parameters::new(Precision::F32);
+        let tape = Tape::inference(&parameters);
+        let message = linear(
+            &tape,
+            &Tensor::zeros(&[2, 3]),
+            &Tensor::zeros(&[4, 5]),
+            None,
+        )
+        .expect_err("3 inputs for a weight of 5")
+        .to_string();
+        assert!(
+            message.contains("linear") && message.contains("[2, 3]") && message.contains("[4, 5]")
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Images cut into patches, each a row.
+
+#[cfg(test)]
+mod reference;
+
+use super::formats::{build_in, convert};
+use crate::parallel::for_rows;
+use crate::{Precision, Result, Tensor, TensorError};
+
+/// `images: [images, channels, height, width]` in f32 → `[images · patches, channels · patch · patch]` in `precision`.
+///
+/// Patches follow each other row by row within an image. The numbers of a patch lie channel by channel as in the weight
+/// `[out, channels, patch, patch]` of a convolution with stride `patch`, which is then a linear layer. Images need no
+/// gradient, so nothing is recorded.
+///
+/// # Errors
+/// When `images` is not f32 with four dimensions or its sides are not multiples of `patch`.
+pub fn patchify(images: &Tensor, patch: usize, precision: Precision) -> Result<Tensor> {
+    let &[count, channels, height, width] = images.shape() else {
+        return Err(TensorError::shape(
+            "patchify",
+            format!(
+                "images {:?}; expected [images, channels, height, width]",
+                images.shape()
+            ),
+        ));
+    };
+    if patch == 0 || !height.is_multiple_of(patch) || !width.is_multiple_of(patch) {
+        return Err(TensorError::shape(
+            "patchify",
+            format!(
+                "images of {height} x {width} pixels; expected multiples of the patch's {patch}"
+            ),
+        ));
+    }
+    let pixels = images.f32()?;
+    let (down, across) = (height / patch, width / patch);
+    let columns = channels * patch * patch;
+    let shape = [count * down * across, columns];
+    Ok(build_in!(precision, &shape, |out| {
+        for_rows(out, columns, |first, out| {
+            for (row, out) in out.chunks_exact_mut(columns).enumerate() {
+                let at = first + row;
+                let (image, y, x) = (at / (down * across), at / across % down, at % across);
+                // A line of pixels within the patch: `line` counts over channels, then over rows.
+                for (line, out) in out.chunks_exact_mut(patch).enumerate() {
+                    let channel = image * channels + line / patch;
+                    let pixel = (channel * height + y * patch + line % patch) * width + x * patch;
+                    convert::<(_, _)>(&pixels[pixel..pixel + patch], out);
+                }
+            }
+        })
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Random;
+
+    #[test]
+    fn agrees_with_its_reference() {
+        for (count, channels, down, across, patch) in [
+            (1, 1, 1, 1, 1),
+            (2, 3, 2, 3, 4),
+            (3, 3, 14, 14, 16),
+            (5, 2, 4, 1, 7),
+        ] {
+            let shape = [count, channels, down * patch, across * patch];
+            let mut random = Random(7);
+            let values: Vec<f32> = (0..shape.iter().product())
+                .map(|_| half::bf16::from_f64(random.next()).to_f32())
+                .collect();
+            let images = Tensor::from_f32(&shape, &values).expect("shape and values agree");
+            for precision in [Precision::F32, Precision::Bf16] {
+                let patches = patchify(&images, patch, precision).expect("it fits");
+                assert_eq!(patches.precision(), precision);
+                let columns = channels * patch * patch;
+                assert_eq!(patches.shape(), [count * down * across, columns]);
+                assert_eq!(
+                    patches.to_f32_vec(),
+                    reference::patchify(&values, shape, patch)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn says_what_does_not_fit() {
+        let error = |shape: &[usize], patch| {
+            patchify(&Tensor::zeros(shape), patch, Precision::F32)
+                .expect_err("refused")
+                .to_string()
+        };
+        assert!(error(&[3, 4, 4], 2).contains("[3, 4, 4]"));
+        assert!(error(&[1, 3, 4, 6], 4).contains("4 x 6"));
+        assert!(error(&[1, 3, 4, 6], 0).contains("patchify"));
+    }
+}

@@ -1,0 +1,267 @@
+//! Parameters, their working copies, and the gradients that flow into them.
+
+use std::collections::HashMap;
+
+use half::bf16;
+
+use crate::tape::Node;
+use crate::{Element, Precision, Result, Tensor, TensorError};
+
+/// Names a parameter within its [`Parameters`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ParameterId(pub(crate) usize);
+
+/// One array of learned numbers.
+#[derive(Debug)]
+pub struct Parameter {
+    name: String,
+    master: Tensor,
+    working: Tensor,
+    trainable: bool,
+}
+
+impl Parameter {
+    /// Its name, dotted from the part it belongs to.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The f32 numbers that an optimizer updates.
+    pub fn master(&self) -> &Tensor {
+        &self.master
+    }
+
+    /// Whether the current stage updates it.
+    pub fn trainable(&self) -> bool {
+        self.trainable
+    }
+
+    /// Whether it is a matrix: only matrices decay and are computed in 16 bits.
+    pub fn is_matrix(&self) -> bool {
+        self.master.shape().len() >= 2
+    }
+}
+
+/// All parameters of a model.
+///
+/// Each has an f32 master; a matrix has a working copy in the precision of the products besides. Vectors
+/// (biases, norm weights) are used in f32.
+#[derive(Debug)]
+pub struct Parameters {
+    list: Vec<Parameter>,
+    by_name: HashMap<String, ParameterId>,
+    precision: Precision,
+}
+
+impl Parameters {
+    /// An empty set whose matrices are computed in `precision`.
+    pub fn new(precision: Precision) -> Self {
+        Self {
+            list: Vec::new(),
+            by_name: HashMap::new(),
+            precision,
+        }
+    }
+
+    /// The precision of products.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Adds a frozen parameter.
+    ///
+    /// # Errors
+    /// When `values` is not f32 or the name is taken.
+    pub fn add(&mut self, name: impl Into<String>, values: Tensor) -> Result<ParameterId> {
+        let name = name.into();
+        values.f32()?;
+        let id = ParameterId(self.list.len());
+        if self.by_name.insert(name.clone(), id).is_some() {
+            return Err(TensorError::shape(
+                "parameters",
+                format!("'{name}' is there twice"),
+            ));
+        }
+        let working = working_copy(&values, self.precision);
+        self.list.push(Parameter {
+            name,
+            master: values,
+            working,
+            trainable: false,
+        });
+        Ok(id)
+    }
+
+    /// Identifiers in the order of their addition.
+    pub fn ids(&self) -> impl Iterator<Item = ParameterId> + use<> {
+        (0..self.list.len()).map(ParameterId)
+    }
+
+    /// The parameters in the order of their addition.
+    pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &Parameter)> {
+        self.list
+            .iter()
+            .enumerate()
+            .map(|(index, parameter)| (ParameterId(index), parameter))
+    }
+
+    /// The parameter that `id` names.
+    pub fn get(&self, id: ParameterId) -> &Parameter {
+        &self.list[id.0]
+    }
+
+    /// The parameter called `name`.
+    pub fn find(&self, name: &str) -> Option<ParameterId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Sets which parameters the coming steps update, by their names.
+    pub fn set_trainable(&mut self, trains: impl Fn(&str) -> bool) {
+        for parameter in &mut self.list {
+            parameter.trainable = trains(&parameter.name);
+        }
+    }
+
+    /// Lets `change` write the master numbers of `id`, then renews its working copy.
+    ///
+    /// # Errors
+    /// When a tape still holds the parameter.
+    pub fn update(&mut self, id: ParameterId, change: impl FnOnce(&mut [f32])) -> Result<()> {
+        let precision = self.precision;
+        let parameter = &mut self.list[id.0];
+        let same = parameter.working.precision() == Precision::F32;
+        if same {
+            // Master and working copy are one buffer: let go of the second handle before writing.
+            parameter.working = Tensor::zeros(&[0]);
+        }
+        let Some(master) = parameter.master.unique_mut::<f32>() else {
+            return Err(TensorError::shape(
+                "parameters",
+                format!(
+                    "'{}' is updated while a tape still holds it",
+                    parameter.name
+                ),
+            ));
+        };
+        change(master);
+        match parameter.working.unique_mut::<bf16>() {
+            Some(working) if !same => {
+                let values = parameter.master.f32()?;
+                for (working, value) in working.iter_mut().zip(values) {
+                    *working = Element::store(*value);
+                }
+            }
+            _ => parameter.working = working_copy(&parameter.master, precision),
+        }
+        Ok(())
+    }
+
+    /// The working copy of `id`, with its place on the tape if it is trainable.
+    pub(crate) fn tensor(&self, id: ParameterId) -> Tensor {
+        let parameter = &self.list[id.0];
+        let tensor = parameter.working.clone();
+        if parameter.trainable {
+            tensor.with_node(Node::Parameter(id))
+        } else {
+            tensor
+        }
+    }
+}
+
+fn working_copy(master: &Tensor, precision: Precision) -> Tensor {
+    if master.shape().len() >= 2 {
+        master.to_precision(precision)
+    } else {
+        master.clone()
+    }
+}
+
+/// Gradients of the trainable parameters, in f32, summed over the micro-batches of an update.
+#[derive(Debug)]
+pub struct Gradients {
+    slots: Vec<Option<Slot>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    values: Tensor,
+    written: bool,
+}
+
+impl Gradients {
+    /// Room for the gradient of every trainable parameter and of no other.
+    pub fn new(parameters: &Parameters) -> Self {
+        let slot = |parameter: &Parameter| Slot {
+            values: Tensor::zeros(parameter.master.shape()),
+            written: false,
+        };
+        Self {
+            slots: parameters
+                .list
+                .iter()
+                .map(|p| p.trainable.then(|| slot(p)))
+                .collect(),
+        }
+    }
+
+    /// Forgets all gradients, keeping their memory.
+    pub fn clear(&mut self) {
+        self.slots
+            .iter_mut()
+            .flatten()
+            .for_each(|slot| slot.written = false);
+    }
+
+    /// The gradient of `id` in the shape of the parameter, if one reached it since [`Gradients::clear`].
+    pub fn get(&self, id: ParameterId) -> Option<&Tensor> {
+        self.slots[id.0]
+            .as_ref()
+            .filter(|slot| slot.written)
+            .map(|slot| &slot.values)
+    }
+
+    /// Square root of the sum of squares over all gradients, in f64.
+    pub fn norm(&self) -> f64 {
+        let squares = |slot: &Slot| -> f64 {
+            let values = slot.values.f32().unwrap_or(&[]);
+            values
+                .chunks(4096)
+                .map(|c| c.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())
+                .sum()
+        };
+        self.slots
+            .iter()
+            .flatten()
+            .filter(|slot| slot.written)
+            .map(squares)
+            .sum::<f64>()
+            .sqrt()
+    }
+
+    /// Demands a gradient for every trainable parameter.
+    ///
+    /// # Errors
+    /// [`TensorError::MissingGradient`] naming the first parameter without one.
+    pub fn check_complete(&self, parameters: &Parameters) -> Result<()> {
+        for (slot, parameter) in self.slots.iter().zip(&parameters.list) {
+            if slot.as_ref().is_some_and(|slot| !slot.written) {
+                return Err(TensorError::MissingGradient {
+                    name: parameter.name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets `write` put or (when its second argument says so) add a gradient for `id`.
+    ///
+    /// A parameter that gained no slot (it was frozen when this was made) is left out.
+    pub(crate) fn accumulate(&mut self, id: ParameterId, write: impl FnOnce(&mut [f32], bool)) {
+        if let Some(slot) = &mut self.slots[id.0]
+            && let Some(values) = slot.values.unique_mut::<f32>()
+        {
+            write(values, slot.written);
+            slot.written = true;
+        }
+    }
+}

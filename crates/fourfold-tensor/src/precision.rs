@@ -1,0 +1,31 @@
+//! The number format that products are computed in.
+
+use crate::Isa;
+
+/// The format of matrix products and of the activations between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats throughout.
+    F32,
+    /// 16-bit brain floats into 32-bit sums.
+    Bf16,
+}
+
+impl Precision {
+    /// The fastest precision this machine has its own instructions for.
+    pub fn fastest() -> Self {
+        if Isa::current().has_bf16() {
+            Self::Bf16
+        } else {
+            Self::F32
+        }
+    }
+
+    /// The word used in recipes and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}

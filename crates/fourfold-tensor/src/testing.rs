@@ -1,0 +1,217 @@
+//! How an operation is held to its reference form.
+
+use num_traits::Float;
+
+use crate::{Gradients, Parameters, Precision, Result, Tape, Tensor};
+
+/// An operation and its gradient as plain loops over any float type.
+pub(crate) trait Reference {
+    /// The output for `inputs`.
+    fn forward<F: Float>(&self, inputs: &[Vec<F>]) -> Vec<F>;
+    /// The gradient of `Σ output · dy` with respect to each of `inputs`.
+    fn backward<F: Float>(&self, inputs: &[Vec<F>], dy: &[F]) -> Vec<Vec<F>>;
+}
+
+/// Random inputs for one check.
+pub(crate) struct Case {
+    shapes: Vec<Vec<usize>>,
+    f32_inputs: Vec<usize>,
+    constants: Vec<usize>,
+    spread: f64,
+}
+
+impl Case {
+    pub(crate) fn new(shapes: &[&[usize]]) -> Self {
+        Self {
+            shapes: shapes.iter().map(|shape| shape.to_vec()).collect(),
+            f32_inputs: Vec::new(),
+            constants: Vec::new(),
+            spread: 1.0,
+        }
+    }
+
+    /// Input `index` is handed over in f32 even where the operation computes in 16 bits.
+    pub(crate) fn keep_f32(mut self, index: usize) -> Self {
+        self.f32_inputs.push(index);
+        self
+    }
+
+    /// Input `index` gets no gradient from the operation; only its value is compared.
+    #[allow(dead_code)]
+    pub(crate) fn constant(mut self, index: usize) -> Self {
+        self.constants.push(index);
+        self
+    }
+
+    fn values(&self) -> Vec<Vec<f32>> {
+        let mut random = Random(1);
+        // Inputs are 16-bit numbers so that rounding them changes nothing and only the computation is compared.
+        let number =
+            |random: &mut Random| half::bf16::from_f64(random.next() * self.spread).to_f32();
+        self.shapes
+            .iter()
+            .map(|shape| {
+                (0..shape.iter().product())
+                    .map(|_| number(&mut random))
+                    .collect()
+            })
+            .collect()
+    }
+}
+
+/// A small generator of numbers in [-1, 1): tests need no better.
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> f64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+}
+
+/// Checks an operation three ways: the reference's gradient against central differences in f64, the operation's
+/// values and gradients against the reference in f32 (1e-5), and the same in bf16 (2e-2), relative to the largest
+/// number of each array.
+pub(crate) fn check_operation<R: Reference>(
+    case: &Case,
+    operation: impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
+    reference: &R,
+) {
+    let inputs = case.values();
+    let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+    let inputs64: Vec<Vec<f64>> = inputs.iter().map(|input| wide(input)).collect();
+    let y64 = reference.forward(&inputs64);
+    let mut random = Random(2);
+    let dy: Vec<f32> = y64
+        .iter()
+        .map(|_| half::bf16::from_f64(random.next()).to_f32())
+        .collect();
+    let gradients64 = reference.backward(&inputs64, &wide(&dy));
+    check_central_differences(case, reference, &inputs64, &wide(&dy), &gradients64);
+
+    for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
+        let mut parameters = Parameters::new(precision);
+        let ids: Vec<_> = inputs
+            .iter()
+            .zip(&case.shapes)
+            .enumerate()
+            .map(|(index, (values, shape))| {
+                let tensor = Tensor::from_f32(shape, values).expect("shape and values agree");
+                parameters
+                    .add(format!("input{index}"), tensor)
+                    .expect("a new name")
+            })
+            .collect();
+        parameters.set_trainable(|name| {
+            !case
+                .constants
+                .iter()
+                .any(|constant| name == format!("input{constant}"))
+        });
+        let mut gradients = Gradients::new(&parameters);
+        let tape = Tape::recording(&parameters);
+        let operands: Vec<Tensor> = ids
+            .iter()
+            .enumerate()
+            .map(|(index, id)| {
+                let tensor = tape.parameter(*id);
+                let node = tensor.node;
+                let keep = case.f32_inputs.contains(&index) || tensor.shape().len() < 2;
+                let tensor = if keep {
+                    parameters.get(*id).master().clone()
+                } else {
+                    tensor
+                };
+                match node {
+                    Some(node) => tensor.with_node(node),
+                    None => tensor,
+                }
+            })
+            .collect();
+        let y = operation(&tape, &operands).expect("the operation accepts its case");
+        assert_close("output", precision, &y.to_f32_vec(), &y64, tolerance);
+        let loss = weighted_sum(&tape, &y, &dy);
+        tape.backward(&loss, &mut gradients)
+            .expect("a recorded loss");
+        for (index, id) in ids.iter().enumerate() {
+            if !case.constants.contains(&index) {
+                let gradient = gradients
+                    .get(*id)
+                    .expect("every input gets a gradient")
+                    .to_f32_vec();
+                let name = format!("gradient of input {index}");
+                assert_close(&name, precision, &gradient, &gradients64[index], tolerance);
+            }
+        }
+    }
+}
+
+/// `Σ y · dy` as a recorded scalar.
+pub(crate) fn weighted_sum(tape: &Tape<'_>, y: &Tensor, dy: &[f32]) -> Tensor {
+    let value: f32 = y.to_f32_vec().iter().zip(dy).map(|(y, dy)| y * dy).sum();
+    let gradient = Tensor::from_f32(y.shape(), dy)
+        .expect("as long as y")
+        .to_precision(y.precision());
+    let node = y.node;
+    let scalar = Tensor::from_f32(&[1], &[value]).expect("one number");
+    tape.record(&[y], scalar, move |_, flow| flow.add(node, gradient))
+}
+
+fn check_central_differences<R: Reference>(
+    case: &Case,
+    reference: &R,
+    inputs: &[Vec<f64>],
+    dy: &[f64],
+    gradients: &[Vec<f64>],
+) {
+    let step = 1e-5;
+    let objective = |inputs: &[Vec<f64>]| -> f64 {
+        reference
+            .forward(inputs)
+            .iter()
+            .zip(dy)
+            .map(|(y, dy)| y * dy)
+            .sum()
+    };
+    for (index, input) in inputs.iter().enumerate() {
+        if case.constants.contains(&index) {
+            continue;
+        }
+        // A spread of positions is enough: a wrong formula is wrong nearly everywhere.
+        for position in (0..input.len()).step_by((input.len() / 24).max(1)) {
+            let mut shifted = inputs.to_vec();
+            shifted[index][position] = input[position] + step;
+            let above = objective(&shifted);
+            shifted[index][position] = input[position] - step;
+            let difference = (above - objective(&shifted)) / (2.0 * step);
+            let gradient = gradients[index][position];
+            assert!(
+                (difference - gradient).abs() <= 1e-6 * (1.0 + gradient.abs()),
+                "input {index} at {position}: central difference {difference}, reference gradient {gradient}"
+            );
+        }
+    }
+}
+
+pub(crate) fn assert_close(
+    what: &str,
+    precision: Precision,
+    found: &[f32],
+    wanted: &[f64],
+    tolerance: f64,
+) {
+    assert_eq!(found.len(), wanted.len(), "{what}: length");
+    let scale = wanted
+        .iter()
+        .fold(1e-3f64, |scale, value| scale.max(value.abs()));
+    for (position, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let error = (f64::from(*found) - wanted).abs() / scale;
+        assert!(
+            error <= tolerance,
+            "{what} in {precision:?} at {position}: found {found}, wanted {wanted}, error {error:.2e}"
+        );
+    }
+}
