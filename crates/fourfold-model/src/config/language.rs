@@ -1,0 +1,182 @@
+//! The language model's configuration.
+
+use fourfold_tensor::ops::{Gelu, Heads};
+use serde::{Deserialize, Serialize};
+
+use crate::{ModelError, Result};
+
+/// A language model, told apart by Hugging Face's `model_type`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "model_type", rename_all = "lowercase")]
+pub enum LanguageConfig {
+    /// RMS norms, rotary positions, grouped queries, gated feed-forward.
+    Llama(LlamaConfig),
+    /// Layer norms, learned positions, GELU feed-forward.
+    Gpt2(Gpt2Config),
+}
+
+/// Hugging Face's `llama` fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LlamaConfig {
+    /// Number of tokens.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width inside the gated feed-forward layers.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads, each shared by a group of query heads.
+    pub num_key_value_heads: usize,
+    /// Longest document in tokens.
+    pub max_position_embeddings: usize,
+    /// Added to the mean square in norms.
+    #[serde(default = "rms_epsilon")]
+    pub rms_norm_eps: f32,
+    /// Base of the rotary frequencies.
+    #[serde(default = "theta")]
+    pub rope_theta: f32,
+    /// Whether the head is the embedding table.
+    #[serde(default)]
+    pub tie_word_embeddings: bool,
+}
+
+/// Hugging Face's `gpt2` fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gpt2Config {
+    /// Number of tokens.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub n_embd: usize,
+    /// Width inside the feed-forward layers; four times the width if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_inner: Option<usize>,
+    /// Number of blocks.
+    pub n_layer: usize,
+    /// Heads.
+    pub n_head: usize,
+    /// Longest document in tokens.
+    pub n_positions: usize,
+    /// Added to the variance in norms.
+    #[serde(default = "layer_epsilon")]
+    pub layer_norm_epsilon: f32,
+    /// The activation: `gelu_new` or `gelu`.
+    #[serde(default = "gelu_new")]
+    pub activation_function: String,
+}
+
+fn rms_epsilon() -> f32 {
+    1e-6
+}
+fn theta() -> f32 {
+    10_000.0
+}
+fn layer_epsilon() -> f32 {
+    1e-5
+}
+fn gelu_new() -> String {
+    "gelu_new".into()
+}
+
+/// The form of GELU that Hugging Face calls `name`.
+pub(crate) fn gelu_named(key: &str, name: &str) -> Result<Gelu> {
+    match name {
+        "gelu_pytorch_tanh" | "gelu_new" => Ok(Gelu::Tanh),
+        "gelu" => Ok(Gelu::Erf),
+        _ => Err(ModelError::config(
+            key,
+            format!("'{name}' is not supported; expected gelu_pytorch_tanh, gelu_new or gelu"),
+        )),
+    }
+}
+
+impl LanguageConfig {
+    /// How many tokens it knows.
+    pub fn vocabulary(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.vocab_size,
+            Self::Gpt2(config) => config.vocab_size,
+        }
+    }
+
+    /// Longest document in tokens.
+    pub fn max_positions(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.max_position_embeddings,
+            Self::Gpt2(config) => config.n_positions,
+        }
+    }
+
+    /// Width of the residual stream.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.hidden_size,
+            Self::Gpt2(config) => config.n_embd,
+        }
+    }
+
+    /// Number of blocks.
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::Llama(config) => config.num_hidden_layers,
+            Self::Gpt2(config) => config.n_layer,
+        }
+    }
+
+    /// The attention heads.
+    pub fn heads(&self) -> Heads {
+        match self {
+            Self::Llama(config) => Heads {
+                query: config.num_attention_heads,
+                key_value: config.num_key_value_heads,
+                width: config.hidden_size / config.num_attention_heads.max(1),
+            },
+            Self::Gpt2(config) => Heads {
+                query: config.n_head,
+                key_value: config.n_head,
+                width: config.n_embd / config.n_head.max(1),
+            },
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let fault = |message: String| Err(ModelError::config("language", message));
+        let heads = self.heads();
+        let sizes = [
+            ("vocabulary", self.vocabulary()),
+            ("longest document", self.max_positions()),
+            ("width", self.width()),
+            ("number of blocks", self.layers()),
+            ("number of heads", heads.query),
+            ("number of key-value heads", heads.key_value),
+        ];
+        if let Some((what, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return fault(format!("its {what} is 0; expected at least 1"));
+        }
+        if heads.query * heads.width != self.width() {
+            return fault(format!(
+                "{} heads do not divide a width of {}",
+                heads.query,
+                self.width()
+            ));
+        }
+        if heads.query % heads.key_value != 0 {
+            let (query, key_value) = (heads.query, heads.key_value);
+            return fault(format!(
+                "{key_value} key-value heads do not divide {query} query heads"
+            ));
+        }
+        if matches!(self, Self::Llama(_)) && heads.width % 2 != 0 {
+            return fault(format!(
+                "rotary positions need an even head width, not {}",
+                heads.width
+            ));
+        }
+        if let Self::Gpt2(config) = self {
+            gelu_named("language.activation_function", &config.activation_function)?;
+        }
+        Ok(())
+    }
+}

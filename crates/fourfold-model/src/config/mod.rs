@@ -1,0 +1,129 @@
+//! What a model is made of, in Hugging Face's field names where there are such.
+
+mod language;
+mod vision;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use language::gelu_named;
+pub use language::{Gpt2Config, LanguageConfig, LlamaConfig};
+pub use vision::VisionConfig;
+
+use crate::spec::{self, Spec};
+use crate::{ModelError, Part, Result, VisibilityKind};
+
+/// How image features become visual tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectorConfig {
+    /// The layers.
+    #[serde(default)]
+    pub kind: ProjectorKind,
+    /// Side of the block of neighbouring patches that become one visual token; 1 keeps every patch.
+    #[serde(default = "one")]
+    pub pixel_shuffle: usize,
+    /// Width of the hidden layer of [`ProjectorKind::Mlp`]; the language model's width if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden_size: Option<usize>,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Default for ProjectorConfig {
+    fn default() -> Self {
+        Self {
+            kind: ProjectorKind::default(),
+            pixel_shuffle: 1,
+            hidden_size: None,
+        }
+    }
+}
+
+/// The layers of a projector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProjectorKind {
+    /// One linear layer.
+    Linear,
+    /// Two linear layers with GELU (erf form) between.
+    #[default]
+    Mlp,
+}
+
+/// A whole model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    /// The vision encoder.
+    #[serde(rename = "vision_config")]
+    pub vision: VisionConfig,
+    /// The projector.
+    #[serde(rename = "projector_config")]
+    pub projector: ProjectorConfig,
+    /// The language model.
+    #[serde(rename = "text_config")]
+    pub language: LanguageConfig,
+    /// The visibility that the model was trained with last, used for prefill.
+    pub visibility: VisibilityKind,
+    /// SHA-256 of the tokenizer that the weights belong to.
+    pub tokenizer_sha256: String,
+}
+
+impl ModelConfig {
+    /// How many visual tokens an image becomes.
+    pub fn visual_tokens(&self) -> usize {
+        let side = self.vision.grid() / self.projector.pixel_shuffle.max(1);
+        side * side
+    }
+
+    /// How many tokens the language model knows.
+    pub fn vocabulary(&self) -> usize {
+        self.language.vocabulary()
+    }
+
+    /// The longest document that the language model takes, in tokens.
+    pub fn max_positions(&self) -> usize {
+        self.language.max_positions()
+    }
+
+    /// How many numbers each part learns, without building it.
+    ///
+    /// # Errors
+    /// When the configuration makes no model.
+    pub fn parameter_counts(&self) -> Result<[(Part, usize); 3]> {
+        let specs = self.specs()?;
+        let count = |part: Part| {
+            let of_part = specs
+                .iter()
+                .filter(|spec| Part::of(&spec.name) == Some(part));
+            of_part
+                .map(|spec| spec.shape.iter().product::<usize>())
+                .sum()
+        };
+        Ok(Part::ALL.map(|part| (part, count(part))))
+    }
+
+    /// Every parameter of the model.
+    pub(crate) fn specs(&self) -> Result<Vec<Spec>> {
+        self.validate()?;
+        let mut specs = crate::vision::specs(&self.vision);
+        specs.extend(crate::projector::specs(self));
+        specs.extend(crate::language::specs(&self.language));
+        debug_assert!(spec::names_are_distinct(&specs));
+        Ok(specs)
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.vision.validate()?;
+        self.language.validate()?;
+        let (grid, block) = (self.vision.grid(), self.projector.pixel_shuffle);
+        if block == 0 || grid % block != 0 {
+            return Err(ModelError::config(
+                "projector.pixel_shuffle",
+                format!("{block} does not divide the encoder's grid of {grid} x {grid} patches"),
+            ));
+        }
+        Ok(())
+    }
+}

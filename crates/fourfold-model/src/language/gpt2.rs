@@ -1,0 +1,109 @@
+//! GPT-2: layer norms, learned positions, GELU feed-forward, the head tied to the embedding table.
+
+use fourfold_tensor::ops::{self, Gelu};
+use fourfold_tensor::{Parameters, Tape, Tensor};
+
+use super::{Body, LanguageModel};
+use crate::config::gelu_named;
+use crate::layers::{Linear, Norm, find};
+use crate::spec::{Init, Spec};
+use crate::{Gpt2Config, LanguageConfig, Result};
+
+const ROOT: &str = "language.transformer";
+
+pub(super) fn specs(config: &Gpt2Config) -> Vec<Spec> {
+    let width = config.n_embd;
+    let inner = config.n_inner.unwrap_or(4 * width);
+    let depth = 2 * config.n_layer;
+    let mut specs = vec![
+        Spec::plain(
+            format!("{ROOT}.wte.weight"),
+            &[config.vocab_size, width],
+            Init::Normal(0.02),
+        ),
+        Spec::plain(
+            format!("{ROOT}.wpe.weight"),
+            &[config.n_positions, width],
+            Init::Normal(0.02),
+        ),
+    ];
+    for layer in 0..config.n_layer {
+        let at = |name: &str| format!("{ROOT}.h.{layer}.{name}");
+        let linear = |name: &str, out: usize, inner: usize, depth: usize| {
+            [
+                // GPT-2's weight files hold `[in, out]`.
+                Spec::matrix(at(&format!("{name}.weight")), [out, inner], depth).transposed(),
+                Spec::bias(at(&format!("{name}.bias")), out),
+            ]
+        };
+        let norm = |name: &str| {
+            [
+                Spec::norm(at(&format!("{name}.weight")), width),
+                Spec::bias(at(&format!("{name}.bias")), width),
+            ]
+        };
+        specs.extend(norm("ln_1"));
+        specs.extend(linear("attn.c_attn", 3 * width, width, 1));
+        specs.extend(linear("attn.c_proj", width, width, depth));
+        specs.extend(norm("ln_2"));
+        specs.extend(linear("mlp.c_fc", inner, width, 1));
+        specs.extend(linear("mlp.c_proj", width, inner, depth));
+    }
+    specs.push(Spec::norm(format!("{ROOT}.ln_f.weight"), width));
+    specs.push(Spec::bias(format!("{ROOT}.ln_f.bias"), width));
+    specs
+}
+
+pub(super) fn build(config: &Gpt2Config, parameters: &Parameters) -> Result<LanguageModel> {
+    let epsilon = config.layer_norm_epsilon;
+    let gelu = gelu_named("language.activation_function", &config.activation_function)?;
+    let block = |layer: usize| -> Result<Block> {
+        let at = |name: &str| format!("{ROOT}.h.{layer}.{name}");
+        Ok(Block {
+            gelu,
+            norm1: Norm::find(parameters, &at("ln_1"), epsilon)?,
+            qkv: Linear::find(parameters, &at("attn.c_attn"))?,
+            out: Linear::find(parameters, &at("attn.c_proj"))?,
+            norm2: Norm::find(parameters, &at("ln_2"), epsilon)?,
+            fc: Linear::find(parameters, &at("mlp.c_fc"))?,
+            down: Linear::find(parameters, &at("mlp.c_proj"))?,
+        })
+    };
+    let table = find(parameters, &format!("{ROOT}.wte.weight"))?;
+    Ok(LanguageModel {
+        heads: LanguageConfig::Gpt2(config.clone()).heads(),
+        table,
+        head: table,
+        body: Body::Gpt2 {
+            positions: find(parameters, &format!("{ROOT}.wpe.weight"))?,
+            blocks: (0..config.n_layer).map(block).collect::<Result<_>>()?,
+        },
+        norm: Norm::find(parameters, &format!("{ROOT}.ln_f"), epsilon)?,
+    })
+}
+
+#[derive(Debug)]
+pub(super) struct Block {
+    gelu: Gelu,
+    norm1: Norm,
+    qkv: Linear,
+    out: Linear,
+    norm2: Norm,
+    fc: Linear,
+    down: Linear,
+}
+
+impl Block {
+    pub fn forward(
+        &self,
+        tape: &Tape<'_>,
+        x: &Tensor,
+        attend: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let qkv = self.qkv.forward(tape, &self.norm1.forward(tape, x)?)?;
+        let x = self.out.add_to(tape, x, &attend(&qkv)?)?;
+        let inner = self.fc.forward(tape, &self.norm2.forward(tape, &x)?)?;
+        self.down
+            .add_to(tape, &x, &ops::gelu(tape, &inner, self.gelu)?)
+    }
+}

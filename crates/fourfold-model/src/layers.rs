@@ -1,0 +1,103 @@
+//! The layers that every part is made of.
+
+use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor, ops};
+
+use crate::{ModelError, Result};
+
+/// The parameter `name`, which the specs promise.
+pub(crate) fn find(parameters: &Parameters, name: &str) -> Result<ParameterId> {
+    parameters
+        .find(name)
+        .ok_or_else(|| ModelError::Input(format!("the model has no parameter '{name}'")))
+}
+
+/// A linear layer.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: ParameterId,
+    bias: Option<ParameterId>,
+}
+
+impl Linear {
+    /// The layer `prefix.weight`, with `prefix.bias` if there is one.
+    pub fn find(parameters: &Parameters, prefix: &str) -> Result<Self> {
+        let bias = parameters.find(&format!("{prefix}.bias"));
+        Ok(Self {
+            weight: find(parameters, &format!("{prefix}.weight"))?,
+            bias,
+        })
+    }
+
+    /// `[rows, in]` → `[rows, out]`.
+    pub fn forward(&self, tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
+        let bias = self.bias.map(|bias| tape.parameter(bias));
+        Ok(ops::linear(
+            tape,
+            x,
+            &tape.parameter(self.weight),
+            bias.as_ref(),
+        )?)
+    }
+
+    /// The same, added to a residual stream.
+    pub fn add_to(&self, tape: &Tape<'_>, residual: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let bias = self.bias.map(|bias| tape.parameter(bias));
+        let weight = tape.parameter(self.weight);
+        Ok(ops::linear_residual(
+            tape,
+            x,
+            &weight,
+            bias.as_ref(),
+            residual,
+        )?)
+    }
+}
+
+/// A norm over the width.
+#[derive(Debug)]
+pub(crate) enum Norm {
+    Layer {
+        weight: ParameterId,
+        bias: ParameterId,
+        epsilon: f32,
+    },
+    Rms {
+        weight: ParameterId,
+        epsilon: f32,
+    },
+}
+
+impl Norm {
+    /// A layer norm if `prefix.bias` exists, an RMS norm otherwise.
+    pub fn find(parameters: &Parameters, prefix: &str, epsilon: f32) -> Result<Self> {
+        let weight = find(parameters, &format!("{prefix}.weight"))?;
+        Ok(match parameters.find(&format!("{prefix}.bias")) {
+            Some(bias) => Self::Layer {
+                weight,
+                bias,
+                epsilon,
+            },
+            None => Self::Rms { weight, epsilon },
+        })
+    }
+
+    /// `[rows, width]` → the same shape.
+    pub fn forward(&self, tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
+        Ok(match *self {
+            Self::Layer {
+                weight,
+                bias,
+                epsilon,
+            } => ops::layer_norm(
+                tape,
+                x,
+                &tape.parameter(weight),
+                &tape.parameter(bias),
+                epsilon,
+            )?,
+            Self::Rms { weight, epsilon } => {
+                ops::rms_norm(tape, x, &tape.parameter(weight), epsilon)?
+            }
+        })
+    }
+}

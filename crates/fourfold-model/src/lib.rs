@@ -1,0 +1,31 @@
+//! Vision encoders, projectors, language models, visibility, generation, weights in and out.
+//!
+//! The way through the model: images → [`VisionConfig`]'s encoder → projector → visual tokens placed among the
+//! embedded text → language model → loss over the targets, or a next token.
+
+mod config;
+mod error;
+mod generate;
+mod language;
+mod layers;
+mod model;
+mod part;
+mod projector;
+mod spec;
+mod visibility;
+mod vision;
+mod weights;
+
+pub use config::{
+    Gpt2Config, LanguageConfig, LlamaConfig, ModelConfig, ProjectorConfig, ProjectorKind,
+    VisionConfig,
+};
+pub use error::ModelError;
+pub use generate::{GenerateOptions, Generated, Prompt};
+pub use model::{Input, Model};
+pub use part::Part;
+pub use visibility::{DocumentSpan, VisibilityKind, VisualSpan};
+pub use weights::WeightFormat;
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = ModelError> = std::result::Result<T, E>;

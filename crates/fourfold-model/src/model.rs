@@ -1,0 +1,283 @@
+//! The whole model: encoder, projector, language model.
+
+use std::path::Path;
+
+use fourfold_tensor::ops::{self, Visibility};
+use fourfold_tensor::{Parameters, Precision, Tape, Tensor};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use crate::language::LanguageModel;
+use crate::projector::Projector;
+use crate::spec::Spec;
+use crate::vision::VisionEncoder;
+use crate::{
+    DocumentSpan, ModelConfig, ModelError, Part, Result, VisibilityKind, WeightFormat, weights,
+};
+
+/// A vision-language model and its parameters.
+#[derive(Debug)]
+pub struct Model {
+    /// All parameters; their names begin with their [`Part`].
+    pub parameters: Parameters,
+    config: ModelConfig,
+    specs: Vec<Spec>,
+    vision: VisionEncoder,
+    projector: Projector,
+    pub(crate) language: LanguageModel,
+}
+
+/// One pack as the model reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Token ids, `[tokens]`; the ids in visual rows are placeholders that image features replace.
+    pub tokens: &'a [u32],
+    /// Place of each token in its document.
+    pub positions: &'a [u32],
+    /// The documents, without overlap.
+    pub documents: &'a [DocumentSpan],
+    /// f32 `[images, channels, height, width]`, normalised; may hold no image.
+    pub images: &'a Tensor,
+    /// Rows and the token that each should predict.
+    pub targets: &'a [(u32, u32)],
+}
+
+impl Model {
+    /// A model with random weights.
+    ///
+    /// # Errors
+    /// When the configuration makes no model; the key is named.
+    pub fn new(config: ModelConfig, precision: Precision, seed: u64) -> Result<Self> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        Self::build(config, precision, |spec| Ok(spec.initial(&mut random)))
+    }
+
+    /// A model from a folder that [`Model::save`] wrote.
+    ///
+    /// # Errors
+    /// When a file is missing or does not fit; file and tensor are named.
+    pub fn load(folder: &Path, precision: Precision) -> Result<Self> {
+        let config: ModelConfig = weights::read_config(folder)?;
+        let file = weights::WeightFile::open(folder)?;
+        Self::build(config, precision, |spec| file.read(spec, ""))
+    }
+
+    fn build(
+        config: ModelConfig,
+        precision: Precision,
+        mut values: impl FnMut(&Spec) -> Result<Vec<f32>>,
+    ) -> Result<Self> {
+        let specs = config.specs()?;
+        let mut parameters = Parameters::new(precision);
+        for spec in &specs {
+            parameters.add(&spec.name, Tensor::from_f32(&spec.shape, &values(spec)?)?)?;
+        }
+        Ok(Self {
+            vision: VisionEncoder::new(&config.vision, &parameters)?,
+            projector: Projector::new(&config, &parameters)?,
+            language: LanguageModel::new(&config.language, &parameters)?,
+            parameters,
+            config,
+            specs,
+        })
+    }
+
+    /// Replaces the weights of `part` by those of a Hugging Face folder (`config.json`, `model.safetensors`).
+    ///
+    /// # Errors
+    /// When the folder's configuration differs from the model's, or a tensor is missing or of another shape.
+    pub fn load_part(&mut self, part: Part, folder: &Path) -> Result<()> {
+        weights::check_part(&self.config, part, folder)?;
+        let file = weights::WeightFile::open(folder)?;
+        let prefix = format!("{part}.");
+        for spec in self
+            .specs
+            .iter()
+            .filter(|spec| Part::of(&spec.name) == Some(part))
+        {
+            let values = file.read(spec, &prefix)?;
+            let id = crate::layers::find(&self.parameters, &spec.name)?;
+            self.parameters
+                .update(id, |master| master.copy_from_slice(&values))?;
+        }
+        Ok(())
+    }
+
+    /// Writes `config.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save(&self, folder: &Path, format: WeightFormat) -> Result<()> {
+        weights::write_config(folder, &self.config)?;
+        weights::write(folder, &self.parameters, self.specs.iter(), "", format)
+    }
+
+    /// Writes one part as a plain Hugging Face folder.
+    ///
+    /// # Errors
+    /// When `part` is the projector, which is no model of its own, or a file cannot be written.
+    pub fn save_part(&self, part: Part, folder: &Path, format: WeightFormat) -> Result<()> {
+        weights::write_part_config(&self.config, part, folder)?;
+        let of_part = self
+            .specs
+            .iter()
+            .filter(|spec| Part::of(&spec.name) == Some(part));
+        weights::write(
+            folder,
+            &self.parameters,
+            of_part,
+            &format!("{part}."),
+            format,
+        )
+    }
+
+    /// What the model is made of.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Notes the visibility that the model was trained with, for prefill and for its saved configuration.
+    pub fn set_visibility(&mut self, visibility: VisibilityKind) {
+        self.config.visibility = visibility;
+    }
+
+    /// `scale · Σ cross-entropy` over the targets of a pack, f32 `[1]`.
+    ///
+    /// # Errors
+    /// When a row sees its own target, image rows and features differ in number, or a token is unknown.
+    pub fn loss(
+        &self,
+        tape: &Tape<'_>,
+        input: &Input<'_>,
+        visibility: VisibilityKind,
+        scale: f32,
+    ) -> Result<Tensor> {
+        let compiled = visibility.compile(input.tokens.len(), input.documents)?;
+        check_targets(input, &compiled, visibility)?;
+        let features = self.features(tape, input, &compiled)?;
+        let (rows, targets): (Vec<u32>, Vec<u32>) = input.targets.iter().copied().unzip();
+        Ok(ops::head_loss(
+            tape,
+            &features,
+            &self.language.head(tape),
+            &rows,
+            &targets,
+            scale,
+        )?)
+    }
+
+    /// Logits of the next token after every row, f32 `[tokens, vocabulary]`.
+    ///
+    /// # Errors
+    /// When the input does not fit the model.
+    pub fn logits(&self, input: &Input<'_>, visibility: VisibilityKind) -> Result<Tensor> {
+        let compiled = visibility.compile(input.tokens.len(), input.documents)?;
+        let tape = Tape::inference(&self.parameters);
+        let features = self.features(&tape, input, &compiled)?;
+        Ok(ops::head_logits(
+            &tape,
+            &features,
+            &self.language.head(&tape),
+        )?)
+    }
+
+    /// Normed features after the last block, `[tokens, width]`.
+    fn features(
+        &self,
+        tape: &Tape<'_>,
+        input: &Input<'_>,
+        visibility: &Visibility,
+    ) -> Result<Tensor> {
+        let embedded = self.embed(tape, input)?;
+        let heads = self.language.heads();
+        let mut attend = |_: usize, qkv: &Tensor| Ok(ops::attention(tape, qkv, heads, visibility)?);
+        self.language
+            .forward(tape, &embedded, input.positions, &mut attend)
+    }
+
+    /// The rows that the language model reads: embedded text with visual tokens in their places, f32.
+    pub(crate) fn embed(&self, tape: &Tape<'_>, input: &Input<'_>) -> Result<Tensor> {
+        let text = self.language.embed(tape, input.tokens)?;
+        if input.images.shape().first().copied().unwrap_or(0) == 0 {
+            return match input
+                .documents
+                .iter()
+                .flat_map(|document| &document.visual)
+                .next()
+            {
+                Some(span) => Err(ModelError::Input(format!(
+                    "{span:?} has no image: the stack is empty"
+                ))),
+                None => Ok(text),
+            };
+        }
+        let rows = self.visual_rows(input)?;
+        let visual = self
+            .projector
+            .forward(tape, &self.vision.forward(tape, input.images)?)?;
+        Ok(ops::place(tape, &text, &visual, &rows)?)
+    }
+
+    /// The row of every visual token, in the order of the image stack.
+    fn visual_rows(&self, input: &Input<'_>) -> Result<Vec<u32>> {
+        let (images, each) = (input.images.shape()[0], self.config.visual_tokens());
+        let mut starts = vec![None; images];
+        for span in input.documents.iter().flat_map(|document| &document.visual) {
+            if span.len != each {
+                return Err(ModelError::Input(format!(
+                    "an image has {} rows in the text but becomes {each} visual tokens; \
+                     the data was encoded for another projector or image size",
+                    span.len
+                )));
+            }
+            match starts.get_mut(span.image) {
+                Some(start @ None) => *start = Some(span.start),
+                Some(_) => {
+                    return Err(ModelError::Input(format!(
+                        "image {} has two places",
+                        span.image
+                    )));
+                }
+                None => {
+                    return Err(ModelError::Input(format!(
+                        "{span:?}: the stack holds {images} images"
+                    )));
+                }
+            }
+        }
+        let mut rows = Vec::with_capacity(images * each);
+        for (image, start) in starts.into_iter().enumerate() {
+            let Some(start) = start else {
+                return Err(ModelError::Input(format!(
+                    "image {image} of the stack has no place in the text"
+                )));
+            };
+            rows.extend((start..start + each).map(|row| row as u32));
+        }
+        Ok(rows)
+    }
+}
+
+/// A loss is taken only where a row cannot see its own target, the next row.
+fn check_targets(input: &Input<'_>, visibility: &Visibility, kind: VisibilityKind) -> Result<()> {
+    for (row, _) in input.targets {
+        let row = *row as usize;
+        let (Some(start), Some(end)) = (visibility.start().get(row), visibility.end().get(row))
+        else {
+            return Err(ModelError::Input(format!(
+                "a target at row {row} of {}",
+                input.tokens.len()
+            )));
+        };
+        if *end as usize > row + 1 {
+            let visibility = kind.name().to_owned();
+            return Err(ModelError::VisibleTarget {
+                row,
+                start: *start,
+                end: *end,
+                visibility,
+            });
+        }
+    }
+    Ok(())
+}

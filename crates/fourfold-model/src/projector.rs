@@ -1,0 +1,73 @@
+//! The projector: image features into the language model's width.
+
+use fourfold_tensor::ops::{self, Gelu};
+use fourfold_tensor::{Parameters, Tape, Tensor};
+
+use crate::layers::Linear;
+use crate::spec::Spec;
+use crate::{ModelConfig, ProjectorKind, Result};
+
+/// The projector's parameters.
+pub(crate) fn specs(config: &ModelConfig) -> Vec<Spec> {
+    let projector = &config.projector;
+    let features = config.vision.hidden_size * projector.pixel_shuffle * projector.pixel_shuffle;
+    let width = config.language.width();
+    let layer = |name: &str, out: usize, inner: usize| {
+        [
+            Spec::matrix(format!("projector.{name}.weight"), [out, inner], 1),
+            Spec::bias(format!("projector.{name}.bias"), out),
+        ]
+    };
+    match projector.kind {
+        ProjectorKind::Linear => layer("linear", width, features).to_vec(),
+        ProjectorKind::Mlp => {
+            let hidden = projector.hidden_size.unwrap_or(width);
+            [
+                layer("linear_1", hidden, features),
+                layer("linear_2", width, hidden),
+            ]
+            .concat()
+        }
+    }
+}
+
+/// The projector.
+#[derive(Debug)]
+pub(crate) struct Projector {
+    grid: usize,
+    block: usize,
+    layers: Vec<Linear>,
+}
+
+impl Projector {
+    pub fn new(config: &ModelConfig, parameters: &Parameters) -> Result<Self> {
+        let names: &[&str] = match config.projector.kind {
+            ProjectorKind::Linear => &["projector.linear"],
+            ProjectorKind::Mlp => &["projector.linear_1", "projector.linear_2"],
+        };
+        let layers = names
+            .iter()
+            .map(|name| Linear::find(parameters, name))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            grid: config.vision.grid(),
+            block: config.projector.pixel_shuffle,
+            layers,
+        })
+    }
+
+    /// Features `[images · patches, vision_width]` → visual tokens `[images · visual tokens, width]`.
+    pub fn forward(&self, tape: &Tape<'_>, features: &Tensor) -> Result<Tensor> {
+        let mut x = features.clone();
+        if self.block > 1 {
+            x = ops::pixel_shuffle(tape, &x, (self.grid, self.grid), self.block)?;
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index > 0 {
+                x = ops::gelu(tape, &x, Gelu::Erf)?;
+            }
+            x = layer.forward(tape, &x)?;
+        }
+        Ok(x)
+    }
+}

@@ -1,0 +1,135 @@
+//! What a parameter is before it has numbers: name, shape, first values, and its place in a weight file.
+//!
+//! One list of these serves counting, initialising, loading and saving, so none can disagree with another.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+/// A parameter of a model.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    /// Name in memory, prefixed by the part.
+    pub name: String,
+    /// Shape in memory: a matrix is `[out, in]`.
+    pub shape: Vec<usize>,
+    /// First values.
+    pub init: Init,
+    /// The tensors of a weight file that make it, stacked along the first dimension.
+    pub stored: Vec<Stored>,
+}
+
+/// A tensor in a weight file.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    /// Hugging Face's name, prefixed by the part.
+    pub name: String,
+    /// Shape in the file.
+    pub shape: Vec<usize>,
+    /// Whether the file holds `[in, out]` where memory holds `[out, in]` (GPT-2's `Conv1D`).
+    pub transposed: bool,
+}
+
+/// First values of a parameter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Init {
+    Zeros,
+    Ones,
+    /// Normal with this standard deviation.
+    Normal(f32),
+}
+
+impl Spec {
+    /// A parameter that a weight file holds under the same name and shape.
+    pub fn plain(name: impl Into<String>, shape: &[usize], init: Init) -> Self {
+        let name = name.into();
+        let stored = Stored {
+            name: name.clone(),
+            shape: shape.to_vec(),
+            transposed: false,
+        };
+        Self {
+            name,
+            shape: shape.to_vec(),
+            init,
+            stored: vec![stored],
+        }
+    }
+
+    /// A matrix `[out, in]` whose first values keep the scale of what passes it; `depth` is how many such layers add
+    /// to the same residual stream (1 for the others).
+    pub fn matrix(name: impl Into<String>, shape: [usize; 2], depth: usize) -> Self {
+        Self::plain(
+            name,
+            &shape,
+            Init::Normal(matrix_deviation(shape[1], depth)),
+        )
+    }
+
+    /// A vector of zeros.
+    pub fn bias(name: impl Into<String>, len: usize) -> Self {
+        Self::plain(name, &[len], Init::Zeros)
+    }
+
+    /// A norm's weight: ones.
+    pub fn norm(name: impl Into<String>, len: usize) -> Self {
+        Self::plain(name, &[len], Init::Ones)
+    }
+
+    /// The same parameter, stored as `pieces` of `(name, rows)` stacked along the first dimension.
+    pub fn stored_as(mut self, pieces: &[(String, usize)]) -> Self {
+        let rest = self.shape[1..].to_vec();
+        let piece = |(name, rows): &(String, usize)| Stored {
+            name: name.clone(),
+            shape: std::iter::once(*rows).chain(rest.iter().copied()).collect(),
+            transposed: false,
+        };
+        self.stored = pieces.iter().map(piece).collect();
+        self
+    }
+
+    /// The same parameter, stored under `name` in `shape`.
+    pub fn stored_in(mut self, name: impl Into<String>, shape: &[usize]) -> Self {
+        self.stored = vec![Stored {
+            name: name.into(),
+            shape: shape.to_vec(),
+            transposed: false,
+        }];
+        self
+    }
+
+    /// The same matrix, stored transposed.
+    pub fn transposed(mut self) -> Self {
+        for stored in &mut self.stored {
+            stored.shape.reverse();
+            stored.transposed = true;
+        }
+        self
+    }
+
+    /// First values from `random`.
+    pub fn initial(&self, random: &mut ChaCha8Rng) -> Vec<f32> {
+        let len = self.shape.iter().product();
+        match self.init {
+            Init::Zeros => vec![0.0; len],
+            Init::Ones => vec![1.0; len],
+            Init::Normal(deviation) => (0..len).map(|_| normal(random) * deviation).collect(),
+        }
+    }
+}
+
+fn matrix_deviation(inner: usize, depth: usize) -> f32 {
+    0.5 / (inner as f32).sqrt() / (depth as f32).sqrt()
+}
+
+/// A standard normal number (Box and Muller, 1958).
+fn normal(random: &mut ChaCha8Rng) -> f32 {
+    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
+    (radius * (std::f64::consts::TAU * random.random::<f64>()).cos()) as f32
+}
+
+/// Whether no two parameters share a name.
+pub(crate) fn names_are_distinct(specs: &[Spec]) -> bool {
+    let mut names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    names.sort_unstable();
+    names.windows(2).all(|pair| pair[0] != pair[1])
+}

@@ -1,0 +1,226 @@
+//! Whole model steps against PyTorch and `transformers`: loss and the gradient of every parameter, for both kinds of
+//! language model and every visibility. `fixtures/make.py` makes the expected numbers.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use fourfold_model::{DocumentSpan, Input, Model, VisibilityKind, VisualSpan};
+use fourfold_tensor::{Gradients, Precision, Tape, Tensor};
+use safetensors::SafeTensors;
+
+const VISIBILITIES: [VisibilityKind; 4] = [
+    VisibilityKind::Causal,
+    VisibilityKind::ImageBidirectional,
+    VisibilityKind::PrefixLm,
+    VisibilityKind::ImageIsolated,
+];
+
+struct Fixture {
+    tokens: Vec<u32>,
+    positions: Vec<u32>,
+    targets: Vec<(u32, u32)>,
+    images: Tensor,
+    numbers: HashMap<String, Vec<f32>>,
+}
+
+fn folder(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(kind)
+}
+
+fn fixture(kind: &str) -> Fixture {
+    let bytes =
+        std::fs::read(folder(kind).join("step.safetensors")).expect("the fixture is committed");
+    let file = SafeTensors::deserialize(&bytes).expect("a whole file");
+    let words = |name: &str| -> Vec<u32> {
+        let data = file.tensor(name).expect("a known name").data().to_vec();
+        data.chunks_exact(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect()
+    };
+    let floats = |name: &str| {
+        words(name)
+            .into_iter()
+            .map(f32::from_bits)
+            .collect::<Vec<f32>>()
+    };
+    Fixture {
+        tokens: words("tokens"),
+        positions: words("positions"),
+        targets: words("rows").into_iter().zip(words("targets")).collect(),
+        images: Tensor::from_f32(&[3, 3, 16, 16], &floats("images")).expect("three images"),
+        numbers: file
+            .names()
+            .into_iter()
+            .map(|name| (name.to_owned(), floats(name)))
+            .collect(),
+    }
+}
+
+/// The documents of `fixtures/make.py`.
+fn documents() -> Vec<DocumentSpan> {
+    let span = |start, image| VisualSpan {
+        start,
+        len: 4,
+        image,
+    };
+    vec![
+        DocumentSpan {
+            start: 0,
+            end: 13,
+            prompt_end: 8,
+            visual: vec![span(1, 1)],
+        },
+        DocumentSpan {
+            start: 13,
+            end: 33,
+            prompt_end: 24,
+            visual: vec![span(14, 0), span(19, 2)],
+        },
+        DocumentSpan {
+            start: 33,
+            end: 40,
+            prompt_end: 34,
+            visual: vec![],
+        },
+    ]
+}
+
+/// The expected gradient of a parameter, put together from the names that PyTorch has for it.
+fn expected(
+    fixture: &Fixture,
+    visibility: VisibilityKind,
+    name: &str,
+    shape: &[usize],
+) -> Vec<f32> {
+    let get = |name: String| fixture.numbers.get(&format!("{visibility}.{name}"));
+    if let Some(whole) = get(name.to_owned()) {
+        let conv1d = name.contains(".h.") && shape.len() == 2;
+        return if conv1d {
+            transpose(whole, shape)
+        } else {
+            whole.clone()
+        };
+    }
+    let split = |from: &str, into: &[&str]| -> Option<Vec<f32>> {
+        into.iter()
+            .map(|to| get(name.replace(from, to)).cloned())
+            .collect::<Option<Vec<_>>>()
+            .map(|v| v.concat())
+    };
+    split("qkv_proj", &["q_proj", "k_proj", "v_proj"])
+        .or_else(|| split("gate_up_proj", &["gate_proj", "up_proj"]))
+        .unwrap_or_else(|| panic!("the fixture has no gradient for '{name}'"))
+}
+
+/// `[in, out]` as GPT-2 stores it → `[out, in]`, the given shape.
+fn transpose(values: &[f32], shape: &[usize]) -> Vec<f32> {
+    let (out, inner) = (shape[0], shape[1]);
+    (0..out)
+        .flat_map(|o| (0..inner).map(move |i| values[i * out + o]))
+        .collect()
+}
+
+/// Root of the summed squared difference over root of the summed squares.
+fn relative_error(found: &[f32], wanted: &[f32]) -> f64 {
+    assert_eq!(found.len(), wanted.len());
+    let square = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = square(
+        &mut found
+            .iter()
+            .zip(wanted)
+            .map(|(found, wanted)| f64::from(*found) - f64::from(*wanted)),
+    );
+    difference / square(&mut wanted.iter().map(|wanted| f64::from(*wanted))).max(1e-6)
+}
+
+fn check(kind: &str, precision: Precision, tolerance: f64) {
+    let fixture = fixture(kind);
+    let mut model = Model::load(&folder(kind), precision).expect("the fixture's weights");
+    model.parameters.set_trainable(|_| true);
+    for visibility in VISIBILITIES {
+        let mut gradients = Gradients::new(&model.parameters);
+        let tape = Tape::recording(&model.parameters);
+        let documents = documents();
+        let input = Input {
+            tokens: &fixture.tokens,
+            positions: &fixture.positions,
+            documents: &documents,
+            images: &fixture.images,
+            targets: &fixture.targets,
+        };
+        let scale = 1.0 / fixture.targets.len() as f32;
+        let loss = model
+            .loss(&tape, &input, visibility, scale)
+            .expect("a valid pack");
+        let (found, wanted) = (
+            loss.f32().expect("f32")[0],
+            fixture.numbers[&format!("{visibility}.loss")][0],
+        );
+        let error = f64::from((found - wanted).abs() / wanted.abs());
+        assert!(
+            error <= tolerance,
+            "{kind} {visibility} {precision:?}: loss {found}, PyTorch {wanted}"
+        );
+        tape.backward(&loss, &mut gradients)
+            .expect("a recorded loss");
+        gradients
+            .check_complete(&model.parameters)
+            .expect("every parameter matters");
+        // In f32 every parameter is held to the tolerance by itself. Sixteen bits leave a parameter whose gradient is
+        // small a larger error of its own, so there the tolerance is for the gradient as a whole.
+        let (mut all_found, mut all_wanted) = (Vec::new(), Vec::new());
+        for (id, parameter) in model.parameters.iter() {
+            let name = parameter.name();
+            let mut gradient = gradients.get(id).expect("complete").to_f32_vec();
+            let mut wanted = expected(&fixture, visibility, name, parameter.master().shape());
+            if name.ends_with("qkv_proj.bias") || name.ends_with("c_attn.bias") {
+                (gradient, wanted) = (without_keys(&gradient), without_keys(&wanted));
+            }
+            let each = if precision == Precision::F32 {
+                tolerance
+            } else {
+                5.0 * tolerance
+            };
+            let error = relative_error(&gradient, &wanted);
+            assert!(
+                error <= each,
+                "{kind} {visibility} {precision:?}: {name} off by {error:.2e}"
+            );
+            all_found.extend(gradient);
+            all_wanted.extend(wanted);
+        }
+        let error = relative_error(&all_found, &all_wanted);
+        assert!(
+            error <= tolerance,
+            "{kind} {visibility} {precision:?}: gradient off by {error:.2e}"
+        );
+    }
+}
+
+/// A bias of the keys shifts all scores of a row alike: its third of this gradient is zero but for rounding.
+fn without_keys(gradient: &[f32]) -> Vec<f32> {
+    let third = gradient.len() / 3;
+    [&gradient[..third], &gradient[2 * third..]].concat()
+}
+
+#[test]
+fn llama_step_agrees_in_f32() {
+    check("llama", Precision::F32, 1e-5);
+}
+
+#[test]
+fn gpt2_step_agrees_in_f32() {
+    check("gpt2", Precision::F32, 1e-5);
+}
+
+#[test]
+fn llama_step_agrees_in_bf16() {
+    check("llama", Precision::Bf16, 2e-2);
+}
+
+#[test]
+fn gpt2_step_agrees_in_bf16() {
+    check("gpt2", Precision::Bf16, 2e-2);
+}

@@ -1,0 +1,193 @@
+//! Weights and configurations in and out, and what is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fourfold_model::{Model, Part, WeightFormat};
+use fourfold_tensor::Precision;
+
+fn fixture(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(kind)
+}
+
+fn load(folder: &Path) -> Result<Model, String> {
+    Model::load(folder, Precision::F32).map_err(|error| error.to_string())
+}
+
+fn masters(model: &Model, part: Option<Part>) -> Vec<(String, Vec<f32>)> {
+    let of_part = |name: &str| part.is_none() || Part::of(name) == part;
+    let all = model.parameters.iter().filter(|(_, p)| of_part(p.name()));
+    all.map(|(_, p)| (p.name().to_owned(), p.master().to_f32_vec()))
+        .collect()
+}
+
+#[test]
+fn saved_weights_come_back() {
+    for kind in ["llama", "gpt2"] {
+        let model = load(&fixture(kind)).expect("the fixture's weights");
+        for format in [WeightFormat::F32, WeightFormat::Bf16] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            model.save(folder.path(), format).expect("written");
+            let again = load(folder.path()).expect("read back");
+            // The fixture's numbers are 16-bit numbers, so both formats keep them.
+            assert_eq!(masters(&model, None), masters(&again, None), "{kind}");
+            assert_eq!(model.config(), again.config());
+        }
+    }
+}
+
+#[test]
+fn a_part_goes_out_and_into_another_model() {
+    let model = load(&fixture("llama")).expect("the fixture's weights");
+    for part in [Part::Vision, Part::Language] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        model
+            .save_part(part, folder.path(), WeightFormat::F32)
+            .expect("written");
+        let mut other =
+            Model::new(model.config().clone(), Precision::F32, 7).expect("a valid configuration");
+        let before = masters(&other, None);
+        other
+            .load_part(part, folder.path())
+            .expect("the same shapes");
+        assert_eq!(masters(&other, Some(part)), masters(&model, Some(part)));
+        let others = |all: Vec<(String, Vec<f32>)>| -> Vec<(String, Vec<f32>)> {
+            all.into_iter()
+                .filter(|(name, _)| Part::of(name) != Some(part))
+                .collect()
+        };
+        assert_eq!(
+            others(masters(&other, None)),
+            others(before),
+            "{part} changed another part"
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights() {
+    let config = load(&fixture("gpt2"))
+        .expect("the fixture's weights")
+        .config()
+        .clone();
+    let make = |seed| {
+        masters(
+            &Model::new(config.clone(), Precision::F32, seed).expect("valid"),
+            None,
+        )
+    };
+    assert_eq!(make(1), make(1));
+    assert_ne!(make(1), make(2));
+}
+
+#[test]
+fn counts_are_those_of_the_built_model() {
+    let model = load(&fixture("llama")).expect("the fixture's weights");
+    for (part, count) in model
+        .config()
+        .parameter_counts()
+        .expect("a valid configuration")
+    {
+        let built: usize = masters(&model, Some(part))
+            .iter()
+            .map(|(_, values)| values.len())
+            .sum();
+        assert_eq!(count, built, "{part}");
+    }
+}
+
+/// A copy of the llama fixture with one file changed.
+fn damaged(file: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(fixture("llama").join(name), folder.path().join(name)).expect("copied");
+    }
+    let path = folder.path().join(file);
+    fs::write(&path, change(fs::read(&path).expect("copied"))).expect("written");
+    folder
+}
+
+#[test]
+fn damaged_folders_are_refused_by_name() {
+    let replace = |from: &'static str, to: &'static str| {
+        move |bytes: Vec<u8>| {
+            String::from_utf8(bytes)
+                .expect("JSON")
+                .replace(from, to)
+                .into_bytes()
+        }
+    };
+    let cases = [
+        (
+            damaged("model.safetensors", |mut bytes| bytes.split_off(100)),
+            "no whole safetensors file",
+        ),
+        (
+            damaged("model.safetensors", |bytes| {
+                bytes[..bytes.len() / 2].to_vec()
+            }),
+            "no whole safetensors file",
+        ),
+        (
+            damaged(
+                "config.json",
+                replace("\"intermediate_size\": 24", "\"intermediate_size\": 25"),
+            ),
+            "config.json makes it",
+        ),
+        (
+            damaged(
+                "config.json",
+                replace("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3"),
+            ),
+            "has no tensor",
+        ),
+        (
+            damaged(
+                "config.json",
+                replace("\"pixel_shuffle\": 2", "\"pixel_shuffle\": 3"),
+            ),
+            "does not divide",
+        ),
+        (
+            damaged(
+                "config.json",
+                replace("\"patch_size\": 4", "\"patch_size\": 0"),
+            ),
+            "expected at least 1",
+        ),
+        (
+            damaged(
+                "config.json",
+                replace("\"model_type\": \"llama\"", "\"model_type\": \"lama\""),
+            ),
+            "llama",
+        ),
+        (
+            damaged(
+                "config.json",
+                replace(
+                    "\"hidden_act\": \"gelu_pytorch_tanh\"",
+                    "\"hidden_act\": \"swish\"",
+                ),
+            ),
+            "swish",
+        ),
+    ];
+    for (folder, expected) in cases {
+        let message = load(folder.path()).map(|_| ()).expect_err(expected);
+        assert!(
+            message.contains(expected),
+            "{message} should say '{expected}'"
+        );
+        assert!(
+            message.contains(".json")
+                || message.contains(".safetensors")
+                || message.contains("vision.")
+                || message.contains("projector."),
+            "{message} names no place"
+        );
+    }
+}
