@@ -1,0 +1,49 @@
+//! What can be wrong with cases to score.
+
+use thiserror::Error;
+
+/// Why scoring was refused.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum EvalError {
+    /// The list of cases or values is empty, so there is no mean to take.
+    #[error("nothing to score: the list is empty; give at least one case")]
+    Empty,
+    /// Two cases have the same id. The positions count from 1.
+    #[error(
+        "cases {first} and {second} have the same id \"{id}\"; give each case one id, with all its \
+         references in it"
+    )]
+    DuplicateId {
+        /// The id that both have.
+        id: String,
+        /// Position of the first.
+        first: usize,
+        /// Position of the second.
+        second: usize,
+    },
+    /// A case has nothing to be compared with. The position counts from 1.
+    #[error(
+        "case {position} (id \"{id}\") has no reference with text in it; add one, or leave the case \
+         out"
+    )]
+    NoReferences {
+        /// The case's id.
+        id: String,
+        /// Its position in the list.
+        position: usize,
+    },
+    /// A value to resample is NaN or infinite. The position counts from 1.
+    #[error("value {position} is {value}; a mean needs finite numbers")]
+    NotFinite {
+        /// Its position in the list.
+        position: usize,
+        /// The value.
+        value: f64,
+    },
+    /// The confidence level is not between 0 and 1.
+    #[error("confidence level {0} is not between 0 and 1; 0.95 is usual")]
+    Level(f64),
+    /// No resamples were asked for.
+    #[error("0 bootstrap resamples give no interval; 1000 is usual")]
+    NoResamples,
+}

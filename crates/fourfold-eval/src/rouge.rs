@@ -1,0 +1,66 @@
+//! ROUGE-L (Lin 2004): the longest common subsequence as an F measure, beta 1.2.
+//!
+//! As `pycocoevalcap`'s `Rouge`: the best precision and the best recall over the references are
+//! taken apart, so they may come from two references.
+
+use crate::TokenizedCase;
+
+/// Weight of recall over precision.
+const BETA: f64 = 1.2;
+
+/// ROUGE-L of each case, in `0..=1`; the corpus score is the mean.
+pub fn rouge_l(cases: &[TokenizedCase]) -> Vec<f64> {
+    cases.iter().map(score).collect()
+}
+
+fn score(case: &TokenizedCase) -> f64 {
+    let (mut precision, mut recall) = (0.0f64, 0.0f64);
+    for reference in &case.references {
+        let common = common_subsequence(&case.candidate, reference);
+        // Where words are common, neither side is empty.
+        if common > 0 {
+            precision = precision.max(common as f64 / case.candidate.len() as f64);
+            recall = recall.max(common as f64 / reference.len() as f64);
+        }
+    }
+    if precision == 0.0 {
+        return 0.0;
+    }
+    let beta2 = BETA * BETA;
+    (1.0 + beta2) * precision * recall / (recall + beta2 * precision)
+}
+
+/// Length of the longest common subsequence, with one row of the table in memory.
+fn common_subsequence(a: &[String], b: &[String]) -> usize {
+    let mut row = vec![0; b.len() + 1];
+    for word in a {
+        let mut diagonal = 0;
+        for (j, other) in b.iter().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = if word == other {
+                diagonal + 1
+            } else {
+                above.max(row[j])
+            };
+            diagonal = above;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subsequences_need_the_order_but_not_the_contact() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            common_subsequence(&words("a b c d e"), &words("a x c e")),
+            3
+        );
+        assert_eq!(common_subsequence(&words("a b"), &words("b a")), 1);
+        assert_eq!(common_subsequence(&words("a a a"), &words("a a")), 2);
+        assert_eq!(common_subsequence(&[], &words("a")), 0);
+    }
+}

@@ -1,0 +1,95 @@
+//! Every value of `fixtures/metrics.json` and `tokens.json`, which `fixtures/make.py` takes from
+//! `pycocoevalcap`.
+
+use fourfold_eval::{CaptionCase, score_captions, tokenize::tokenize};
+use serde_json::Value;
+
+fn fixture(name: &str) -> Value {
+    let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Equal to 1e-6 of the expected value, or to 1e-9 where that is more: BLEU's constants give
+/// values of 1e-6 and less, which an absolute bound of 1e-6 would not test.
+fn assert_close(got: f64, expected: &Value, what: &str) {
+    let expected = expected.as_f64().unwrap();
+    assert!(
+        (got - expected).abs() <= (expected.abs() * 1e-6).max(1e-9),
+        "{what}: {got}, expected {expected}"
+    );
+}
+
+#[test]
+fn corpus_and_sentence_scores_are_those_of_the_reference() {
+    let fixture = fixture("metrics.json");
+    let expected = fixture["cases"].as_array().unwrap();
+    let cases: Vec<_> = expected
+        .iter()
+        .map(|case| CaptionCase {
+            id: case["id"].as_str().unwrap().into(),
+            candidate: case["candidate"].as_str().unwrap().into(),
+            references: strings(&case["references"]),
+        })
+        .collect();
+    assert!(cases.len() >= 60);
+    let (scores, samples) = score_captions(&cases).unwrap();
+    assert_eq!(scores.samples, cases.len());
+    assert_close(
+        scores.cider_d,
+        &fixture["corpus"]["cider_d"],
+        "corpus CIDEr-D",
+    );
+    assert_close(
+        scores.rouge_l,
+        &fixture["corpus"]["rouge_l"],
+        "corpus ROUGE-L",
+    );
+    for k in 0..4 {
+        assert_close(
+            scores.bleu[k],
+            &fixture["corpus"]["bleu"][k],
+            &format!("corpus BLEU-{}", k + 1),
+        );
+    }
+    for (sample, case) in samples.iter().zip(expected) {
+        let id = &sample.id;
+        assert_eq!(case["id"].as_str(), Some(id.as_str()));
+        assert_close(
+            sample.cider_d,
+            &case["cider_d"],
+            &format!("CIDEr-D of {id}"),
+        );
+        assert_close(
+            sample.rouge_l,
+            &case["rouge_l"],
+            &format!("ROUGE-L of {id}"),
+        );
+        for k in 0..4 {
+            assert_close(
+                sample.bleu[k],
+                &case["bleu"][k],
+                &format!("BLEU-{} of {id}", k + 1),
+            );
+        }
+    }
+}
+
+#[test]
+fn words_are_those_of_the_reference_tokenizer() {
+    let fixture = fixture("tokens.json");
+    let sentences = fixture.as_array().unwrap();
+    assert!(sentences.len() >= 40);
+    for case in sentences {
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(tokenize(text), strings(&case["tokens"]), "{text}");
+    }
+}
