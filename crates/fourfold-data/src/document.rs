@@ -1,0 +1,308 @@
+//! A document: one sample as tokens, targets and pixels.
+
+use std::sync::Arc;
+
+use crate::format::Markers;
+use crate::{
+    Augment, DataError, EncodedImage, ImageTransform, PixelArray, Sample, SampleRng, TextFormat,
+    Tokenizer, decode_rgb, hash,
+};
+
+/// The rows of one image's visual tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VisualSpan {
+    /// The first row.
+    pub start: usize,
+    /// How many rows.
+    pub len: usize,
+    /// The image, an index into the images of the document or pack the span belongs to.
+    pub image: usize,
+}
+
+/// One sample, ready to be packed. Row `i` holds `tokens[i]` and is to predict `targets[i]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// Where it comes from.
+    pub origin: String,
+    /// The input. The last `end` is no input: nothing follows it.
+    pub tokens: Vec<u32>,
+    /// The token expected after each row, where one is learnt: the answers' tokens and the `end`
+    /// after each.
+    pub targets: Vec<Option<u32>>,
+    /// Rows `[0, prompt_end)` are the first prompt, answer marker and images included: with
+    /// prefix-LM visibility they see each other. No target lies within them but for the last row's.
+    pub prompt_end: usize,
+    /// Where the images' visual tokens go.
+    pub visual: Vec<VisualSpan>,
+    /// The images, normalized, `[3, height, width]` each.
+    pub images: Vec<PixelArray>,
+    /// A key of each image's pixels, equal for equal pixels; none for an augmented image, whose
+    /// pixels never come back. For caching a frozen encoder's features.
+    pub image_keys: Vec<Option<u64>>,
+    /// Whether the answer was cut at the token limit.
+    pub truncated: bool,
+}
+
+impl Document {
+    /// How many rows have a target.
+    pub fn target_count(&self) -> usize {
+        self.targets.iter().flatten().count()
+    }
+}
+
+/// What an [`Encoder`] needs to know beside the tokenizer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderConfig {
+    /// The document layout.
+    pub format: TextFormat,
+    /// Resizing and normalization.
+    pub transform: ImageTransform,
+    /// Random variation of images, in training only.
+    pub augment: Option<Augment>,
+    /// How many rows an image takes: what the projector gives for one image.
+    pub visual_tokens_per_image: usize,
+    /// Longer documents are cut at the end of the answer.
+    pub max_tokens: usize,
+}
+
+/// Turns samples into documents.
+pub struct Encoder {
+    tokenizer: Arc<Tokenizer>,
+    config: EncoderConfig,
+    markers: Markers,
+}
+
+impl Encoder {
+    /// Checks that tokenizer, format and image transform fit together.
+    pub fn new(tokenizer: Arc<Tokenizer>, config: EncoderConfig) -> Result<Self, DataError> {
+        let markers = config.format.markers(&tokenizer)?;
+        config.transform.check()?;
+        if let Some(augment) = &config.augment {
+            augment.check()?;
+        }
+        let zero = match &config {
+            EncoderConfig { max_tokens: 0, .. } => Some("max_tokens"),
+            EncoderConfig {
+                visual_tokens_per_image: 0,
+                ..
+            } => Some("visual_tokens_per_image"),
+            _ => None,
+        };
+        match zero {
+            Some(key) => Err(DataError::config(key, "expected at least 1, got 0")),
+            None => Ok(Self {
+                tokenizer,
+                config,
+                markers,
+            }),
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// The ids of the format's tokens.
+    pub fn markers(&self) -> Markers {
+        self.markers
+    }
+
+    /// A training document. Prompts and answers are tokenized apart, so that what the model is
+    /// asked to continue from is the same in training and in use.
+    pub fn document(&self, sample: &Sample, rng: &mut SampleRng) -> Result<Document, DataError> {
+        let mut document = self.begin(sample);
+        let plain = match sample.turns.as_slice() {
+            [turn] => sample.images.is_empty() && turn.prompt.is_empty(),
+            _ => false,
+        };
+        for (index, turn) in sample.turns.iter().enumerate() {
+            if turn.answer.is_empty() {
+                return Err(DataError::EmptyAnswer {
+                    origin: sample.origin.clone(),
+                });
+            }
+            document.tokens.extend(self.tokenizer.encode(&turn.prompt)?);
+            if !plain {
+                document.tokens.push(self.markers.answer);
+            }
+            let first = document.tokens.len();
+            if index == 0 {
+                document.prompt_end = first;
+            }
+            document.tokens.extend(self.tokenizer.encode(&turn.answer)?);
+            document.tokens.push(self.markers.end);
+            let learnt = &document.tokens[first..];
+            document.targets.resize(first - 1, None);
+            document
+                .targets
+                .extend(learnt.iter().map(|&token| Some(token)));
+        }
+        // The last `end` is only ever predicted.
+        document.tokens.pop();
+        document.targets.truncate(document.tokens.len());
+        let limit = self.config.max_tokens;
+        if document.tokens.len() > limit {
+            document.tokens.truncate(limit);
+            document.targets.truncate(limit);
+            document.truncated = true;
+        }
+        if document.target_count() == 0 {
+            return Err(DataError::AllMasked {
+                origin: document.origin,
+                prompt_tokens: document.prompt_end,
+                max_tokens: limit,
+            });
+        }
+        for (index, image) in sample.images.iter().enumerate() {
+            let (pixels, key) = self.image(&sample.origin, index, image, Some(rng))?;
+            document.images.push(pixels);
+            document.image_keys.push(key);
+        }
+        Ok(document)
+    }
+
+    /// What generation starts from: images and prompt up to the answer marker, no targets, no
+    /// augmentation. `origin` is what errors call it.
+    pub fn prompt(
+        &self,
+        origin: &str,
+        images: &[EncodedImage],
+        prompt: &str,
+    ) -> Result<Document, DataError> {
+        let sample = Sample {
+            origin: origin.into(),
+            images: images.to_vec(),
+            turns: Vec::new(),
+        };
+        let mut document = self.begin(&sample);
+        document.tokens.extend(self.tokenizer.encode(prompt)?);
+        if !images.is_empty() || !prompt.is_empty() {
+            document.tokens.push(self.markers.answer);
+        }
+        document.prompt_end = document.tokens.len();
+        document.targets = vec![None; document.tokens.len()];
+        for (index, image) in images.iter().enumerate() {
+            let (pixels, key) = self.image(origin, index, image, None)?;
+            document.images.push(pixels);
+            document.image_keys.push(key);
+        }
+        Ok(document)
+    }
+
+    /// The beginning common to all documents: `begin` and the images' places.
+    fn begin(&self, sample: &Sample) -> Document {
+        let each = self.config.visual_tokens_per_image;
+        let mut tokens = vec![self.markers.begin];
+        let mut visual = Vec::with_capacity(sample.images.len());
+        for image in 0..sample.images.len() {
+            visual.push(VisualSpan {
+                start: tokens.len(),
+                len: each,
+                image,
+            });
+            tokens.resize(tokens.len() + each, self.markers.image);
+        }
+        Document {
+            origin: sample.origin.clone(),
+            tokens,
+            targets: Vec::new(),
+            prompt_end: 0,
+            visual,
+            images: Vec::with_capacity(sample.images.len()),
+            image_keys: Vec::with_capacity(sample.images.len()),
+            truncated: false,
+        }
+    }
+
+    /// Decodes, resizes, augments if `rng` is given, and normalizes one image.
+    fn image(
+        &self,
+        origin: &str,
+        index: usize,
+        image: &EncodedImage,
+        rng: Option<&mut SampleRng>,
+    ) -> Result<(PixelArray, Option<u64>), DataError> {
+        let transform = &self.config.transform;
+        let mut pixels = decode_rgb(&image.bytes)
+            .and_then(|rgb| transform.resize(&rgb))
+            .map_err(|message| DataError::Image {
+                origin: origin.into(),
+                image: image.path.clone().unwrap_or(index.to_string()),
+                message,
+            })?;
+        let augment = self
+            .config
+            .augment
+            .as_ref()
+            .filter(|augment| !augment.is_none());
+        let key = match (augment, rng) {
+            (Some(augment), Some(rng)) => {
+                augment.apply(&mut pixels, rng);
+                None
+            }
+            _ => Some(hash::key(&image.bytes)),
+        };
+        transform.normalize(&mut pixels);
+        Ok((pixels, key))
+    }
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;
+
+/// Small encoders and samples for this crate's tests.
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use std::sync::Arc;
+
+    use crate::{Encoder, EncoderConfig, Fit, ImageTransform, Sample, TextFormat, Turn, train_bpe};
+
+    /// An encoder whose tokens are bytes, for images of 8 by 8 pixels.
+    pub(crate) fn encoder(visual_tokens: usize, max_tokens: usize) -> Encoder {
+        let format = TextFormat::default();
+        let texts: [&str; 0] = [];
+        let tokenizer = train_bpe(texts.iter(), 260, &format.tokens()).unwrap();
+        let transform = ImageTransform {
+            size: 8,
+            fit: Fit::Stretch,
+            ..ImageTransform::default()
+        };
+        let config = EncoderConfig {
+            format,
+            transform,
+            augment: None,
+            visual_tokens_per_image: visual_tokens,
+            max_tokens,
+        };
+        Encoder::new(Arc::new(tokenizer), config).unwrap()
+    }
+
+    /// One turn without an image.
+    pub(crate) fn text_sample(prompt: &str, answer: &str) -> Sample {
+        let turn = Turn {
+            prompt: prompt.into(),
+            answer: answer.into(),
+        };
+        Sample {
+            origin: "test:row 0".into(),
+            images: Vec::new(),
+            turns: vec![turn],
+        }
+    }
+
+    /// A PNG file of 8 by 8 pixels.
+    pub(crate) fn picture() -> Vec<u8> {
+        let image =
+            image::RgbImage::from_fn(8, 8, |x, y| image::Rgb([x as u8 * 30, y as u8 * 30, 99]));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+}

@@ -1,0 +1,43 @@
+//! From files to packs: rows become samples, samples become documents of tokens and pixels, and
+//! documents are laid end to end in packs. This crate knows no model.
+//!
+//! ```text
+//! files ─► Source ─► Sample ─► Encoder ─► Document ─► pack ─► Pack
+//!            ▲                                                  │
+//!         Sampler (mixture, seed, position)        Loader ─► Batch
+//! ```
+//!
+//! Everything is deterministic: what a sample becomes depends on the seed and on its place in the
+//! order of draws, never on threads or timing, so training resumes exactly.
+
+pub mod augment;
+pub mod check;
+pub mod document;
+pub mod error;
+pub mod format;
+pub mod hash;
+pub mod image;
+pub mod loader;
+pub mod mixture;
+pub mod pack;
+pub mod preprocessor;
+pub mod sample;
+pub mod show;
+pub mod skip;
+pub mod source;
+mod template;
+pub mod tokenizer;
+
+pub use augment::Augment;
+pub use check::{CheckReport, check};
+pub use document::{Document, Encoder, EncoderConfig, VisualSpan};
+pub use error::DataError;
+pub use format::TextFormat;
+pub use image::{Filter, Fit, ImageTransform, PixelArray, decode_rgb};
+pub use loader::{Batch, Loader, LoaderConfig};
+pub use mixture::{Draw, Mixture, Sampler, SamplerState, sample_rng};
+pub use pack::{Pack, PackBudget, PackedDocument, pack};
+pub use sample::{EncodedImage, Sample, SampleRng, Turn};
+pub use skip::{Skip, SkipReport};
+pub use source::{Prompts, Source, SourceConfig, Tables};
+pub use tokenizer::{Tokenizer, train_bpe};

@@ -1,0 +1,203 @@
+//! The order of draws from several sources: endless, decided by a seed, resumable at any point.
+
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::{DataError, SampleRng, Source};
+
+/// Sources with the share each has among the draws.
+#[derive(Clone)]
+pub struct Mixture {
+    sources: Vec<(Arc<dyn Source>, f64)>,
+}
+
+impl Mixture {
+    /// Sources with their weights. With no weight anywhere, each source weighs its length: then
+    /// as many draws as there are samples see every sample exactly once.
+    pub fn new(sources: Vec<(Arc<dyn Source>, Option<f64>)>) -> Result<Self, DataError> {
+        let fail = |message: String| Err(DataError::config("mixture", message));
+        if sources.is_empty() {
+            return fail("expected at least one source".into());
+        }
+        let given = sources
+            .iter()
+            .filter(|(_, weight)| weight.is_some())
+            .count();
+        if given != 0 && given != sources.len() {
+            return fail("give every source a weight, or none".into());
+        }
+        for (source, weight) in &sources {
+            if source.is_empty() {
+                return fail(format!("source {} is empty", source.name()));
+            }
+            if weight.is_some_and(|w| !w.is_finite() || w <= 0.0) {
+                let name = source.name();
+                return fail(format!(
+                    "source {name}: expected a weight above 0, got {weight:?}"
+                ));
+            }
+        }
+        let weigh = |(source, weight): (Arc<dyn Source>, Option<f64>)| {
+            let weight = weight.unwrap_or(source.len() as f64);
+            (source, weight)
+        };
+        Ok(Self {
+            sources: sources.into_iter().map(weigh).collect(),
+        })
+    }
+
+    /// The sources with their weights.
+    pub fn sources(&self) -> &[(Arc<dyn Source>, f64)] {
+        &self.sources
+    }
+
+    /// The samples of all sources together.
+    pub fn len(&self) -> usize {
+        self.sources.iter().map(|(source, _)| source.len()).sum()
+    }
+
+    /// Never: a mixture has sources, and they have samples.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// Which source of the mixture.
+    pub source: usize,
+    /// Which of its samples.
+    pub row: usize,
+    /// How often the source has been gone through before.
+    pub epoch: u64,
+    /// The number of the draw, from 0.
+    pub ordinal: u64,
+}
+
+/// A position in the order of draws; enough to continue exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplerState {
+    /// The seed of the order.
+    pub seed: u64,
+    /// The sources' lengths.
+    pub lengths: Vec<u64>,
+    /// Draws so far from each source.
+    pub drawn: Vec<u64>,
+}
+
+impl SamplerState {
+    /// Draws so far.
+    pub fn total(&self) -> u64 {
+        self.drawn.iter().sum()
+    }
+}
+
+/// Draws from a mixture without end. Every source is gone through in an order shuffled anew each
+/// epoch, and the next draw is from the source that is furthest behind its share.
+pub struct Sampler {
+    state: SamplerState,
+    /// Shares, summing to 1.
+    shares: Vec<f64>,
+    /// Each source's current epoch and its order.
+    orders: Vec<Option<(u64, Vec<u32>)>>,
+}
+
+impl Sampler {
+    /// The order's beginning.
+    pub fn new(mixture: &Mixture, seed: u64) -> Self {
+        let total: f64 = mixture.sources.iter().map(|(_, weight)| weight).sum();
+        let lengths: Vec<u64> = mixture
+            .sources
+            .iter()
+            .map(|(s, _)| s.len() as u64)
+            .collect();
+        Self {
+            shares: mixture
+                .sources
+                .iter()
+                .map(|(_, weight)| weight / total)
+                .collect(),
+            orders: vec![None; lengths.len()],
+            state: SamplerState {
+                seed,
+                drawn: vec![0; lengths.len()],
+                lengths,
+            },
+        }
+    }
+
+    /// Continues where `state` was taken.
+    pub fn resume(mixture: &Mixture, state: SamplerState) -> Result<Self, DataError> {
+        let new = Self::new(mixture, state.seed);
+        if state.lengths != new.state.lengths || state.drawn.len() != state.lengths.len() {
+            return Err(DataError::Resume(format!(
+                "the sources had {:?} samples and have {:?}",
+                state.lengths, new.state.lengths
+            )));
+        }
+        Ok(Self { state, ..new })
+    }
+
+    /// The position before the next draw.
+    pub fn state(&self) -> &SamplerState {
+        &self.state
+    }
+
+    /// The next draw.
+    pub fn draw(&mut self) -> Draw {
+        let ordinal = self.state.total();
+        let deficit = |source: usize| {
+            self.shares[source] * (ordinal + 1) as f64 - self.state.drawn[source] as f64
+        };
+        let mut source = 0;
+        for other in 1..self.shares.len() {
+            if deficit(other) > deficit(source) {
+                source = other;
+            }
+        }
+        let (length, drawn) = (self.state.lengths[source], self.state.drawn[source]);
+        let epoch = drawn / length;
+        if self.orders[source]
+            .as_ref()
+            .is_none_or(|(of, _)| *of != epoch)
+        {
+            let mut order: Vec<u32> = (0..length as u32).collect();
+            order.shuffle(&mut keyed(self.state.seed, "order", source as u64, epoch));
+            self.orders[source] = Some((epoch, order));
+        }
+        let row = self.orders[source]
+            .as_ref()
+            .map_or(0, |(_, order)| order[(drawn % length) as usize]);
+        self.state.drawn[source] += 1;
+        Draw {
+            source,
+            row: row as usize,
+            epoch,
+            ordinal,
+        }
+    }
+}
+
+/// The generator for everything random about the draw with this ordinal, whatever else was drawn.
+pub fn sample_rng(seed: u64, ordinal: u64) -> SampleRng {
+    keyed(seed, "sample", ordinal, 0)
+}
+
+/// A generator of its own for each purpose and pair of numbers.
+fn keyed(seed: u64, purpose: &str, a: u64, b: u64) -> SampleRng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..8 + purpose.len()].copy_from_slice(purpose.as_bytes());
+    key[16..24].copy_from_slice(&a.to_le_bytes());
+    key[24..].copy_from_slice(&b.to_le_bytes());
+    SampleRng::from_seed(key)
+}
+
+#[cfg(test)]
+#[path = "mixture_tests.rs"]
+mod tests;

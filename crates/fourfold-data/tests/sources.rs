@@ -1,0 +1,316 @@
+//! Reading Parquet as pyarrow writes it, and JSON lines.
+
+mod common;
+
+use common::{encoder, fixture, lists, names, open, questions, refusal, texts};
+use fourfold_data::source::Accepted;
+use fourfold_data::{Prompts, Source, SourceConfig, Tables, check, decode_rgb, sample_rng};
+use serde_json::json;
+
+fn answer(source: &dyn Source, row: usize) -> Result<String, String> {
+    let sample = source
+        .sample(row, &mut sample_rng(0, 0))
+        .map_err(|e| e.to_string())?;
+    Ok(sample.turns[0].answer.clone())
+}
+
+#[test]
+fn images_of_every_format_with_their_text() {
+    let source = open(&names());
+    assert_eq!((source.name(), source.len()), ("images", 10));
+    let expected = [
+        ("red", [255, 0, 0]),
+        ("green", [0, 255, 0]),
+        ("blue", [0, 0, 255]),
+        ("black", [0; 3]),
+        ("white", [255; 3]),
+    ];
+    for (row, (name, color)) in expected.into_iter().enumerate() {
+        let sample = source.sample(row, &mut sample_rng(0, row as u64)).unwrap();
+        assert_eq!(sample.origin, format!("images.parquet:row {row}"));
+        assert_eq!(sample.turns[0].answer, name);
+        let image = decode_rgb(&sample.images[0].bytes).unwrap();
+        for (got, wanted) in image.get_pixel(4, 4).0.iter().zip(color) {
+            assert!(got.abs_diff(wanted) <= 3, "{name}: {image:?}");
+        }
+    }
+    let path = source.sample(0, &mut sample_rng(0, 0)).unwrap().images[0]
+        .path
+        .clone();
+    assert_eq!(path.as_deref(), Some("red.png"));
+}
+
+#[test]
+fn every_broken_row_is_told_with_its_place_and_reason() {
+    let report = check(&*open(&names()), &encoder(None, 100)).unwrap();
+    assert_eq!((report.samples, report.good, report.images), (10, 5, 5));
+    let reasons = [
+        "images.parquet:row 5: image cut.png: Png",
+        "images.parquet:row 6: image page.png: is no PNG",
+        "images.parquet:row 7: image 0: the row has none",
+        "images.parquet:row 8: the answer is empty",
+        "images.parquet:row 9: image ",
+    ];
+    assert_eq!(report.broken.count, reasons.len());
+    for (skip, reason) in report.broken.first.iter().zip(reasons) {
+        assert!(skip.reason.starts_with(reason), "{}", skip.reason);
+    }
+    assert!(report.broken.first[4].reason.contains("absent.png"));
+    assert!(
+        report.to_string().contains("5 of 10 samples good"),
+        "{report}"
+    );
+}
+
+#[test]
+fn lists_are_expanded_in_step() {
+    let source = open(&questions());
+    // 2 + 1 + 0 + 0 + 1 questions, 1 of each broken row; the last row's lists disagree: one error.
+    assert_eq!(source.len(), 9);
+    let sample = source.sample(1, &mut sample_rng(0, 0)).unwrap();
+    assert_eq!(sample.origin, "images.parquet:row 0 element 1");
+    assert_eq!(
+        (&*sample.turns[0].prompt, &*sample.turns[0].answer),
+        ("is it red?", "yes")
+    );
+    assert_eq!(sample.images.len(), 1);
+    assert_eq!(source.columns(1)["question"], json!("is it red?"));
+    assert_eq!(source.columns(1)["name"], json!("red"));
+    let message = answer(&*source, 8).unwrap_err();
+    assert!(
+        message.starts_with("images.parquet:row 9: ") && message.contains("1 elem"),
+        "{message}"
+    );
+}
+
+#[test]
+fn lists_become_turns_in_an_order_drawn_each_time() {
+    let config = SourceConfig {
+        each: lists(&[]),
+        turns: questions().each,
+        ..questions()
+    };
+    let source = open(&config);
+    assert_eq!(source.len(), 10);
+    let mut orders = std::collections::BTreeSet::new();
+    for ordinal in 0..20 {
+        let sample = source.sample(0, &mut sample_rng(0, ordinal)).unwrap();
+        let turns: Vec<_> = sample
+            .turns
+            .iter()
+            .map(|t| (&*t.prompt, &*t.answer))
+            .collect();
+        assert!(turns.contains(&("what?", "red")) && turns.contains(&("is it red?", "yes")));
+        orders.insert(sample.turns[0].prompt.clone());
+    }
+    assert_eq!(orders.len(), 2);
+}
+
+#[test]
+fn a_filter_keeps_rows_by_column_and_by_element() {
+    let mut config = names();
+    config
+        .filter
+        .insert("kind".into(), Accepted::One(json!("color")));
+    assert_eq!(open(&config).len(), 3);
+    config.filter.insert(
+        "name".into(),
+        Accepted::Any(vec![json!("red"), json!("green")]),
+    );
+    assert_eq!(open(&config).len(), 2);
+    let mut config = questions();
+    config
+        .filter
+        .insert("question".into(), Accepted::One(json!("is it red?")));
+    let source = open(&config);
+    assert_eq!(source.columns(0)["answer"], json!("yes"));
+    config
+        .filter
+        .insert("kind".into(), Accepted::One(json!("nothing")));
+    let message = refusal(&config);
+    assert!(
+        message.contains("images.parquet") && message.contains("`where`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn prompts_are_drawn_and_the_draw_is_repeatable() {
+    let source = open(&names());
+    let prompt = |ordinal| {
+        source.sample(0, &mut sample_rng(3, ordinal)).unwrap().turns[0]
+            .prompt
+            .clone()
+    };
+    let drawn: Vec<String> = (0..40).map(prompt).collect();
+    assert_eq!(drawn, (0..40).map(prompt).collect::<Vec<_>>());
+    let first = drawn
+        .iter()
+        .filter(|prompt| *prompt == "What is it?")
+        .count();
+    assert!((8..=32).contains(&first), "{first} of 40");
+}
+
+#[test]
+fn text_can_be_read_without_the_images_beside_it() {
+    let source = open(&SourceConfig {
+        images: false,
+        ..names()
+    });
+    let sample = source.sample(7, &mut sample_rng(0, 0)).unwrap();
+    assert!(sample.images.is_empty());
+    assert_eq!(sample.turns[0].answer, "none");
+    let text = open(&texts());
+    assert_eq!(
+        (text.len(), answer(&*text, 49).unwrap()),
+        (50, "line 49 of text".into())
+    );
+}
+
+#[test]
+fn all_column_types_reach_templates() {
+    let config = SourceConfig {
+        path: fixture("types.parquet"),
+        answer: "{{ number }} {{ share }} {{ yes }} {{ sizes[1] }} {{ box.y }}".into(),
+        images: true,
+        ..Default::default()
+    };
+    let source = open(&config);
+    assert_eq!(answer(&*source, 0).unwrap(), "3 0.5 True 2 two");
+    assert_eq!(
+        source
+            .sample(0, &mut sample_rng(0, 0))
+            .unwrap()
+            .images
+            .len(),
+        2
+    );
+    let message = answer(&*source, 1).unwrap_err();
+    assert!(
+        message.starts_with("types.parquet:row 1: the template"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_a_configuration_lacks_is_named() {
+    let missing = refusal(&SourceConfig {
+        answer: "{{ nmae }}".into(),
+        ..names()
+    });
+    assert!(
+        missing.contains("`nmae`") && missing.contains("name, kind, questions"),
+        "{missing}"
+    );
+    let list = refusal(&SourceConfig {
+        each: lists(&[("q", "question")]),
+        ..names()
+    });
+    assert!(list.contains("`question`"), "{list}");
+    let mut filter = names();
+    filter
+        .filter
+        .insert("typ".into(), Accepted::One(json!("x")));
+    assert!(refusal(&filter).contains("`typ`"));
+    let both = SourceConfig {
+        turns: questions().each,
+        ..questions()
+    };
+    assert!(refusal(&both).contains("turns"));
+    let absent = refusal(&SourceConfig {
+        path: fixture("absent.parquet"),
+        ..names()
+    });
+    assert!(absent.contains("absent.parquet"), "{absent}");
+    let kind = refusal(&SourceConfig {
+        path: fixture("make.py"),
+        ..names()
+    });
+    assert!(kind.contains(".parquet or .jsonl"), "{kind}");
+    let zstd = refusal(&SourceConfig {
+        path: fixture("zstd.parquet"),
+        ..texts()
+    });
+    assert!(
+        zstd.contains("zstd.parquet") && zstd.contains("snappy"),
+        "{zstd}"
+    );
+}
+
+#[test]
+fn json_lines_with_images_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let sample = open(&names()).sample(0, &mut sample_rng(0, 0)).unwrap();
+    write("a.png", &sample.images[0].bytes);
+    let lines = concat!(
+        "{\"image\": \"a.png\", \"name\": \"one\"}\n\n",
+        "{\"images\": [\"a.png\", \"a.png\"], \"name\": \"two\", \"extra\": 1}\n",
+        "{\"name\": \"text\"}\n",
+        "{\"image\": \"b.png\", \"name\": \"lost\"}\n",
+    );
+    write("rows.jsonl", lines.as_bytes());
+    let config = SourceConfig {
+        path: folder.path().join("rows.jsonl"),
+        prompt: Prompts::One("{{ extra }}".into()),
+        ..names()
+    };
+    let source = open(&config);
+    let images = |row| {
+        source
+            .sample(row, &mut sample_rng(0, 0))
+            .map(|sample| sample.images.len())
+    };
+    assert_eq!(
+        (images(0).unwrap(), images(1).unwrap(), images(2).unwrap()),
+        (1, 2, 0)
+    );
+    assert_eq!(source.origin(1), "rows.jsonl:line 3");
+    let lost = images(3).unwrap_err().to_string();
+    assert!(
+        lost.starts_with("rows.jsonl:line 5: image") && lost.contains("b.png"),
+        "{lost}"
+    );
+
+    write("bad.jsonl", b"{\"name\": \"one\"}\n{\"name\": \n");
+    let bad = refusal(&SourceConfig {
+        path: folder.path().join("bad.jsonl"),
+        ..names()
+    });
+    assert!(bad.contains("bad.jsonl: line 2"), "{bad}");
+    write("odd.jsonl", b"{\"image\": 3, \"name\": \"x\"}\n");
+    let odd = refusal(&SourceConfig {
+        path: folder.path().join("odd.jsonl"),
+        ..names()
+    });
+    assert!(odd.contains("line 1") && odd.contains("`image`"), "{odd}");
+    write("text.jsonl", b"\"caf\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"");
+    let text = refusal(&SourceConfig {
+        path: folder.path().join("text.jsonl"),
+        ..names()
+    });
+    assert!(text.contains("expected an object"), "{text}");
+}
+
+#[test]
+fn a_file_used_twice_is_read_once() {
+    let tables = Tables::new();
+    let path = fixture("images.parquet");
+    let (a, b) = (tables.table(&path).unwrap(), tables.table(&path).unwrap());
+    assert!(std::sync::Arc::ptr_eq(&a, &b));
+    assert_eq!(tables.open(&names()).unwrap().len(), 10);
+}
+
+#[test]
+fn a_configuration_reads_back_and_refuses_unknown_keys() {
+    let mut config = questions();
+    config
+        .filter
+        .insert("kind".into(), Accepted::Any(vec![json!("color")]));
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<SourceConfig>(&text).unwrap(), config);
+    let error = serde_json::from_str::<SourceConfig>(r#"{"path":"a","answer":"b","promt":"c"}"#);
+    assert!(error.unwrap_err().to_string().contains("promt"));
+    let least: SourceConfig = serde_json::from_str(r#"{"path":"a","answer":"b"}"#).unwrap();
+    assert!(least.images && least.prompt.is_empty());
+}
