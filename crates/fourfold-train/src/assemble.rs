@@ -1,0 +1,302 @@
+//! From a recipe to what trains: tokenizer, text format, image transform and model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use fourfold_data::{ImageTransform, TextFormat, Tokenizer, train_bpe};
+use fourfold_model::{LanguageConfig, Model, ModelConfig, Part, VisionConfig};
+use fourfold_tensor::Precision;
+use serde::de::DeserializeOwned;
+
+use crate::files;
+use crate::recipe::{Backbone, ModelSection, Recipe, vocabulary};
+use crate::sources::Sources;
+
+const TOKENIZER: &str = "tokenizer.json";
+const PREPROCESSOR: &str = "preprocessor_config.json";
+const FORMAT: &str = "format.json";
+
+/// How text and images are turned into what the model reads: kept beside the weights, since they mean
+/// nothing without it.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Text to tokens.
+    pub tokenizer: Arc<Tokenizer>,
+    /// How the parts of a document are laid out.
+    pub format: TextFormat,
+    /// Image files to pixels.
+    pub transform: ImageTransform,
+}
+
+impl Reading {
+    /// What a model folder was saved with.
+    ///
+    /// # Errors
+    /// Names the file that is missing or malformed.
+    pub fn load(folder: &Path) -> Result<Self> {
+        Ok(Self {
+            tokenizer: Arc::new(Tokenizer::from_file(&folder.join(TOKENIZER))?),
+            format: read_format(folder)?.unwrap_or_default(),
+            transform: read_transform(folder)?
+                .with_context(|| format!("{} holds no {PREPROCESSOR}", folder.display()))?,
+        })
+    }
+
+    /// Writes what `part`, or the whole model, is read with into its folder.
+    ///
+    /// # Errors
+    /// Names the file that cannot be written.
+    pub fn save(&self, part: Option<Part>, folder: &Path) -> Result<()> {
+        if part != Some(Part::Vision) {
+            self.tokenizer.save(&folder.join(TOKENIZER))?;
+            files::write_json(&folder.join(FORMAT), &self.format)?;
+        }
+        if part != Some(Part::Language) {
+            let config = self.transform.to_preprocessor_config();
+            files::write_json(&folder.join(PREPROCESSOR), &config)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a recipe's first stage starts from.
+pub struct Assembled {
+    /// The model with its first weights.
+    pub model: Model,
+    /// How it reads.
+    pub reading: Reading,
+}
+
+/// Loads or trains the tokenizer of `recipe`. `trained` is where an earlier start of the same run left the
+/// one it trained.
+///
+/// # Errors
+/// Names the file or key.
+pub fn tokenizer(recipe: &Recipe, sources: &Sources, trained: Option<&Path>) -> Result<Tokenizer> {
+    if let Some(section) = &recipe.tokenizer {
+        if let Some(from) = &section.from {
+            return Ok(Tokenizer::from_file(&tokenizer_file(from))?);
+        }
+        if let Some(path) = trained.filter(|path| path.exists()) {
+            return Ok(Tokenizer::from_file(path)?);
+        }
+        if let Some(train) = &section.train {
+            let mut texts = Vec::new();
+            for name in &train.on {
+                texts.extend(sources.texts(name)?);
+            }
+            let format = recipe.format.clone().unwrap_or_default();
+            return train_bpe(texts.iter(), train.vocabulary, &format.tokens())
+                .context("cannot train the tokenizer ([tokenizer] train)");
+        }
+    }
+    let folder = text_folder(&recipe.model).context("[tokenizer] is missing")?;
+    Ok(Tokenizer::from_file(&tokenizer_file(folder))?)
+}
+
+/// Everything of `recipe` that its stages start from.
+///
+/// # Errors
+/// Names the file, key or tensor that does not fit.
+pub fn assemble(recipe: &Recipe, tokenizer: Tokenizer, precision: Precision) -> Result<Assembled> {
+    let model = match &recipe.model.from {
+        Some(folder) => whole(recipe, folder, &tokenizer, precision)?,
+        None => parts(recipe, &tokenizer, precision)?,
+    };
+    let reading = reading(recipe, tokenizer, model.config())?;
+    Ok(Assembled { model, reading })
+}
+
+/// How the model of `config` reads text and images.
+///
+/// # Errors
+/// When the text format does not fit the tokenizer, or the image transform the vision encoder.
+pub fn reading(recipe: &Recipe, tokenizer: Tokenizer, config: &ModelConfig) -> Result<Reading> {
+    let format = match (&recipe.format, text_folder(&recipe.model)) {
+        (Some(format), _) => format.clone(),
+        (None, Some(folder)) => read_format(folder)?.unwrap_or_default(),
+        (None, None) => TextFormat::default(),
+    };
+    format
+        .markers(&tokenizer)
+        .context("[format] does not fit the tokenizer")?;
+    let size = config.vision.image_size;
+    let transform = match (&recipe.image, image_folder(&recipe.model)) {
+        (Some(transform), _) => Some(transform.clone()),
+        (None, Some(folder)) => read_transform(folder)?,
+        (None, None) => None,
+    }
+    .unwrap_or(ImageTransform {
+        size,
+        ..ImageTransform::default()
+    });
+    transform.check().context("[image]")?;
+    ensure!(
+        transform.size == size,
+        "[image] size = {} but the vision encoder takes images of {size} pixels; set it to {size}",
+        transform.size
+    );
+    Ok(Reading {
+        tokenizer: Arc::new(tokenizer),
+        format,
+        transform,
+    })
+}
+
+/// The configuration of the model that `recipe` makes, without its weights.
+///
+/// # Errors
+/// Names the file or key.
+pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfig> {
+    let section = &recipe.model;
+    if let Some(folder) = &section.from {
+        let mut config: ModelConfig = read_config(folder)?;
+        demand_tokenizer(&config.tokenizer_sha256, tokenizer, folder)?;
+        config.visibility = section.visibility.unwrap_or(config.visibility);
+        return Ok(config);
+    }
+    let (Some(vision), Some(projector), Some(language)) =
+        (&section.vision, &section.projector, &section.language)
+    else {
+        bail!("[model] needs `from`, or all of vision, projector and language");
+    };
+    let vision: VisionConfig = match vision {
+        Backbone::Pretrained { from } => read_config(from)?,
+        Backbone::New(config) => config.clone(),
+    };
+    let mut language_config: LanguageConfig = match language {
+        Backbone::Pretrained { from } => read_config(from)?,
+        Backbone::New(config) => config.clone(),
+    };
+    let size = vocabulary(&mut language_config);
+    if *size == 0 {
+        *size = tokenizer.vocabulary();
+    }
+    ensure!(
+        *size >= tokenizer.vocabulary(),
+        "the tokenizer has {} tokens but the language model knows {size}: this is the wrong tokenizer for \
+         these weights; use the one they were trained with (remove [tokenizer] to take it from their folder)",
+        tokenizer.vocabulary()
+    );
+    if let Backbone::Pretrained { from } = language {
+        let own = tokenizer_file(from);
+        if own.exists() {
+            demand_tokenizer(Tokenizer::from_file(&own)?.hash(), tokenizer, from)?;
+        }
+    }
+    Ok(ModelConfig {
+        vision,
+        projector: projector.clone(),
+        language: language_config,
+        visibility: section.visibility.unwrap_or_default(),
+        tokenizer_sha256: tokenizer.hash().to_owned(),
+    })
+}
+
+fn whole(
+    recipe: &Recipe,
+    folder: &Path,
+    tokenizer: &Tokenizer,
+    precision: Precision,
+) -> Result<Model> {
+    let config = model_config(recipe, tokenizer)?;
+    let mut model = Model::load(folder, precision)
+        .with_context(|| format!("cannot load the model {}", folder.display()))?;
+    model.set_visibility(config.visibility);
+    Ok(model)
+}
+
+fn parts(recipe: &Recipe, tokenizer: &Tokenizer, precision: Precision) -> Result<Model> {
+    let config = model_config(recipe, tokenizer)?;
+    let mut model =
+        Model::new(config, precision, recipe.seed).context("cannot make the model of [model]")?;
+    let section = &recipe.model;
+    if let Some(Backbone::Pretrained { from }) = &section.vision {
+        model
+            .load_part(Part::Vision, from)
+            .context("cannot load [model.vision]")?;
+    }
+    if let Some(Backbone::Pretrained { from }) = &section.language {
+        model
+            .load_part(Part::Language, from)
+            .context("cannot load [model.language]")?;
+    }
+    Ok(model)
+}
+
+/// Refuses a tokenizer that the weights in `folder` were not trained with.
+///
+/// # Errors
+/// Gives both hashes.
+pub fn demand_tokenizer(expected: &str, tokenizer: &Tokenizer, folder: &Path) -> Result<()> {
+    ensure!(
+        expected == tokenizer.hash(),
+        "wrong tokenizer for the weights in {}: they were trained with the one of SHA-256 {expected}, this one \
+         has {}; remove [tokenizer] to take the right one from their folder",
+        folder.display(),
+        tokenizer.hash()
+    );
+    Ok(())
+}
+
+/// The folder that the tokenizer and the text format lie in by default.
+fn text_folder(model: &ModelSection) -> Option<&Path> {
+    match (&model.from, &model.language) {
+        (Some(from), _) | (None, Some(Backbone::Pretrained { from })) => Some(from),
+        _ => None,
+    }
+}
+
+/// The folder that the image transform lies in by default.
+fn image_folder(model: &ModelSection) -> Option<&Path> {
+    match (&model.from, &model.vision) {
+        (Some(from), _) | (None, Some(Backbone::Pretrained { from })) => Some(from),
+        _ => None,
+    }
+}
+
+fn tokenizer_file(from: &Path) -> PathBuf {
+    if from.is_dir() {
+        from.join(TOKENIZER)
+    } else {
+        from.to_owned()
+    }
+}
+
+fn read_config<T: DeserializeOwned>(folder: &Path) -> Result<T> {
+    let path = folder.join("config.json");
+    read_json(&path)?.with_context(|| {
+        format!(
+            "{} is missing: expected a model folder there",
+            path.display()
+        )
+    })
+}
+
+fn read_format(folder: &Path) -> Result<Option<TextFormat>> {
+    read_json(&folder.join(FORMAT))
+}
+
+fn read_transform(folder: &Path) -> Result<Option<ImageTransform>> {
+    let path = folder.join(PREPROCESSOR);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some(ImageTransform::from_preprocessor_config(
+        &path, &text,
+    )?))
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let value = serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    Ok(Some(value))
+}

@@ -1,0 +1,140 @@
+//! Reading checkpoints, and refusing those that are damaged or of another run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use safetensors::{Dtype, SafeTensors};
+
+use super::{STATE, State, TENSORS, VERSION, list};
+use crate::checksum::checksum;
+use crate::recipe::{Fingerprint, differing_keys};
+
+/// A checkpoint in memory.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Where the run was.
+    pub state: State,
+    path: PathBuf,
+    tensors: BTreeMap<String, Vec<f32>>,
+}
+
+impl Checkpoint {
+    /// The newest checkpoint in `folder`, or none where there is none.
+    ///
+    /// # Errors
+    /// When the newest is damaged: an older one is never taken in silence.
+    pub fn newest(folder: &Path) -> Result<Option<Self>> {
+        let found = list(folder)?;
+        let Some((_, newest)) = found.last() else {
+            return Ok(None);
+        };
+        let older = found.iter().rev().nth(1).map(|(step, _)| *step);
+        let advice = match older {
+            Some(step) => format!(
+                "to go on from step {step} instead, delete {}",
+                newest.display()
+            ),
+            None => "there is no older one; start the run again with --force".to_owned(),
+        };
+        Self::read(newest)
+            .with_context(|| format!("the checkpoint {} is damaged; {advice}", newest.display()))
+            .map(Some)
+    }
+
+    /// Reads one checkpoint whole.
+    ///
+    /// # Errors
+    /// When a file is missing, cut short or altered; the file or tensor is named.
+    pub fn read(path: &Path) -> Result<Self> {
+        let read = |file: &Path| fs::read(file).with_context(|| format!("{}", file.display()));
+        let file = path.join(STATE);
+        let state: State =
+            serde_json::from_slice(&read(&file)?).with_context(|| format!("{}", file.display()))?;
+        ensure!(
+            state.version == VERSION,
+            "it has layout {}, this version of Fourfold reads {VERSION}",
+            state.version
+        );
+        let file = path.join(TENSORS);
+        let bytes = read(&file)?;
+        let stored = SafeTensors::deserialize(&bytes).with_context(|| {
+            format!(
+                "{} is cut short or altered ({} bytes)",
+                file.display(),
+                bytes.len()
+            )
+        })?;
+        let mut tensors = BTreeMap::new();
+        for (name, sum) in &state.tensors {
+            let view = stored
+                .tensor(name)
+                .map_err(|_| anyhow!("{} lacks the tensor '{name}'", file.display()))?;
+            ensure!(view.dtype() == Dtype::F32, "'{name}' is not f32");
+            let values: Vec<f32> = bytemuck::pod_collect_to_vec(view.data());
+            ensure!(
+                checksum(&values) == *sum,
+                "the numbers of '{name}' in {} are not those that were written",
+                file.display()
+            );
+            tensors.insert(name.clone(), values);
+        }
+        Ok(Self {
+            state,
+            path: path.to_owned(),
+            tensors,
+        })
+    }
+
+    /// The numbers of a stored tensor.
+    ///
+    /// # Errors
+    /// When it is not there or has another length.
+    pub fn tensor(&self, name: &str, len: usize) -> Result<&[f32]> {
+        let values = self
+            .tensors
+            .get(name)
+            .with_context(|| format!("{} lacks the tensor '{name}'", self.path.display()))?;
+        ensure!(
+            values.len() == len,
+            "{}: '{name}' has {} numbers, the model has {len}",
+            self.path.display(),
+            values.len()
+        );
+        Ok(values)
+    }
+
+    /// Demands that the checkpoint is of the run that `recipe` and `data` make.
+    ///
+    /// # Errors
+    /// Gives both hashes and every key that differs.
+    pub fn demand_same_run(
+        &self,
+        recipe: &Fingerprint,
+        data: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        if self.state.recipe.hash != recipe.hash {
+            let differences = differing_keys(recipe, &self.state.recipe);
+            bail!(
+                "the checkpoint {} is of another recipe (hash {} here, {} there):\n  {}\ngo on with the \
+                 run's own recipe.toml, or start anew with another name or --force",
+                self.path.display(),
+                recipe.hash,
+                self.state.recipe.hash,
+                differences.join("\n  ")
+            );
+        }
+        for (file, here) in data {
+            match self.state.data.get(file) {
+                Some(there) if there == here => {}
+                there => bail!(
+                    "the data file {file} is not what the run began with (SHA-256 {here} here, {} \
+                     there); restore the file, or start anew with another name or --force",
+                    there.map_or("absent", String::as_str)
+                ),
+            }
+        }
+        Ok(())
+    }
+}

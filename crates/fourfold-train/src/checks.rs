@@ -1,0 +1,133 @@
+//! What must never happen in silence.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use fourfold_model::Model;
+use fourfold_tensor::{Gradients, ParameterId, Parameters, TensorError};
+
+use crate::checksum::checksum;
+use crate::recipe::Stage;
+
+/// Demands that a gradient reaches every trainable parameter in the first updates of a stage.
+pub struct GradientWatch {
+    missing: Vec<ParameterId>,
+    left: usize,
+}
+
+impl GradientWatch {
+    /// How many updates a parameter may wait for its first gradient.
+    pub const UPDATES: usize = 20;
+
+    /// Watches the trainable parameters for the coming updates, at most [`Self::UPDATES`] of them.
+    pub fn new(parameters: &Parameters, updates: usize) -> Self {
+        let trainable = parameters
+            .iter()
+            .filter(|(_, parameter)| parameter.trainable());
+        Self {
+            missing: trainable.map(|(id, _)| id).collect(),
+            left: updates.min(Self::UPDATES),
+        }
+    }
+
+    /// Notes the gradients of an update; at the last watched one, none may be missing.
+    ///
+    /// # Errors
+    /// [`TensorError::MissingGradient`] naming the first parameter that none reached.
+    pub fn note(&mut self, gradients: &Gradients, parameters: &Parameters) -> Result<()> {
+        self.missing.retain(|id| gradients.get(*id).is_none());
+        if self.left == 0 {
+            return Ok(());
+        }
+        self.left -= 1;
+        match self.missing.first() {
+            Some(id) if self.left == 0 => {
+                let name = parameters.get(*id).name().to_owned();
+                Err(TensorError::MissingGradient { name }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Demands that frozen parameters keep their numbers through a stage.
+pub struct FrozenGuard(BTreeMap<String, u64>);
+
+impl FrozenGuard {
+    /// Notes the frozen parameters as they are.
+    ///
+    /// # Errors
+    /// When a master is not f32, which is a defect of the engine.
+    pub fn new(parameters: &Parameters) -> Result<Self> {
+        checksums(parameters, |_, trainable| !trainable).map(Self)
+    }
+
+    /// Compares them with what they are now.
+    ///
+    /// # Errors
+    /// Names the first that moved.
+    pub fn check(&self, parameters: &Parameters) -> Result<()> {
+        let now = checksums(parameters, |name, _| self.0.contains_key(name))?;
+        for (name, sum) in &self.0 {
+            if now.get(name) != Some(sum) {
+                bail!(
+                    "the parameter '{name}' is frozen in this stage but its numbers changed: the weights of \
+                     this run are not to be trusted; this is a defect of Fourfold, please report it"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checksums of the parameters that `which(name, trainable)` picks.
+///
+/// # Errors
+/// When a master is not f32, which is a defect of the engine.
+pub fn checksums(
+    parameters: &Parameters,
+    which: impl Fn(&str, bool) -> bool,
+) -> Result<BTreeMap<String, u64>> {
+    let picked = parameters
+        .iter()
+        .filter(|(_, p)| which(p.name(), p.trainable()));
+    picked
+        .map(|(_, parameter)| {
+            Ok((
+                parameter.name().to_owned(),
+                checksum(parameter.master().f32()?),
+            ))
+        })
+        .collect()
+}
+
+/// Refuses a loss or gradient norm that is no number.
+///
+/// # Errors
+/// Names stage and update, and says what usually helps.
+pub fn demand_finite(what: &str, value: f64, stage: &Stage, update: usize) -> Result<()> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    bail!(
+        "the {what} of stage '{}' became {value} at its update {}: lower `lr` ({:?} now), lengthen `warmup` ({}) or \
+         lower `clip` ({}); with precision = \"f32\" it shows whether 16-bit numbers are the cause. `train --resume` \
+         goes on from the last checkpoint, but with the recipe unchanged",
+        stage.name,
+        update + 1,
+        stage.lr.values(),
+        stage.warmup,
+        stage.clip
+    )
+}
+
+/// The trainable numbers of a model.
+pub fn trainable(model: &Model) -> usize {
+    let trainable = model
+        .parameters
+        .iter()
+        .filter(|(_, parameter)| parameter.trainable());
+    trainable
+        .map(|(_, parameter)| parameter.master().len())
+        .sum()
+}

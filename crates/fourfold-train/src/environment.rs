@@ -1,0 +1,111 @@
+//! `environment.json`: on what and from what a run was made.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use fourfold_data::hash::sha256_file;
+use fourfold_tensor::{Isa, Precision};
+use serde::Serialize;
+
+/// What surrounds a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Environment {
+    /// Fourfold's version.
+    pub fourfold: &'static str,
+    /// The commit of the repository that the recipe lies in, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Operating system and architecture.
+    pub system: String,
+    /// The processor's own name, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processor: Option<String>,
+    /// The vector instructions that are used.
+    pub instructions: String,
+    /// Worker threads.
+    pub threads: usize,
+    /// The number format of matrix products.
+    pub precision: &'static str,
+    /// SHA-256 of each data file.
+    pub data: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// Looks around. `data` are the hashes of the data files, `place` a folder of the repository in question.
+    pub fn observe(precision: Precision, data: BTreeMap<String, String>, place: &Path) -> Self {
+        Self {
+            fourfold: env!("CARGO_PKG_VERSION"),
+            commit: commit(place),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            processor: processor(),
+            instructions: format!("{:?}", Isa::current()),
+            threads: rayon::current_num_threads(),
+            precision: precision.name(),
+            data,
+        }
+    }
+}
+
+/// SHA-256 of each of `files`, by the name it is given.
+///
+/// # Errors
+/// Names the file that cannot be read.
+pub fn hash_files(files: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, String>> {
+    let hash = |(name, path): (&String, &PathBuf)| Ok((name.clone(), sha256_file(path)?));
+    files.iter().map(hash).collect()
+}
+
+fn processor() -> Option<String> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+/// The commit that is checked out around `place`, read from the repository's files.
+fn commit(place: &Path) -> Option<String> {
+    let place = std::path::absolute(place).ok()?;
+    let git = place
+        .ancestors()
+        .map(|folder| folder.join(".git"))
+        .find(|git| git.is_dir())?;
+    let head = fs::read_to_string(git.join("HEAD")).ok()?;
+    let Some(reference) = head.trim().strip_prefix("ref: ") else {
+        return Some(head.trim().to_owned());
+    };
+    if let Ok(commit) = fs::read_to_string(git.join(reference)) {
+        return Some(commit.trim().to_owned());
+    }
+    let packed = fs::read_to_string(git.join("packed-refs")).ok()?;
+    let line = packed
+        .lines()
+        .find(|line| line.ends_with(&format!(" {reference}")))?;
+    Some(line.split(' ').next()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::testing::Scratch;
+
+    #[test]
+    fn the_commit_is_found_loose_packed_and_detached() {
+        let scratch = Scratch::new("commit");
+        let git = scratch.path().join(".git");
+        let inside = scratch.path().join("recipes");
+        fs::create_dir_all(git.join("refs/heads")).unwrap();
+        fs::create_dir_all(&inside).unwrap();
+        fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::write(
+            git.join("packed-refs"),
+            "# pack-refs\nabc1 refs/heads/main\n",
+        )
+        .unwrap();
+        assert_eq!(commit(&inside).as_deref(), Some("abc1"));
+        fs::write(git.join("refs/heads/main"), "abc2\n").unwrap();
+        assert_eq!(commit(&inside).as_deref(), Some("abc2"));
+        fs::write(git.join("HEAD"), "abc3\n").unwrap();
+        assert_eq!(commit(&inside).as_deref(), Some("abc3"));
+    }
+}

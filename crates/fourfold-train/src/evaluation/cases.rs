@@ -1,0 +1,114 @@
+//! What is asked and what counts as right: a source's samples, gathered into cases.
+
+use std::collections::HashMap;
+
+use fourfold_data::{EncodedImage, SkipReport, Source, hash, sample_rng};
+use rayon::prelude::*;
+
+use crate::answer::Question;
+
+/// A prompt about an image with all that may be said to it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// File and row of its first sample, once in a list.
+    pub id: String,
+    /// The images; may be none.
+    pub images: Vec<EncodedImage>,
+    /// Equal for equal images; none without images.
+    pub image_key: Option<String>,
+    /// What is asked.
+    pub prompt: String,
+    /// What counts as right: one answer or several.
+    pub references: Vec<String>,
+}
+
+impl Case {
+    /// The case as a question, with other images where `images` gives them.
+    pub fn question(&self, images: Option<&[EncodedImage]>) -> Question {
+        Question {
+            origin: self.id.clone(),
+            images: images.unwrap_or(&self.images).to_vec(),
+            prompt: self.prompt.clone(),
+        }
+    }
+}
+
+/// The cases of a source.
+#[derive(Debug, Default)]
+pub struct Cases {
+    /// In the order of the source.
+    pub cases: Vec<Case>,
+    /// Samples that could not be read.
+    pub skipped: SkipReport,
+}
+
+impl Cases {
+    /// Reads every sample of `source`. Answers to the same prompt about the same image become references of
+    /// one case, so five captions of a photograph are five references. `limit` keeps that many cases, spread
+    /// evenly. A source with several prompt templates is asked one of them a row, the same each time.
+    pub fn read(source: &dyn Source, limit: Option<usize>) -> Self {
+        let read = |row: usize| {
+            let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+            let key = image_key(&sample.images);
+            Ok((sample, key))
+        };
+        let rows: Vec<_> = (0..source.len()).into_par_iter().map(read).collect();
+        let mut all = Self::default();
+        let mut places: HashMap<(String, String), usize> = HashMap::new();
+        for row in rows {
+            let (sample, image_key) = match row {
+                Ok(read) => read,
+                Err(error) => {
+                    all.skipped.add(source.name(), &error);
+                    continue;
+                }
+            };
+            for (number, turn) in sample.turns.iter().enumerate() {
+                let id = match number {
+                    0 => sample.origin.clone(),
+                    number => format!("{} turn {}", sample.origin, number + 1),
+                };
+                let group = image_key.clone().unwrap_or_else(|| sample.origin.clone());
+                let place = *places
+                    .entry((group, turn.prompt.clone()))
+                    .or_insert(all.cases.len());
+                match all.cases.get_mut(place) {
+                    Some(case) if case.references.contains(&turn.answer) => {}
+                    Some(case) => case.references.push(turn.answer.clone()),
+                    None => all.cases.push(Case {
+                        id,
+                        images: sample.images.clone(),
+                        image_key: image_key.clone(),
+                        prompt: turn.prompt.clone(),
+                        references: vec![turn.answer.clone()],
+                    }),
+                }
+            }
+        }
+        all.thin(limit);
+        all
+    }
+
+    fn thin(&mut self, limit: Option<usize>) {
+        let count = self.cases.len();
+        if let Some(limit) = limit.filter(|limit| *limit < count) {
+            let mut next = 0;
+            let mut index = 0;
+            self.cases.retain(|_| {
+                let kept = next < limit && index == next * count / limit;
+                next += usize::from(kept);
+                index += 1;
+                kept
+            });
+        }
+    }
+}
+
+/// A key of images that is equal for equal files; none without images.
+pub(super) fn image_key(images: &[EncodedImage]) -> Option<String> {
+    let hashes: Vec<String> = images
+        .iter()
+        .map(|image| hash::sha256(&image.bytes))
+        .collect();
+    (!hashes.is_empty()).then(|| hashes.join("+"))
+}

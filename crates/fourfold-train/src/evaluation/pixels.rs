@@ -1,0 +1,173 @@
+//! Nearest-neighbour retrieval on raw pixels: what can be said of an image by having seen one like it.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, Result, ensure};
+use fourfold_data::{EncodedImage, ImageTransform, Sample, Source, decode_rgb, sample_rng};
+use fourfold_tensor::gemm::{Matrix, Output, product};
+use fourfold_tensor::{Precision, Tensor};
+use rayon::prelude::*;
+
+use super::Case;
+use super::cases::image_key;
+
+/// Images that are compared at a time: enough for a product, little enough memory.
+const BLOCK: usize = 256;
+
+/// Training images as pixels, with what is said of each.
+pub struct PixelIndex {
+    /// RGB bytes of each image, `[images, 3 · size · size]`.
+    pixels: Vec<u8>,
+    width: usize,
+    /// Prompt and answer of every sample with the image.
+    texts: Vec<Vec<(String, String)>>,
+    transform: ImageTransform,
+}
+
+impl PixelIndex {
+    /// Reads the training data; samples without an image, and those that cannot be read, are passed over.
+    ///
+    /// # Errors
+    /// When no image is left.
+    pub fn build(training: &[&dyn Source], transform: &ImageTransform) -> Result<Self> {
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut images: Vec<EncodedImage> = Vec::new();
+        let mut texts: Vec<Vec<(String, String)>> = Vec::new();
+        for source in training {
+            let read = |row: usize| -> Option<(String, Sample)> {
+                let sample = source.sample(row, &mut sample_rng(0, row as u64)).ok()?;
+                Some((image_key(sample.images.get(..1)?)?, sample))
+            };
+            let samples: Vec<_> = (0..source.len()).into_par_iter().map(read).collect();
+            for (key, mut sample) in samples.into_iter().flatten() {
+                let place = *places.entry(key).or_insert_with(|| {
+                    images.push(sample.images.swap_remove(0));
+                    texts.push(Vec::new());
+                    images.len() - 1
+                });
+                texts[place].extend(
+                    sample
+                        .turns
+                        .into_iter()
+                        .map(|turn| (turn.prompt, turn.answer)),
+                );
+            }
+        }
+        let width = 3 * transform.size * transform.size;
+        let decoded: Vec<Option<Vec<u8>>> = images
+            .par_iter()
+            .map(|image| bytes(image, transform).ok())
+            .collect();
+        let mut index = Self {
+            pixels: Vec::new(),
+            width,
+            texts: Vec::new(),
+            transform: transform.clone(),
+        };
+        for (image, texts) in decoded.into_iter().zip(texts) {
+            if let Some(image) = image {
+                index.pixels.extend(image);
+                index.texts.push(texts);
+            }
+        }
+        ensure!(
+            !index.texts.is_empty(),
+            "the baseline_data of pixel_nn holds no readable image; name data with images"
+        );
+        Ok(index)
+    }
+
+    /// For each case, what is said of the training image with the least mean squared difference of pixels: its
+    /// answer to the case's prompt, or the first one it has. Ties go to the earlier image.
+    ///
+    /// # Errors
+    /// When a case has no image, or one that cannot be read.
+    pub fn nearest(&self, cases: &[Case]) -> Result<Vec<String>> {
+        let mut nearest: HashMap<&str, usize> = HashMap::new();
+        let mut distinct: Vec<(&str, &EncodedImage)> = Vec::new();
+        let mut seen = HashSet::new();
+        for case in cases {
+            let image = case.image_key.as_deref().zip(case.images.first());
+            let image = image.with_context(|| format!("pixel_nn: {} has no image", case.id))?;
+            if seen.insert(image.0) {
+                distinct.push(image);
+            }
+        }
+        for block in distinct.chunks(BLOCK) {
+            let queries = block
+                .par_iter()
+                .map(|(_, image)| bytes(image, &self.transform))
+                .collect::<Result<Vec<_>, String>>()
+                .map_err(|message| anyhow::anyhow!("pixel_nn: an image {message}"))?;
+            let places = self.nearest_block(&queries.concat())?;
+            nearest.extend(block.iter().map(|(key, _)| *key).zip(places));
+        }
+        let answer = |case: &Case| {
+            let texts = case.image_key.as_deref().and_then(|key| nearest.get(key));
+            let texts = texts.map_or(&[][..], |place| &self.texts[*place]);
+            let same = texts.iter().find(|(prompt, _)| *prompt == case.prompt);
+            same.or(texts.first())
+                .map_or_else(String::new, |(_, answer)| answer.clone())
+        };
+        Ok(cases.iter().map(answer).collect())
+    }
+
+    /// The place of the nearest training image to each of `queries`, `[images, width]`.
+    fn nearest_block(&self, queries: &[u8]) -> Result<Vec<usize>> {
+        let count = queries.len() / self.width;
+        let query = self.tensor(queries)?;
+        let mut best = vec![(f32::INFINITY, 0); count];
+        for (block, pixels) in self.pixels.chunks(BLOCK * self.width).enumerate() {
+            let images = self.tensor(pixels)?;
+            let norms: Vec<f32> = images
+                .f32()?
+                .chunks(self.width)
+                .map(|row| row.iter().map(|x| x * x).sum())
+                .collect();
+            let mut products = vec![0.0; count * norms.len()];
+            let output = Output::F32 {
+                out: &mut products,
+                accumulate: false,
+            };
+            product(
+                Matrix::new(&query),
+                Matrix::new(&images).t(),
+                None,
+                Precision::F32,
+                output,
+            )?;
+            for (best, products) in best.iter_mut().zip(products.chunks(norms.len())) {
+                for (place, (product, norm)) in products.iter().zip(&norms).enumerate() {
+                    // |q − x|² less |q|², which is the same for every x.
+                    let distance = norm - 2.0 * product;
+                    if distance < best.0 {
+                        *best = (distance, block * BLOCK + place);
+                    }
+                }
+            }
+        }
+        Ok(best.into_iter().map(|(_, place)| place).collect())
+    }
+
+    /// Bytes as numbers around 0, which keeps the sums small and so the rounding.
+    fn tensor(&self, bytes: &[u8]) -> Result<Tensor> {
+        let values: Vec<f32> = bytes
+            .iter()
+            .map(|byte| f32::from(*byte) / 255.0 - 0.5)
+            .collect();
+        Ok(Tensor::from_f32(
+            &[bytes.len() / self.width, self.width],
+            &values,
+        )?)
+    }
+}
+
+/// An image file at the model's size as `3 · size · size` bytes.
+fn bytes(image: &EncodedImage, transform: &ImageTransform) -> Result<Vec<u8>, String> {
+    let pixels = transform.resize(&decode_rgb(&image.bytes)?)?;
+    Ok(pixels
+        .data
+        .iter()
+        .map(|value| (value * 255.0).round() as u8)
+        .collect())
+}

@@ -1,0 +1,281 @@
+//! Running a model and its baselines over evaluations.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use fourfold_data::{SkipReport, Source, Tables};
+use fourfold_model::Model;
+
+use super::baselines::{blind, majority, shuffled};
+use super::figures::name;
+use super::{Case, Cases, EvaluationScores, Figures, PixelIndex, Prediction, Scores, score};
+use crate::answer::{Answerer, Question, Search};
+use crate::assemble::Reading;
+use crate::files;
+use crate::recipe::{Baseline, Measure, Recipe, unknown_word};
+use crate::run_folder::RunFolder;
+
+/// Questions that are answered between two reports of progress.
+const GROUP: usize = 256;
+
+/// The seed of the shuffle: the same images change places in every run.
+const SHUFFLE_SEED: u64 = 0;
+
+/// Hears how far an evaluation is. Every method may be left out.
+pub trait Watch {
+    /// A system begins on an evaluation's cases.
+    fn begins(&mut self, _evaluation: &str, _system: &str, _cases: usize) {}
+
+    /// That many more cases are answered.
+    ///
+    /// # Errors
+    /// An error ends the evaluation with it.
+    fn advanced(&mut self, _cases: usize) -> Result<()> {
+        Ok(())
+    }
+
+    /// Samples could not be read.
+    fn skipped(&mut self, _evaluation: &str, _report: &SkipReport) {}
+}
+
+/// Hears nothing.
+pub struct Quiet;
+
+impl Watch for Quiet {}
+
+/// What an evaluation gives.
+pub struct Evaluated {
+    /// The figures.
+    pub scores: EvaluationScores,
+    /// What each system said; the model is the first.
+    pub predictions: Vec<(&'static str, Vec<Prediction>)>,
+    /// Samples that could not be read.
+    pub skipped: SkipReport,
+}
+
+/// Measures one model.
+pub struct Evaluator<'a> {
+    model: &'a Model,
+    reading: &'a Reading,
+    answerer: Answerer,
+}
+
+impl<'a> Evaluator<'a> {
+    /// For `model`, read as `reading` says.
+    ///
+    /// # Errors
+    /// When the tokenizer does not fit the text format.
+    pub fn new(model: &'a Model, reading: &'a Reading) -> Result<Self> {
+        Ok(Self {
+            model,
+            reading,
+            answerer: Answerer::new(model, reading)?,
+        })
+    }
+
+    /// Measures the model and the baselines of `measure` on `source`; `training` is where baselines look up
+    /// answers. `shuffled_images` brings `blind` with it, the level it should fall to.
+    ///
+    /// # Errors
+    /// When no sample can be read, a baseline lacks what it needs, or `watch` ends it.
+    pub fn evaluate(
+        &self,
+        evaluation: &str,
+        source: &dyn Source,
+        measure: &Measure,
+        training: &[&dyn Source],
+        watch: &mut dyn Watch,
+    ) -> Result<Evaluated> {
+        let Cases { cases, mut skipped } = Cases::read(source, measure.limit);
+        let search = Search {
+            max_new_tokens: measure.max_new_tokens,
+            beams: measure.beams,
+            ..Search::default()
+        };
+        let (cases, said) = self.first(evaluation, cases, search, &mut skipped, watch)?;
+        if skipped.count > 0 {
+            watch.skipped(evaluation, &skipped);
+        }
+        ensure!(!cases.is_empty(), "nothing to evaluate: {skipped}");
+        let mut scores = EvaluationScores {
+            samples: cases.len(),
+            skipped: skipped.count,
+            ..EvaluationScores::default()
+        };
+        let mut predictions = Vec::new();
+        let mut note = |system, said: &[String]| -> Result<_> {
+            let (figures, lines, intervals) = score(&cases, said, &measure.metrics)?;
+            predictions.push((system, lines));
+            Ok((figures, intervals))
+        };
+        (scores.model, scores.interval_95) = note("model", &said)?;
+        for baseline in &measure.baselines {
+            let system = name(*baseline);
+            let mut looked_up = |said: Vec<String>| -> Result<Option<Figures>> {
+                watch.begins(evaluation, system, cases.len());
+                watch.advanced(cases.len())?;
+                Ok(Some(note(system, &said)?.0))
+            };
+            match baseline {
+                Baseline::PixelNn => {
+                    let index = PixelIndex::build(training, &self.reading.transform)?;
+                    scores.pixel_nn = looked_up(index.nearest(&cases)?)?;
+                }
+                Baseline::Majority => scores.majority = looked_up(majority(&cases, training)?)?,
+                Baseline::ShuffledImages => {
+                    let questions = shuffled(&cases, SHUFFLE_SEED)?;
+                    let said = self.ask(evaluation, system, &questions, search, watch)?;
+                    scores.shuffled_images = Some(note(system, &said)?.0);
+                    let questions = blind(&cases, &self.reading.transform);
+                    let said = self.ask(evaluation, "blind", &questions, search, watch)?;
+                    scores.blind = Some(note("blind", &said)?.0);
+                }
+            }
+        }
+        Ok(Evaluated {
+            scores,
+            predictions,
+            skipped,
+        })
+    }
+
+    /// The model's answers. Cases that cannot be read are left out here, so that every system is measured on
+    /// the same ones.
+    fn first(
+        &self,
+        evaluation: &str,
+        cases: Vec<Case>,
+        search: Search,
+        skipped: &mut SkipReport,
+        watch: &mut dyn Watch,
+    ) -> Result<(Vec<Case>, Vec<String>)> {
+        watch.begins(evaluation, "model", cases.len());
+        let questions: Vec<Question> = cases.iter().map(|case| case.question(None)).collect();
+        let (mut good, mut said) = (
+            Vec::with_capacity(cases.len()),
+            Vec::with_capacity(cases.len()),
+        );
+        let mut cases = cases.into_iter();
+        for group in questions.chunks(GROUP) {
+            let answers = self.answerer.answer_each(self.model, group, search)?;
+            for (case, answer) in cases.by_ref().zip(answers) {
+                match answer {
+                    Ok(answer) => {
+                        good.push(case);
+                        said.push(answer.text);
+                    }
+                    Err(error) => skipped.add(evaluation, &error),
+                }
+            }
+            watch.advanced(group.len())?;
+        }
+        Ok((good, said))
+    }
+
+    fn ask(
+        &self,
+        evaluation: &str,
+        system: &str,
+        questions: &[Question],
+        search: Search,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<String>> {
+        watch.begins(evaluation, system, questions.len());
+        let mut said = Vec::with_capacity(questions.len());
+        for group in questions.chunks(GROUP) {
+            said.extend(self.answerer.answer(self.model, group, search)?);
+            watch.advanced(group.len())?;
+        }
+        Ok(said)
+    }
+}
+
+/// Runs every `[evaluation.NAME]` of `recipe` and leaves `predictions/` and `scores.json` in the run folder;
+/// the scores are written last and at once.
+///
+/// # Errors
+/// Names the evaluation that fails, or the file.
+pub fn evaluate_recipe(
+    recipe: &Recipe,
+    model: &Model,
+    reading: &Reading,
+    run: &RunFolder,
+    watch: &mut dyn Watch,
+) -> Result<Scores> {
+    let tables = Tables::new();
+    let evaluator = Evaluator::new(model, reading)?;
+    let folder = run.path().join("predictions");
+    files::create_folder(&folder)?;
+    let mut scores = BTreeMap::new();
+    for (name, evaluation) in &recipe.evaluation {
+        let within = || format!("in the evaluation '{name}'");
+        let source = tables.open(&evaluation.source).with_context(within)?;
+        let training =
+            training_sources(recipe, &evaluation.measure, &tables).with_context(within)?;
+        let training: Vec<&dyn Source> = training.iter().map(|source| &**source).collect();
+        let measure = &evaluation.measure;
+        let evaluated = evaluator
+            .evaluate(name, &*source, measure, &training, watch)
+            .with_context(within)?;
+        for (system, predictions) in &evaluated.predictions {
+            let file = match *system {
+                "model" => format!("{name}.jsonl"),
+                system => format!("{name}.{system}.jsonl"),
+            };
+            write_predictions(&folder.join(file), predictions)?;
+        }
+        scores.insert(name.clone(), evaluated.scores);
+    }
+    let scores = Scores(scores);
+    files::write_json(&run.scores(), &scores)?;
+    Ok(scores)
+}
+
+/// The `baseline_data` of an evaluation, opened.
+///
+/// # Errors
+/// When the recipe has no data of such a name, or its file cannot be read.
+pub fn training_sources(
+    recipe: &Recipe,
+    measure: &Measure,
+    tables: &Tables,
+) -> Result<Vec<Arc<dyn Source>>> {
+    let open = |name: &String| {
+        let known: Vec<&String> = recipe.data.keys().collect();
+        let config = recipe
+            .data
+            .get(name)
+            .with_context(|| unknown_word("data name", name, &known))?;
+        tables
+            .open(config)
+            .with_context(|| format!("in the data '{name}'"))
+    };
+    measure.baseline_data.iter().map(open).collect()
+}
+
+/// Writes predictions, one JSON object a line.
+///
+/// # Errors
+/// Names the file.
+pub fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> {
+    let mut text = String::new();
+    for prediction in predictions {
+        text.push_str(&serde_json::to_string(prediction).context("cannot write a prediction")?);
+        text.push('\n');
+    }
+    files::write_atomic(path, text.as_bytes())
+}
+
+/// The scores that a run holds.
+///
+/// # Errors
+/// When there are none, or they cannot be read.
+pub fn read_scores(run: &RunFolder) -> Result<Scores> {
+    let path = run.scores();
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))
+}

@@ -1,0 +1,26 @@
+//! Recipe, stages, optimizer, schedules, checkpoints, the run folder.
+
+pub mod answer;
+pub mod assemble;
+pub mod checkpoint;
+pub mod checks;
+pub mod checksum;
+pub mod environment;
+pub mod evaluation;
+pub mod files;
+pub mod input;
+pub mod measure;
+pub mod metrics;
+pub mod optimizer;
+pub mod plan;
+pub mod progress;
+pub mod recipe;
+pub mod report;
+pub mod run_folder;
+pub mod samples;
+pub mod save;
+pub mod schedule;
+pub mod sources;
+pub mod stage;
+pub mod trainer;
+pub mod update;

@@ -1,0 +1,196 @@
+//! `metrics.jsonl`: one line an update.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use fourfold_model::Part;
+use serde::{Deserialize, Serialize};
+
+use crate::files;
+
+/// What happened in one update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The stage's name.
+    pub stage: String,
+    /// Updates since the run began, this one included.
+    pub step: usize,
+    /// Updates since the stage began, this one included.
+    pub update: usize,
+    /// Documents of this update.
+    pub samples: usize,
+    /// Images of this update.
+    pub images: usize,
+    /// Rows of this update.
+    pub tokens: usize,
+    /// Rows with a target.
+    pub targets: usize,
+    /// Packs that it was computed in.
+    pub packs: usize,
+    /// Documents that were cut at the token limit.
+    pub truncated: usize,
+    /// Broken samples passed over.
+    pub skipped: usize,
+    /// Mean cross-entropy over the targets, in nats.
+    pub loss: f64,
+    /// The learning rate of each part that trains.
+    pub lr: BTreeMap<Part, f64>,
+    /// Norm of all gradients before clipping.
+    pub grad_norm: f64,
+    /// Seconds that the update took, waiting for data included.
+    pub seconds: f64,
+    /// Seconds of them spent waiting for data.
+    pub data_wait_seconds: f64,
+    /// Rows a second.
+    pub tokens_per_second: f64,
+    /// Memory of the process, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<f64>,
+}
+
+/// The open `metrics.jsonl` of a run.
+pub struct Metrics {
+    path: PathBuf,
+    file: File,
+}
+
+impl Metrics {
+    /// Opens the file for appending after dropping every line of a step after `last_step`: a resumed run
+    /// does those steps again.
+    ///
+    /// # Errors
+    /// Names the file, and the line that is no record.
+    pub fn open(path: &Path, last_step: usize) -> Result<Self> {
+        if path.exists() {
+            let kept: Vec<StepRecord> = read(path)?
+                .into_iter()
+                .filter(|record| record.step <= last_step)
+                .collect();
+            let mut text = String::new();
+            for record in &kept {
+                text.push_str(&line(record)?);
+            }
+            files::write_atomic(path, text.as_bytes())?;
+        }
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Appends one line.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn write(&mut self, record: &StepRecord) -> Result<()> {
+        self.file
+            .write_all(line(record)?.as_bytes())
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+/// The records of a `metrics.jsonl`; a last line that a crash cut short is left out.
+///
+/// # Errors
+/// Names the file and the line that is no record.
+pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut records = Vec::new();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        match serde_json::from_str(line) {
+            Ok(record) => records.push(record),
+            Err(_) if !line.ends_with('\n') => {}
+            Err(error) => {
+                let place = format!("{}, line {}", path.display(), index + 1);
+                return Err(error).with_context(|| format!("{place}: expected a step's record"));
+            }
+        }
+    }
+    Ok(records)
+}
+
+fn line(record: &StepRecord) -> Result<String> {
+    let mut line = serde_json::to_string(record).context("cannot write a step's record")?;
+    line.push('\n');
+    Ok(line)
+}
+
+/// Memory that the process holds, in MiB, where `/proc` tells.
+pub fn memory_mib() -> Option<f64> {
+    status_mib("VmRSS:")
+}
+
+/// The most memory that the process has held, in MiB, where `/proc` tells.
+pub fn peak_memory_mib() -> Option<f64> {
+    status_mib("VmHWM:")
+}
+
+fn status_mib(key: &str) -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some((kib / 102.4).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::testing::Scratch;
+
+    fn record(step: usize) -> StepRecord {
+        StepRecord {
+            stage: "align".into(),
+            step,
+            update: step,
+            samples: 4,
+            images: 4,
+            tokens: 100,
+            targets: 30,
+            packs: 2,
+            truncated: 0,
+            skipped: 0,
+            loss: 2.5,
+            lr: BTreeMap::from([(Part::Projector, 1e-3)]),
+            grad_norm: 0.7,
+            seconds: 0.5,
+            data_wait_seconds: 0.1,
+            tokens_per_second: 200.0,
+            memory_mib: None,
+        }
+    }
+
+    #[test]
+    fn resuming_drops_later_steps_and_a_cut_line() {
+        let scratch = Scratch::new("metrics");
+        let path = scratch.path().join("metrics.jsonl");
+        let mut metrics = Metrics::open(&path, 0).unwrap();
+        (1..=5).for_each(|step| metrics.write(&record(step)).unwrap());
+        drop(metrics);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 20]).unwrap();
+        assert_eq!(read(&path).unwrap().len(), 4);
+        let mut metrics = Metrics::open(&path, 3).unwrap();
+        metrics.write(&record(4)).unwrap();
+        let steps: Vec<usize> = read(&path).unwrap().iter().map(|r| r.step).collect();
+        assert_eq!(steps, [1, 2, 3, 4]);
+        assert_eq!(read(&path).unwrap()[3], record(4));
+    }
+
+    #[test]
+    fn a_line_that_is_no_record_is_named() {
+        let scratch = Scratch::new("metrics");
+        let path = scratch.path().join("metrics.jsonl");
+        fs::write(&path, format!("{}nonsense\n", line(&record(1)).unwrap())).unwrap();
+        let error = format!("{:#}", read(&path).unwrap_err());
+        assert!(error.contains("metrics.jsonl, line 2"), "{error}");
+    }
+}

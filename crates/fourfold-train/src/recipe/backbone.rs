@@ -1,0 +1,92 @@
+//! A backbone: pretrained weights in a folder, or a configuration for new random ones.
+
+use std::path::PathBuf;
+
+use fourfold_model::{LanguageConfig, VisionConfig};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::key::{KeyError, KeyPath, unknown_word};
+use super::strict;
+
+/// Where a vision encoder or language model starts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Backbone<C> {
+    /// From a folder with `config.json` and `model.safetensors`.
+    Pretrained {
+        /// The folder.
+        from: PathBuf,
+    },
+    /// From random weights.
+    New(C),
+}
+
+#[derive(Deserialize)]
+struct From {
+    from: PathBuf,
+}
+
+/// Reads `[model.vision]`.
+pub(super) fn vision(table: Table, path: &KeyPath) -> Result<Backbone<VisionConfig>, KeyError> {
+    match pretrained(&table, path)? {
+        Some(from) => Ok(Backbone::Pretrained { from }),
+        None => strict::read(&Value::Table(table), path).map(Backbone::New),
+    }
+}
+
+/// Reads `[model.language]`: the family is named by `model_type`; without `vocab_size` the vocabulary is
+/// the tokenizer's (0 here until it is known).
+pub(super) fn language(
+    mut table: Table,
+    path: &KeyPath,
+) -> Result<Backbone<LanguageConfig>, KeyError> {
+    if let Some(from) = pretrained(&table, path)? {
+        return Ok(Backbone::Pretrained { from });
+    }
+    let families = ["llama", "gpt2"];
+    let family = table.remove("model_type");
+    let also = ["model_type", "from"];
+    table.entry("vocab_size").or_insert(Value::Integer(0));
+    match family.as_ref().and_then(Value::as_str) {
+        Some("llama") => {
+            strict::read_rest(table, path, &also).map(|c| Backbone::New(LanguageConfig::Llama(c)))
+        }
+        Some("gpt2") => {
+            strict::read_rest(table, path, &also).map(|c| Backbone::New(LanguageConfig::Gpt2(c)))
+        }
+        Some(other) => Err(KeyError::at(
+            path.key("model_type"),
+            unknown_word("language model family", other, &families),
+        )),
+        None => Err(KeyError::at(
+            path.clone(),
+            "give `from = \"FOLDER\"` of a pretrained language model, or `model_type = \"llama\"` (or \
+             \"gpt2\") and its configuration for random weights",
+        )),
+    }
+}
+
+fn pretrained(table: &Table, path: &KeyPath) -> Result<Option<PathBuf>, KeyError> {
+    if !table.contains_key("from") {
+        return Ok(None);
+    }
+    let from: From = strict::read(&Value::Table(table.clone()), path).map_err(|mut error| {
+        if error.message.starts_with("unknown key") {
+            error.message =
+                "`from` names pretrained weights and brings their configuration; remove \
+                             this key, or remove `from` to start from random weights"
+                    .into();
+        }
+        error
+    })?;
+    Ok(Some(from.from))
+}
+
+/// The vocabulary of a configuration; 0 leaves it to the tokenizer.
+pub(crate) fn vocabulary(config: &mut LanguageConfig) -> &mut usize {
+    match config {
+        LanguageConfig::Llama(config) => &mut config.vocab_size,
+        LanguageConfig::Gpt2(config) => &mut config.vocab_size,
+    }
+}

@@ -1,0 +1,101 @@
+//! `[evaluation.NAME]`: a data source with what is measured on it.
+
+use fourfold_data::SourceConfig;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::key::{KeyError, KeyPath};
+use super::strict;
+
+/// A figure that an evaluation gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// The share of answers equal to the reference, case and spaces aside.
+    ExactMatch,
+    /// CIDEr-D.
+    CiderD,
+    /// BLEU-1 to BLEU-4.
+    Bleu,
+    /// ROUGE-L.
+    RougeL,
+    /// The share of right answers after the usual normalisation of answers.
+    Accuracy,
+}
+
+/// What the model is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Baseline {
+    /// The answer of the training image nearest in raw pixels.
+    PixelNn,
+    /// The model, shown the image of another sample.
+    ShuffledImages,
+    /// The most frequent training answer to the question.
+    Majority,
+}
+
+/// One evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Images, prompts and reference answers.
+    #[serde(flatten)]
+    pub source: SourceConfig,
+    /// How and how far it is evaluated.
+    #[serde(flatten)]
+    pub measure: Measure,
+}
+
+/// The keys that an evaluation adds to a data source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// What is measured.
+    pub metrics: Vec<Metric>,
+    /// What the model is compared with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baselines: Vec<Baseline>,
+    /// Names of `[data.NAME]` that `pixel_nn` and `majority` take their answers from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baseline_data: Vec<String>,
+    /// Samples are drawn evenly down to this many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// The longest answer, in tokens.
+    #[serde(default = "max_new_tokens")]
+    pub max_new_tokens: usize,
+    /// Beams of the search; 1 takes the likeliest token each time.
+    #[serde(default = "beams")]
+    pub beams: usize,
+}
+
+const MEASURE_KEYS: [&str; 6] = [
+    "metrics",
+    "baselines",
+    "baseline_data",
+    "limit",
+    "max_new_tokens",
+    "beams",
+];
+
+fn max_new_tokens() -> usize {
+    32
+}
+
+fn beams() -> usize {
+    1
+}
+
+impl Evaluation {
+    pub(super) fn read(mut table: Table, path: &KeyPath) -> Result<Self, KeyError> {
+        let mut own = Table::new();
+        for key in MEASURE_KEYS {
+            if let Some(value) = table.remove(key) {
+                own.insert(key.into(), value);
+            }
+        }
+        Ok(Self {
+            measure: strict::read_rest(own, path, &[])?,
+            source: strict::read_rest(table, path, &MEASURE_KEYS)?,
+        })
+    }
+}

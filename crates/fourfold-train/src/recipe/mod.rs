@@ -1,0 +1,184 @@
+//! The recipe: everything that makes a run, in one TOML file.
+//!
+//! [`Recipe::load`] reads a file, applies `--set` overrides, refuses unknown keys with a proposal, resolves
+//! paths relative to the file, and checks what can be checked without opening data. What it returns can be
+//! written back ([`Recipe::to_toml`]) and read again with the same meaning.
+
+mod backbone;
+mod difference;
+mod evaluation;
+mod key;
+mod paths;
+mod sections;
+mod stage;
+mod strict;
+mod text;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use fourfold_data::{ImageTransform, SourceConfig, TextFormat};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+pub use backbone::Backbone;
+pub(crate) use backbone::vocabulary;
+pub use difference::{Fingerprint, differing_keys};
+pub use evaluation::{Baseline, Evaluation, Measure, Metric};
+pub use key::{KeyError, KeyPath, unknown_word};
+pub use sections::{
+    ModelSection, PrecisionChoice, SampleSelection, StoredFormat, TokenizerSection, TrainTokenizer,
+    Training,
+};
+pub use stage::{Rates, Schedule, Stage, Weights};
+
+use text::RecipeText;
+
+/// A whole run as data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recipe {
+    /// What the run is called; its folder is `runs/<name>` unless the command line says otherwise.
+    pub name: String,
+    /// Where every random choice starts.
+    pub seed: u64,
+    /// The number format of matrix products.
+    pub precision: PrecisionChoice,
+    /// Worker threads; all cores when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// The model to start from.
+    pub model: ModelSection,
+    /// Where the tokenizer comes from; the language model's folder when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<TokenizerSection>,
+    /// How prompts, answers and images become tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<TextFormat>,
+    /// How image files become pixels; the vision encoder's `preprocessor_config.json` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageTransform>,
+    /// Sources of samples, by the names that mixtures use.
+    pub data: BTreeMap<String, SourceConfig>,
+    /// The stages, in order.
+    pub stage: Vec<Stage>,
+    /// Checkpoints and samples along the way.
+    pub training: Training,
+    /// What the finished model is measured on.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub evaluation: BTreeMap<String, Evaluation>,
+}
+
+/// The recipe as it stands in the file; sections that read themselves are left as values.
+#[derive(Deserialize)]
+struct Raw {
+    name: String,
+    #[serde(default)]
+    seed: u64,
+    #[serde(default)]
+    precision: PrecisionChoice,
+    threads: Option<usize>,
+    model: sections::RawModel,
+    tokenizer: Option<TokenizerSection>,
+    format: Option<TextFormat>,
+    image: Option<ImageTransform>,
+    #[serde(default)]
+    data: BTreeMap<String, SourceConfig>,
+    #[serde(default)]
+    stage: Vec<Stage>,
+    #[serde(default)]
+    training: Training,
+    #[serde(default)]
+    evaluation: BTreeMap<String, Table>,
+}
+
+impl Recipe {
+    /// Reads and checks a recipe file; `overrides` are `key.path=value`, a stage is addressed by its name
+    /// (`stage.align.lr=1e-3`).
+    ///
+    /// # Errors
+    /// Names file, line and key (or the override), what was expected and the nearest known word.
+    pub fn load(file: &Path, overrides: &[String]) -> Result<Self> {
+        let (mut recipe, text) = Self::from_text(RecipeText::load(file, overrides)?)?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        recipe.for_each_path(|_, path| *path = paths::normal(&base.join(&*path)));
+        recipe.check_files().map_err(|error| text.locate(&error))?;
+        Ok(recipe)
+    }
+
+    /// As [`Recipe::load`] for a text; paths stay as written and are not looked up.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Self> {
+        let text = RecipeText::parse(Path::new(name), text.to_owned(), overrides)?;
+        Ok(Self::from_text(text)?.0)
+    }
+
+    fn from_text(text: RecipeText) -> Result<(Self, RecipeText)> {
+        let recipe = Self::from_values(&text.root)
+            .and_then(|recipe| recipe.validate().map(|()| recipe))
+            .map_err(|error| text.locate(&error))?;
+        Ok((recipe, text))
+    }
+
+    fn from_values(root: &Table) -> Result<Self, KeyError> {
+        let raw: Raw = strict::read(&Value::Table(root.clone()), &KeyPath::root())?;
+        let mut evaluation = BTreeMap::new();
+        for (name, table) in raw.evaluation {
+            let path = KeyPath::from("evaluation").key(&name);
+            evaluation.insert(name, Evaluation::read(table, &path)?);
+        }
+        Ok(Self {
+            name: raw.name,
+            seed: raw.seed,
+            precision: raw.precision,
+            threads: raw.threads,
+            model: raw.model.read(&KeyPath::from("model"))?,
+            tokenizer: raw.tokenizer,
+            format: raw.format,
+            image: raw.image,
+            data: raw.data,
+            stage: raw.stage,
+            training: raw.training,
+            evaluation,
+        })
+    }
+
+    /// The recipe as TOML, with its paths relative to `folder` where they can be.
+    ///
+    /// # Errors
+    /// When a value has no TOML form, which is a defect of this crate.
+    pub fn to_toml(&self, folder: &Path) -> Result<String> {
+        let mut recipe = self.clone();
+        recipe.for_each_path(|_, path| *path = paths::relative(path, folder));
+        toml::to_string_pretty(&recipe).context("cannot write the recipe as TOML")
+    }
+
+    /// Fills in the vocabulary of a new language model that leaves it to the tokenizer.
+    pub(crate) fn set_vocabulary(&mut self, tokens: usize) {
+        if let Some(Backbone::New(language)) = &mut self.model.language {
+            let size = vocabulary(language);
+            if *size == 0 {
+                *size = tokens;
+            }
+        }
+    }
+
+    /// Multiplies the samples of every stage by `factor`, keeping at least one update each.
+    pub fn scale_samples(&mut self, factor: f64) {
+        for stage in &mut self.stage {
+            if let Some(samples) = &mut stage.samples {
+                let scaled = (*samples as f64 * factor).round() as usize;
+                *samples = scaled.max(stage.batch);
+            }
+            if let Some(epochs) = &mut stage.epochs {
+                *epochs *= factor;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

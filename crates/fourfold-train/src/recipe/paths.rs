@@ -1,0 +1,112 @@
+//! The paths in a recipe: relative to it when written, absolute while it runs.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use super::key::{KeyError, KeyPath};
+use super::{Backbone, Recipe};
+
+impl Recipe {
+    /// Visits every path of the recipe with the key that holds it.
+    pub(super) fn for_each_path(&mut self, mut visit: impl FnMut(KeyPath, &mut PathBuf)) {
+        let model = &mut self.model;
+        if let Some(from) = &mut model.from {
+            visit("model.from".into(), from);
+        }
+        if let Some(Backbone::Pretrained { from }) = &mut model.vision {
+            visit("model.vision.from".into(), from);
+        }
+        if let Some(Backbone::Pretrained { from }) = &mut model.language {
+            visit("model.language.from".into(), from);
+        }
+        if let Some(from) = self.tokenizer.as_mut().and_then(|t| t.from.as_mut()) {
+            visit("tokenizer.from".into(), from);
+        }
+        for (name, source) in &mut self.data {
+            visit(
+                KeyPath::from("data").key(name).key("path"),
+                &mut source.path,
+            );
+        }
+        for (name, evaluation) in &mut self.evaluation {
+            let path = KeyPath::from("evaluation").key(name).key("path");
+            visit(path, &mut evaluation.source.path);
+        }
+    }
+
+    /// The files of `[data]`, by their path as seen from `folder`.
+    pub fn data_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
+        by_relative_path(self.data.values().map(|source| &source.path), folder)
+    }
+
+    /// The files of `[data]` and `[evaluation]`, by their path as seen from `folder`.
+    pub fn all_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
+        let data = self.data.values().map(|source| &source.path);
+        let evaluations = self
+            .evaluation
+            .values()
+            .map(|evaluation| &evaluation.source.path);
+        by_relative_path(data.chain(evaluations), folder)
+    }
+
+    /// Checks that every path of the recipe leads somewhere.
+    pub(super) fn check_files(&self) -> Result<(), KeyError> {
+        let mut result = Ok(());
+        self.clone().for_each_path(|key, path| {
+            if result.is_ok() && !path.exists() {
+                result = Err(KeyError::at(
+                    key,
+                    format!(
+                        "there is no {}; paths are relative to the recipe file",
+                        path.display()
+                    ),
+                ));
+            }
+        });
+        result
+    }
+}
+
+fn by_relative_path<'p>(
+    paths: impl Iterator<Item = &'p PathBuf>,
+    folder: &Path,
+) -> BTreeMap<String, PathBuf> {
+    paths
+        .map(|path| (relative(path, folder).display().to_string(), path.clone()))
+        .collect()
+}
+
+/// `path`, absolute and without `.` and `..`.
+pub(super) fn normal(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            component => normal.push(component),
+        }
+    }
+    normal
+}
+
+/// `path` as seen from `folder`; unchanged when they share nothing but the root.
+pub(super) fn relative(path: &Path, folder: &Path) -> PathBuf {
+    let (to, from) = (normal(path), normal(folder));
+    let shared = to
+        .components()
+        .zip(from.components())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let named = to
+        .components()
+        .take(shared)
+        .any(|component| matches!(component, Component::Normal(_)));
+    if !named {
+        return to;
+    }
+    let up = from.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(to.components().skip(shared)).collect()
+}

@@ -1,0 +1,179 @@
+//! The sections of a recipe that are not stages, data or evaluations.
+
+use std::path::PathBuf;
+
+use fourfold_model::{LanguageConfig, ProjectorConfig, VisibilityKind, VisionConfig, WeightFormat};
+use fourfold_tensor::Precision;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use super::backbone::{self, Backbone};
+use super::key::{KeyError, KeyPath};
+
+/// `precision = "auto" | "f32" | "bf16"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionChoice {
+    /// bf16 where the machine has instructions for it, else f32.
+    #[default]
+    Auto,
+    /// 32-bit floats.
+    F32,
+    /// 16-bit brain floats into 32-bit sums.
+    Bf16,
+}
+
+impl PrecisionChoice {
+    /// The precision on this machine.
+    pub fn resolve(self) -> Precision {
+        match self {
+            Self::Auto => Precision::fastest(),
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+impl From<Precision> for PrecisionChoice {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// `[model]`: a whole model of an earlier run, or its three parts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelSection {
+    /// A model folder that Fourfold wrote; excludes the three parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
+    /// What a row may see, in training and in prefill; that of `from`, or image-bidirectional, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<VisibilityKind>,
+    /// The vision encoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vision: Option<Backbone<VisionConfig>>,
+    /// The projector; always starts from random weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projector: Option<ProjectorConfig>,
+    /// The language model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Backbone<LanguageConfig>>,
+}
+
+/// `[model]` before its backbones are read.
+#[derive(Deserialize)]
+pub(super) struct RawModel {
+    from: Option<PathBuf>,
+    visibility: Option<VisibilityKind>,
+    vision: Option<Table>,
+    projector: Option<ProjectorConfig>,
+    language: Option<Table>,
+}
+
+impl RawModel {
+    pub fn read(self, path: &KeyPath) -> Result<ModelSection, KeyError> {
+        let vision = self.vision;
+        let language = self.language;
+        Ok(ModelSection {
+            from: self.from,
+            visibility: self.visibility,
+            vision: vision
+                .map(|table| backbone::vision(table, &path.key("vision")))
+                .transpose()?,
+            projector: self.projector,
+            language: language
+                .map(|table| backbone::language(table, &path.key("language")))
+                .transpose()?,
+        })
+    }
+}
+
+/// `[tokenizer]`: a file, or the order to train one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenizerSection {
+    /// A `tokenizer.json` or a folder with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<PathBuf>,
+    /// Trains one at the start of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<TrainTokenizer>,
+}
+
+/// A byte-pair tokenizer to train on the texts of some data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainTokenizer {
+    /// How many tokens it shall have, special ones included.
+    pub vocabulary: usize,
+    /// Names of `[data.NAME]` whose prompts and answers it is trained on.
+    pub on: Vec<String>,
+}
+
+/// `[training]`: what happens along the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Training {
+    /// Updates between checkpoints; one is always written where a stage ends or training is stopped.
+    pub checkpoint_every: usize,
+    /// How many checkpoints are kept.
+    pub keep_checkpoints: usize,
+    /// Updates between captions of the held-out `samples`; they are always made where a stage ends.
+    pub sample_every: usize,
+    /// The number format of the finished model's file.
+    pub model_format: StoredFormat,
+    /// The number format of exported parts.
+    pub parts_format: StoredFormat,
+    /// Held-out images that are captioned as training goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<SampleSelection>,
+}
+
+/// The number format that weights are stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoredFormat {
+    /// 32-bit floats: the very numbers that were trained.
+    F32,
+    /// 16-bit brain floats: half the size.
+    Bf16,
+}
+
+impl From<StoredFormat> for WeightFormat {
+    fn from(format: StoredFormat) -> Self {
+        match format {
+            StoredFormat::F32 => Self::F32,
+            StoredFormat::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            checkpoint_every: 200,
+            keep_checkpoints: 2,
+            sample_every: 200,
+            model_format: StoredFormat::F32,
+            parts_format: StoredFormat::Bf16,
+            samples: None,
+        }
+    }
+}
+
+/// Which images are captioned as training goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampleSelection {
+    /// The name of a `[data.NAME]` or `[evaluation.NAME]`.
+    pub data: String,
+    /// How many, spread evenly over it.
+    pub count: usize,
+    /// The longest caption, in tokens.
+    #[serde(default = "max_new_tokens")]
+    pub max_new_tokens: usize,
+}
+
+fn max_new_tokens() -> usize {
+    32
+}

@@ -1,0 +1,300 @@
+//! What can be wrong with a recipe whose keys are all known.
+
+use fourfold_model::Part;
+
+use super::key::{KeyError, KeyPath};
+use super::{Backbone, Baseline, Recipe, Stage};
+
+type Checked = Result<(), KeyError>;
+
+impl Recipe {
+    /// Checks values against each other; the error knows the key.
+    pub(super) fn validate(&self) -> Checked {
+        let plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
+        demand(
+            !self.name.is_empty() && self.name.chars().all(plain) && !self.name.starts_with('.'),
+            "name".into(),
+            || {
+                "expected letters, digits, '-', '_', '.' and spaces: the run folder is called so"
+                    .into()
+            },
+        )?;
+        demand(self.threads != Some(0), "threads".into(), || {
+            "expected at least 1; remove the key to use all cores".into()
+        })?;
+        self.validate_model()?;
+        self.validate_tokenizer()?;
+        self.validate_training()?;
+        for (index, stage) in self.stage.iter().enumerate() {
+            let path = KeyPath::from("stage").index(index);
+            let earlier = self.stage[..index].iter().find(|s| s.name == stage.name);
+            demand(earlier.is_none(), path.key("name"), || {
+                format!(
+                    "there are two stages called '{}'; give each its own name",
+                    stage.name
+                )
+            })?;
+            self.validate_stage(stage, &path)?;
+        }
+        self.validate_evaluations()
+    }
+
+    fn validate_model(&self) -> Checked {
+        let model = &self.model;
+        let parts = [
+            ("vision", model.vision.is_some()),
+            ("projector", model.projector.is_some()),
+            ("language", model.language.is_some()),
+        ];
+        for (part, given) in parts {
+            let path = KeyPath::from("model").key(part);
+            if model.from.is_some() {
+                demand(!given, path, || {
+                    "`model.from` brings the whole model; remove this section, or remove `from` and \
+                     give all three parts"
+                        .into()
+                })?;
+            } else {
+                demand(given, path, || {
+                    format!(
+                        "missing: give [model.{part}], or `from = \"FOLDER\"` of a model that \
+                         Fourfold wrote"
+                    )
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_tokenizer(&self) -> Checked {
+        let path = KeyPath::from("tokenizer");
+        let Some(tokenizer) = &self.tokenizer else {
+            let new = matches!(self.model.language, Some(Backbone::New(_)));
+            return demand(!new, path, || {
+                "a language model with random weights brings no tokenizer; give [tokenizer] with \
+                 `from = \"FILE\"` or `train = { vocabulary = 4096, on = [\"DATA\"] }`"
+                    .into()
+            });
+        };
+        demand(
+            tokenizer.from.is_some() != tokenizer.train.is_some(),
+            path.clone(),
+            || "give either `from` or `train`".into(),
+        )?;
+        let Some(train) = &tokenizer.train else {
+            return Ok(());
+        };
+        let path = path.key("train");
+        demand(
+            matches!(self.model.language, Some(Backbone::New(_))),
+            path.clone(),
+            || {
+                "a trained tokenizer needs a language model with random weights: pretrained ones know \
+                 the tokens of their own; remove [tokenizer]"
+                    .into()
+            },
+        )?;
+        demand(train.vocabulary > 256, path.key("vocabulary"), || {
+            "expected more than 256: the single bytes alone take that many".into()
+        })?;
+        demand(!train.on.is_empty(), path.key("on"), || {
+            "expected at least one name of a [data.NAME]".into()
+        })?;
+        train
+            .on
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, name)| self.known_data(name, path.key("on").index(index)))
+    }
+
+    fn validate_training(&self) -> Checked {
+        let path = KeyPath::from("training");
+        let training = &self.training;
+        let counts = [
+            ("checkpoint_every", training.checkpoint_every),
+            ("keep_checkpoints", training.keep_checkpoints),
+            ("sample_every", training.sample_every),
+        ];
+        for (key, count) in counts {
+            demand(count > 0, path.key(key), || "expected at least 1".into())?;
+        }
+        match &training.samples {
+            Some(samples) if !self.evaluation.contains_key(&samples.data) => {
+                demand(samples.max_new_tokens > 0, path.key("samples"), || {
+                    "max_new_tokens: expected at least 1".into()
+                })?;
+                self.known_data(&samples.data, path.key("samples").key("data"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_stage(&self, stage: &Stage, path: &KeyPath) -> Checked {
+        demand(
+            !stage.name.is_empty() && !stage.name.contains('.'),
+            path.key("name"),
+            || "expected a name without dots".into(),
+        )?;
+        demand(!stage.train.is_empty(), path.key("train"), || {
+            "nothing would train; expected at least one of vision, projector, language".into()
+        })?;
+        let entries = stage.mixture.entries();
+        demand(!entries.is_empty(), path.key("mixture"), || {
+            "expected at least one NAME = WEIGHT of a [data.NAME]".into()
+        })?;
+        for (index, (name, weight)) in entries.iter().enumerate() {
+            let mixture = path.key("mixture");
+            let path = match weight {
+                Some(_) => mixture.key(*name),
+                None => mixture.index(index),
+            };
+            self.known_data(name, path.clone())?;
+            demand(
+                !entries[..index].iter().any(|(n, _)| n == name),
+                path.clone(),
+                || format!("'{name}' is named twice"),
+            )?;
+            demand(
+                weight.is_none_or(|w| w.is_finite() && w > 0.0),
+                path,
+                || "expected a weight above 0; remove the entry to leave the data out".into(),
+            )?;
+        }
+        demand(
+            stage.samples.is_some() != stage.epochs.is_some(),
+            path.clone(),
+            || format!("stage '{}': give either `samples` or `epochs`", stage.name),
+        )?;
+        demand(stage.samples != Some(0), path.key("samples"), at_least_one)?;
+        let epochs = stage.epochs.unwrap_or(1.0);
+        demand(
+            epochs.is_finite() && epochs > 0.0,
+            path.key("epochs"),
+            || "expected a number above 0".into(),
+        )?;
+        let counts = [
+            ("batch", stage.batch),
+            ("pack_tokens", stage.pack_tokens),
+            ("max_tokens", stage.max_tokens.unwrap_or(1)),
+        ];
+        for (key, count) in counts {
+            demand(count > 0, path.key(key), at_least_one)?;
+        }
+        demand(
+            stage.max_tokens.is_none_or(|max| max <= stage.pack_tokens),
+            path.key("max_tokens"),
+            || {
+                format!(
+                    "a document must fit a pack: expected at most pack_tokens = {}",
+                    stage.pack_tokens
+                )
+            },
+        )?;
+        validate_numbers(stage, path)?;
+        for (index, part) in stage.export.iter().enumerate() {
+            demand(
+                *part != Part::Projector,
+                path.key("export").index(index),
+                || {
+                    "only `vision` and `language` have a form of their own; the projector is saved with \
+                 the whole model"
+                    .into()
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn validate_evaluations(&self) -> Checked {
+        for (name, evaluation) in &self.evaluation {
+            let path = KeyPath::from("evaluation").key(name);
+            let measure = &evaluation.measure;
+            demand(!measure.metrics.is_empty(), path.key("metrics"), || {
+                "expected at least one metric".into()
+            })?;
+            demand(measure.beams > 0, path.key("beams"), at_least_one)?;
+            demand(
+                measure.max_new_tokens > 0,
+                path.key("max_new_tokens"),
+                at_least_one,
+            )?;
+            demand(measure.limit != Some(0), path.key("limit"), at_least_one)?;
+            let looks_up = |b: &Baseline| matches!(b, Baseline::PixelNn | Baseline::Majority);
+            demand(
+                !measure.baselines.iter().any(looks_up) || !measure.baseline_data.is_empty(),
+                path.key("baseline_data"),
+                || {
+                    "the baselines pixel_nn and majority look up training answers; name the \
+                     [data.NAME] they may look into"
+                        .into()
+                },
+            )?;
+            for (index, data) in measure.baseline_data.iter().enumerate() {
+                self.known_data(data, path.key("baseline_data").index(index))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn known_data(&self, name: &str, path: KeyPath) -> Checked {
+        if self.data.contains_key(name) {
+            return Ok(());
+        }
+        let known: Vec<&String> = self.data.keys().collect();
+        Err(KeyError::unknown(path, "data name", name, &known))
+    }
+}
+
+fn validate_numbers(stage: &Stage, path: &KeyPath) -> Checked {
+    for rate in stage.lr.values() {
+        demand(rate.is_finite() && rate > 0.0, path.key("lr"), || {
+            "expected learning rates above 0; freeze a part by leaving it out of `train`".into()
+        })?;
+    }
+    for part in &stage.train {
+        demand(stage.lr.of(*part).is_some(), path.key("lr"), || {
+            format!("`{part}` trains but has no learning rate; add `{part} = …`")
+        })?;
+    }
+    if let super::Rates::Parts(rates) = &stage.lr {
+        for part in rates.keys() {
+            demand(
+                stage.trains(*part),
+                path.key("lr").key(part.to_string()),
+                || {
+                    format!(
+                        "`{part}` does not train in this stage; add it to `train` or remove its rate"
+                    )
+                },
+            )?;
+        }
+    }
+    let fractions = [("warmup", stage.warmup), ("min_lr", stage.min_lr)];
+    for (key, value) in fractions {
+        demand((0.0..=1.0).contains(&value), path.key(key), || {
+            "expected a fraction from 0 to 1".into()
+        })?;
+    }
+    for (key, value) in [("weight_decay", stage.weight_decay), ("clip", stage.clip)] {
+        demand(value.is_finite() && value >= 0.0, path.key(key), || {
+            "expected 0 or a number above it".into()
+        })?;
+    }
+    demand(
+        stage.betas.iter().all(|beta| (0.0..1.0).contains(beta)),
+        path.key("betas"),
+        || "expected two numbers from 0 to below 1".into(),
+    )
+}
+
+fn at_least_one() -> String {
+    "expected at least 1".into()
+}
+
+fn demand(holds: bool, path: KeyPath, message: impl FnOnce() -> String) -> Checked {
+    if holds {
+        Ok(())
+    } else {
+        Err(KeyError::at(path, message()))
+    }
+}

@@ -1,0 +1,134 @@
+//! One stage made ready: what trains, its data, its length.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use fourfold_data::{
+    Encoder, EncoderConfig, Loader, LoaderConfig, Mixture, PackBudget, SamplerState,
+};
+use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
+
+use crate::assemble::Reading;
+use crate::recipe::Stage;
+use crate::schedule::LearningRate;
+
+/// A stage with its length and its way of reading known.
+pub struct StagePlan {
+    /// Its place among the stages.
+    pub index: usize,
+    /// The recipe's words.
+    pub stage: Stage,
+    /// How many updates it makes.
+    pub updates: usize,
+    /// What a row may see.
+    pub visibility: VisibilityKind,
+    /// Turns samples into documents.
+    pub encoder: Arc<Encoder>,
+    mixture: Mixture,
+    learning_rate: LearningRate,
+}
+
+impl StagePlan {
+    /// Prepares stage `index` for `model`, whose visibility holds where the stage gives none.
+    ///
+    /// # Errors
+    /// When a document may be longer than the model takes, or the data cannot be encoded.
+    pub fn new(
+        index: usize,
+        stage: &Stage,
+        mixture: Mixture,
+        model: &ModelConfig,
+        reading: &Reading,
+        visibility: VisibilityKind,
+    ) -> Result<Self> {
+        let within = || format!("in stage '{}'", stage.name);
+        let positions = model.max_positions();
+        let max_tokens = stage.max_tokens.unwrap_or(stage.pack_tokens.min(positions));
+        ensure!(
+            max_tokens <= positions,
+            "stage '{}': max_tokens = {max_tokens}, but the language model takes documents of at most {positions} \
+             tokens; lower max_tokens",
+            stage.name
+        );
+        let config = EncoderConfig {
+            format: reading.format.clone(),
+            transform: reading.transform.clone(),
+            augment: stage.augment.clone(),
+            visual_tokens_per_image: model.visual_tokens(),
+            max_tokens,
+        };
+        let encoder = Encoder::new(Arc::clone(&reading.tokenizer), config).with_context(within)?;
+        let epoch = mixture.len() as f64;
+        let samples = match (stage.samples, stage.epochs) {
+            (Some(samples), _) => samples,
+            (None, epochs) => (epochs.unwrap_or(1.0) * epoch).round().max(1.0) as usize,
+        };
+        let updates = samples.div_ceil(stage.batch);
+        Ok(Self {
+            index,
+            updates,
+            visibility: stage.visibility.unwrap_or(visibility),
+            encoder: Arc::new(encoder),
+            mixture,
+            learning_rate: LearningRate::new(stage, updates),
+            stage: stage.clone(),
+        })
+    }
+
+    /// Starts the stage's data, at its beginning or where a checkpoint was taken.
+    ///
+    /// # Errors
+    /// When the position is of other data.
+    pub fn load(&self, seed: u64, strict: bool, resume: Option<SamplerState>) -> Result<Loader> {
+        let config = LoaderConfig {
+            batch: self.stage.batch,
+            budget: PackBudget {
+                tokens: self.stage.pack_tokens,
+                images: self.stage.pack_images,
+            },
+            seed: stage_seed(seed, self.index),
+            prefetch: 2,
+            threads: rayon::current_num_threads().div_ceil(2),
+            strict,
+        };
+        Loader::start(
+            self.mixture.clone(),
+            Arc::clone(&self.encoder),
+            config,
+            resume,
+        )
+        .with_context(|| format!("in stage '{}'", self.stage.name))
+    }
+
+    /// Makes the stage's parts trainable and no other, and notes its visibility in the model.
+    pub fn prepare(&self, model: &mut Model) {
+        let stage = &self.stage;
+        model
+            .parameters
+            .set_trainable(|name| Part::of(name).is_some_and(|part| stage.trains(part)));
+        model.set_visibility(self.visibility);
+    }
+
+    /// The learning rate of each part that trains, at update `update`, counted from 0.
+    pub fn rates(&self, update: usize) -> BTreeMap<Part, f64> {
+        let factor = self.learning_rate.factor(update);
+        let parts = self.stage.train.iter();
+        parts
+            .filter_map(|part| Some((*part, self.stage.lr.of(*part)? * factor)))
+            .collect()
+    }
+
+    /// The data of the stage.
+    pub fn mixture(&self) -> &Mixture {
+        &self.mixture
+    }
+}
+
+/// A seed of its own for each stage (the finalizer of SplitMix64).
+fn stage_seed(seed: u64, stage: usize) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(stage as u64 + 1));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,404 @@
+//! Running the stages of a recipe from first to last, or from a checkpoint on.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use fourfold_data::SamplerState;
+use fourfold_model::{Model, Part, VisibilityKind};
+
+use crate::assemble::{Reading, assemble, tokenizer};
+use crate::checkpoint::{self, Checkpoint, State, TensorRef};
+use crate::checks::{FrozenGuard, checksums, trainable};
+use crate::environment::{Environment, hash_files};
+use crate::metrics::{Metrics, StepRecord, memory_mib};
+use crate::progress::{Progress, StageInfo};
+use crate::recipe::{Fingerprint, Recipe};
+use crate::run_folder::RunFolder;
+use crate::samples::HeldOut;
+use crate::sources::Sources;
+use crate::stage::StagePlan;
+use crate::update::Updater;
+use crate::{files, report, save};
+
+/// How a run starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// In a new folder; with `force` an earlier run there is replaced.
+    New {
+        /// Whether to replace.
+        force: bool,
+    },
+    /// From the newest checkpoint in the folder.
+    Resume,
+}
+
+/// What a run needs to know beside its recipe.
+#[derive(Clone, Debug)]
+pub struct TrainOptions {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// New or resumed.
+    pub start: Start,
+    /// Whether a broken sample is an error rather than skipped.
+    pub strict: bool,
+    /// When set, the update at hand is finished, a checkpoint written, and training ends.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How training ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All stages are done; the model is saved.
+    Finished {
+        /// The run's folder.
+        run: RunFolder,
+    },
+    /// It was told to stop; a checkpoint is written.
+    Stopped {
+        /// The run's folder.
+        run: RunFolder,
+        /// The checkpoint.
+        checkpoint: PathBuf,
+    },
+}
+
+/// Trains `recipe`.
+///
+/// # Errors
+/// Names the stage, update, file, key or parameter, and what to do.
+pub fn train(
+    recipe: Recipe,
+    options: &TrainOptions,
+    progress: &mut (dyn Progress + Send),
+) -> Result<Outcome> {
+    in_pool(recipe.threads, || {
+        Session::begin(recipe, options, progress)?.run()
+    })
+}
+
+/// Runs `work` with as many threads as the recipe says.
+pub(crate) fn in_pool<T: Send>(
+    threads: Option<usize>,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
+    let Some(threads) = threads else {
+        return work();
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.with_context(|| format!("cannot start {threads} threads"))?
+        .install(work)
+}
+
+struct Session<'a> {
+    recipe: Recipe,
+    options: &'a TrainOptions,
+    progress: &'a mut (dyn Progress + Send),
+    run: RunFolder,
+    model: Model,
+    reading: Reading,
+    sources: Sources,
+    visibility: VisibilityKind,
+    held_out: Option<HeldOut>,
+    metrics: Metrics,
+    fingerprint: Fingerprint,
+    data: BTreeMap<String, String>,
+    /// Checksums of the parameters that no stage trains.
+    never_trained: BTreeMap<String, u64>,
+    step: usize,
+    resume: Option<Checkpoint>,
+}
+
+impl<'a> Session<'a> {
+    fn begin(
+        mut recipe: Recipe,
+        options: &'a TrainOptions,
+        progress: &'a mut (dyn Progress + Send),
+    ) -> Result<Self> {
+        let sources = Sources::new(&recipe);
+        let folder = &options.folder;
+        let (run, resume) = match options.start {
+            Start::New { force } => (RunFolder::create(folder, force)?, None),
+            Start::Resume => {
+                let run = RunFolder::open(folder)?;
+                let checkpoint = Checkpoint::newest(&run.checkpoints())?;
+                if checkpoint.is_none() {
+                    progress.note("no checkpoint was written yet: the run begins at its beginning");
+                }
+                (run, checkpoint)
+            }
+        };
+        let precision = recipe.precision.resolve();
+        recipe.precision = precision.into();
+        let data = hash_files(&recipe.data_files(folder))?;
+        let trained = resume.is_some().then(|| run.tokenizer());
+        let tokenizer = tokenizer(&recipe, &sources, trained.as_deref())?;
+        recipe.set_vocabulary(tokenizer.vocabulary());
+        let fingerprint = recipe.fingerprint(folder)?;
+        if let Some(checkpoint) = &resume {
+            checkpoint.demand_same_run(&fingerprint, &data)?;
+        }
+        let assembled = assemble(&recipe, tokenizer, precision)?;
+        let (mut model, reading) = (assembled.model, assembled.reading);
+        if recipe
+            .tokenizer
+            .as_ref()
+            .is_some_and(|section| section.train.is_some())
+        {
+            reading.tokenizer.save(&run.tokenizer())?;
+        }
+        let ever = |part: Part| recipe.stage.iter().any(|stage| stage.trains(part));
+        let never_trained = checksums(&model.parameters, |name, _| {
+            !Part::of(name).is_some_and(ever)
+        })?;
+        let step = match &resume {
+            Some(checkpoint) => restore(checkpoint, &mut model, &never_trained)?,
+            None => 0,
+        };
+        let held_out = match &recipe.training.samples {
+            Some(selection) => {
+                let source = sources.get(&selection.data)?;
+                let held_out = HeldOut::pick(&*source, selection).context("in training.samples")?;
+                held_out.write_images(&run.samples())?;
+                Some(held_out)
+            }
+            None => None,
+        };
+        files::write_atomic(&run.recipe(), recipe.to_toml(folder)?.as_bytes())?;
+        let all = hash_files(&recipe.all_files(folder))?;
+        files::write_json(
+            &run.environment(),
+            &Environment::observe(precision, all, folder),
+        )?;
+        let visibility = model.config().visibility;
+        Ok(Self {
+            metrics: Metrics::open(&run.metrics(), step)?,
+            visibility: recipe.model.visibility.unwrap_or(visibility),
+            recipe,
+            options,
+            progress,
+            run,
+            model,
+            reading,
+            sources,
+            held_out,
+            fingerprint,
+            data,
+            never_trained,
+            step,
+            resume,
+        })
+    }
+
+    fn run(mut self) -> Result<Outcome> {
+        let first = self
+            .resume
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.state.stage);
+        for index in first..self.recipe.stage.len() {
+            let resume = self.resume.take();
+            if let Some(checkpoint) = self.stage(index, resume)? {
+                report::write(&self.run)?;
+                return Ok(Outcome::Stopped {
+                    run: self.run,
+                    checkpoint,
+                });
+            }
+        }
+        save::model(&self.run, &self.recipe, &self.model, &self.reading)?;
+        report::write(&self.run)?;
+        Ok(Outcome::Finished { run: self.run })
+    }
+
+    /// Runs one stage; gives the checkpoint if it was stopped.
+    fn stage(&mut self, index: usize, resume: Option<Checkpoint>) -> Result<Option<PathBuf>> {
+        let stage = self.recipe.stage[index].clone();
+        let mixture = self
+            .sources
+            .mixture(&stage.mixture)
+            .with_context(|| format!("in the mixture of stage '{}'", stage.name))?;
+        let plan = StagePlan::new(
+            index,
+            &stage,
+            mixture,
+            self.model.config(),
+            &self.reading,
+            self.visibility,
+        )?;
+        plan.prepare(&mut self.model);
+        let frozen = FrozenGuard::new(&self.model.parameters)?;
+        let done = resume
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.state.update);
+        let sampler = resume
+            .as_ref()
+            .and_then(|checkpoint| checkpoint.state.sampler.clone());
+        let mut updater = Updater::new(&plan, &self.model, plan.updates.saturating_sub(done))?;
+        if let Some(checkpoint) = resume.filter(|_| done > 0) {
+            updater.optimizer.restore(&self.model, &checkpoint)?;
+        }
+        let info = StageInfo {
+            name: stage.name.clone(),
+            index,
+            stages: self.recipe.stage.len(),
+            updates: plan.updates,
+            done,
+            batch: stage.batch,
+            trainable: trainable(&self.model),
+        };
+        self.progress.stage_begins(&info);
+        let mut loader = plan.load(self.recipe.seed, self.options.strict, sampler)?;
+        for update in done..plan.updates {
+            let state = self.update(&plan, &mut updater, &mut loader, update)?;
+            let last = update + 1 == plan.updates;
+            if last {
+                frozen
+                    .check(&self.model.parameters)
+                    .with_context(|| format!("at the end of stage '{}'", stage.name))?;
+                save::parts(&self.run, &self.recipe, &stage, &self.model, &self.reading)?;
+            }
+            if last || self.step.is_multiple_of(self.recipe.training.sample_every) {
+                self.sample()?;
+            }
+            let stop = self.options.stop.load(Ordering::Relaxed);
+            let every = self.recipe.training.checkpoint_every;
+            if last || stop || self.step.is_multiple_of(every) {
+                let position = if last {
+                    (index + 1, 0, None)
+                } else {
+                    (index, update + 1, Some(state))
+                };
+                let checkpoint = self.checkpoint(position, (!last).then_some(&updater))?;
+                let everything = last && index + 1 == self.recipe.stage.len();
+                if stop && !everything {
+                    return Ok(Some(checkpoint));
+                }
+            }
+        }
+        self.progress.stage_ends(&info);
+        Ok(None)
+    }
+
+    fn update(
+        &mut self,
+        plan: &StagePlan,
+        updater: &mut Updater,
+        loader: &mut fourfold_data::Loader,
+        update: usize,
+    ) -> Result<SamplerState> {
+        let begin = Instant::now();
+        let batch = loader
+            .next_batch()
+            .with_context(|| format!("in stage '{}'", plan.stage.name))?;
+        let data_wait_seconds = begin.elapsed().as_secs_f64();
+        if batch.skipped.count > 0 {
+            self.progress.skipped(&batch.skipped);
+        }
+        let updated = updater.update(plan, &mut self.model, &batch, update)?;
+        self.step += 1;
+        let seconds = begin.elapsed().as_secs_f64();
+        let record = StepRecord {
+            stage: plan.stage.name.clone(),
+            step: self.step,
+            update: update + 1,
+            samples: batch.documents,
+            images: batch.images,
+            tokens: batch.tokens,
+            targets: batch.targets,
+            packs: batch.packs.len(),
+            truncated: batch.truncated,
+            skipped: batch.skipped.count,
+            loss: updated.loss,
+            lr: plan.rates(update),
+            grad_norm: updated.grad_norm,
+            seconds,
+            data_wait_seconds,
+            tokens_per_second: batch.tokens as f64 / seconds.max(1e-9),
+            memory_mib: memory_mib(),
+        };
+        self.metrics.write(&record)?;
+        self.progress.updated(&record);
+        Ok(batch.state_after)
+    }
+
+    fn sample(&mut self) -> Result<()> {
+        let Some(held_out) = &self.held_out else {
+            return Ok(());
+        };
+        let folder = self.run.samples();
+        let samples = held_out
+            .sample(&self.model, &self.reading, &folder, self.step)
+            .context("cannot caption the held-out samples (training.samples)")?;
+        self.progress.sampled(self.step, &samples);
+        Ok(())
+    }
+
+    fn checkpoint(
+        &mut self,
+        (stage, update, sampler): (usize, usize, Option<SamplerState>),
+        updater: Option<&Updater>,
+    ) -> Result<PathBuf> {
+        let optimizer = updater.map(|updater| &updater.optimizer);
+        let state = State {
+            version: checkpoint::VERSION,
+            recipe: self.fingerprint.clone(),
+            data: self.data.clone(),
+            stage,
+            update,
+            step: self.step,
+            sampler,
+            optimizer_steps: optimizer.map_or(0, |optimizer| optimizer.steps()),
+            parameter_steps: optimizer
+                .map_or_else(BTreeMap::new, |o| o.parameter_steps(&self.model)),
+            frozen: self.never_trained.clone(),
+            tensors: BTreeMap::new(),
+        };
+        let mut tensors = Vec::new();
+        for (_, parameter) in self.model.parameters.iter() {
+            if !self.never_trained.contains_key(parameter.name()) {
+                tensors.push(TensorRef {
+                    name: format!("weight.{}", parameter.name()),
+                    shape: parameter.master().shape(),
+                    values: parameter.master().f32()?,
+                });
+            }
+        }
+        if let Some(optimizer) = optimizer {
+            tensors.extend(optimizer.tensors(&self.model));
+        }
+        let keep = self.recipe.training.keep_checkpoints;
+        let folder = checkpoint::write(&self.run.checkpoints(), state, &tensors, keep)?;
+        self.progress.checkpointed(&folder);
+        Ok(folder)
+    }
+}
+
+/// Puts the weights of a checkpoint into `model`; gives the step it was taken at.
+fn restore(
+    checkpoint: &Checkpoint,
+    model: &mut Model,
+    never_trained: &BTreeMap<String, u64>,
+) -> Result<usize> {
+    for (name, sum) in &checkpoint.state.frozen {
+        anyhow::ensure!(
+            never_trained.get(name) == Some(sum),
+            "the pretrained weights of '{name}' are not those that the run began with; restore the folder that \
+             [model] names, or start anew with --force"
+        );
+    }
+    let ids: Vec<_> = model.parameters.ids().collect();
+    for id in ids {
+        let parameter = model.parameters.get(id);
+        if !never_trained.contains_key(parameter.name()) {
+            let name = format!("weight.{}", parameter.name());
+            let values = checkpoint.tensor(&name, parameter.master().len())?;
+            model
+                .parameters
+                .update(id, |master| master.copy_from_slice(values))?;
+        }
+    }
+    Ok(checkpoint.state.step)
+}

@@ -1,0 +1,114 @@
+//! One update: gradients over the packs of a batch, then one step of the optimizer.
+
+use anyhow::{Context, Result};
+use fourfold_data::Batch;
+use fourfold_model::Model;
+use fourfold_tensor::{Gradients, Tape};
+
+use crate::checks::{GradientWatch, demand_finite};
+use crate::input::PackInput;
+use crate::optimizer::Optimizer;
+use crate::stage::StagePlan;
+
+/// What an update found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Updated {
+    /// Mean cross-entropy over the targets of the batch, before the step, in nats.
+    pub loss: f64,
+    /// Norm of all gradients, before clipping.
+    pub grad_norm: f64,
+}
+
+/// Makes the updates of one stage.
+pub struct Updater {
+    /// The optimizer.
+    pub optimizer: Optimizer,
+    gradients: Gradients,
+    watch: GradientWatch,
+}
+
+impl Updater {
+    /// For the trainable parameters of `model`; `updates` are still to come.
+    ///
+    /// # Errors
+    /// When a parameter belongs to no part.
+    pub fn new(plan: &StagePlan, model: &Model, updates: usize) -> Result<Self> {
+        Ok(Self {
+            optimizer: Optimizer::new(&plan.stage, model)?,
+            gradients: Gradients::new(&model.parameters),
+            watch: GradientWatch::new(&model.parameters, updates),
+        })
+    }
+
+    /// Update `update` of the stage, counted from 0, on `batch`.
+    ///
+    /// The loss is the mean over all targets of the batch: how it is split into packs changes nothing.
+    ///
+    /// # Errors
+    /// When loss or gradients are no numbers, or a parameter received no gradient for too long.
+    pub fn update(
+        &mut self,
+        plan: &StagePlan,
+        model: &mut Model,
+        batch: &Batch,
+        update: usize,
+    ) -> Result<Updated> {
+        let within = || format!("in update {} of stage '{}'", update + 1, plan.stage.name);
+        let loss = self
+            .accumulate(plan, model, batch, update)
+            .with_context(within)?;
+        self.watch
+            .note(&self.gradients, &model.parameters)
+            .with_context(within)?;
+        let grad_norm = self.gradients.norm();
+        demand_finite("gradient norm", grad_norm, &plan.stage, update)?;
+        let clip = plan.stage.clip;
+        let scale = if clip > 0.0 && grad_norm > clip {
+            clip / grad_norm
+        } else {
+            1.0
+        };
+        self.optimizer
+            .step(model, &self.gradients, &plan.rates(update), scale as f32)
+            .with_context(within)?;
+        Ok(Updated { loss, grad_norm })
+    }
+
+    fn accumulate(
+        &mut self,
+        plan: &StagePlan,
+        model: &Model,
+        batch: &Batch,
+        update: usize,
+    ) -> Result<f64> {
+        self.gradients.clear();
+        let scale = 1.0 / batch.targets.max(1) as f32;
+        let mut total = 0.0;
+        for pack in &batch.packs {
+            let input = PackInput::new(pack)?;
+            let tape = Tape::recording(&model.parameters);
+            let loss = model
+                .loss(&tape, &input.as_input(), plan.visibility, scale)
+                .with_context(|| describe(pack))?;
+            let value = loss.f32()?.first().copied().map_or(f64::NAN, f64::from);
+            demand_finite("loss", value, &plan.stage, update)?;
+            total += value;
+            // A pack of text alone teaches a projector nothing; the watch tells if that is all there is.
+            if tape.recorded() > 0 {
+                tape.backward(&loss, &mut self.gradients)?;
+            }
+        }
+        Ok(total)
+    }
+}
+
+fn describe(pack: &fourfold_data::Pack) -> String {
+    let first = pack
+        .documents
+        .first()
+        .map_or("", |document| document.origin.as_str());
+    format!(
+        "in a pack of {} documents, the first from {first}",
+        pack.documents.len()
+    )
+}

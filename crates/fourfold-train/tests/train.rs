@@ -1,0 +1,368 @@
+//! Whole runs of a tiny model on pictures made here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fourfold_train::metrics::{self, StepRecord};
+use fourfold_train::progress::{Progress, Silent};
+use fourfold_train::recipe::Recipe;
+use fourfold_train::trainer::{Outcome, Start, TrainOptions, train};
+
+const RECIPE: &str = r#"
+name = "tiny"
+seed = 3
+precision = "f32"
+[model.vision]
+hidden_size = 16
+intermediate_size = 24
+num_hidden_layers = 1
+num_attention_heads = 2
+image_size = 16
+patch_size = 4
+[model.projector]
+kind = "mlp"
+pixel_shuffle = 2
+[model.language]
+model_type = "llama"
+hidden_size = 16
+intermediate_size = 24
+num_hidden_layers = 1
+num_attention_heads = 2
+num_key_value_heads = 1
+max_position_embeddings = 64
+tie_word_embeddings = true
+[tokenizer]
+train = { vocabulary = 270, on = ["colours"] }
+[image]
+size = 16
+[data.colours]
+path = "colours.jsonl"
+prompt = "What colour?"
+answer = "{{ colour }}"
+[[stage]]
+name = "align"
+train = ["projector"]
+mixture = { colours = 1 }
+samples = 24
+batch = 4
+lr = 1e-2
+[[stage]]
+name = "unify"
+train = ["vision", "projector", "language"]
+mixture = { colours = 1 }
+samples = 160
+batch = 4
+lr = 1e-2
+weight_decay = 0.1
+augment = { shift = 0.1, brightness = 0.1 }
+[training]
+checkpoint_every = 5
+"#;
+
+/// A folder with six pictures of plain colours and the recipe.
+fn workplace() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let colours = [
+        ("red", [255, 0, 0]),
+        ("green", [0, 255, 0]),
+        ("blue", [0, 0, 255]),
+        ("grey", [128; 3]),
+    ];
+    let mut rows = String::new();
+    for (name, rgb) in colours {
+        let file = format!("{name}.png");
+        let picture = image::RgbImage::from_pixel(16, 16, image::Rgb(rgb));
+        picture.save(folder.path().join(&file)).expect("written");
+        rows += &format!("{{\"image\": \"{file}\", \"colour\": \"{name}\"}}\n");
+    }
+    fs::write(folder.path().join("colours.jsonl"), rows).expect("written");
+    fs::write(folder.path().join("tiny.toml"), RECIPE).expect("written");
+    folder
+}
+
+fn run(
+    place: &Path,
+    name: &str,
+    overrides: &[&str],
+    start: Start,
+    stop: Arc<AtomicBool>,
+    progress: &mut (dyn Progress + Send),
+) -> anyhow::Result<Outcome> {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    let recipe = Recipe::load(&place.join("tiny.toml"), &overrides)?;
+    let options = TrainOptions {
+        folder: place.join(name),
+        start,
+        strict: false,
+        stop,
+    };
+    train(recipe, &options, progress)
+}
+
+fn whole(place: &Path, name: &str, overrides: &[&str]) -> anyhow::Result<PathBuf> {
+    let never = Arc::new(AtomicBool::new(false));
+    match run(
+        place,
+        name,
+        overrides,
+        Start::New { force: false },
+        never,
+        &mut Silent,
+    )? {
+        Outcome::Finished { run } => Ok(run.path().to_owned()),
+        Outcome::Stopped { .. } => panic!("nobody asked it to stop"),
+    }
+}
+
+fn weights(run: &Path) -> Vec<u8> {
+    fs::read(run.join("model/model.safetensors")).expect("a finished run has weights")
+}
+
+fn refusal(place: &Path, overrides: &[&str]) -> String {
+    format!(
+        "{:#}",
+        whole(place, "refused", overrides).expect_err("refused")
+    )
+}
+
+/// Asks to stop after some updates.
+struct StopAfter(usize, Arc<AtomicBool>);
+
+impl Progress for StopAfter {
+    fn updated(&mut self, record: &StepRecord) {
+        if record.step == self.0 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn the_loss_falls_and_a_run_repeats_bit_for_bit() {
+    let place = workplace();
+    let first = whole(place.path(), "first", &[]).expect("trains");
+    let second = whole(place.path(), "second", &["threads=1"]).expect("trains");
+    assert_eq!(
+        weights(&first),
+        weights(&second),
+        "one thread and several give the same weights"
+    );
+    let records = metrics::read(&first.join("metrics.jsonl")).expect("readable");
+    assert_eq!(records.len(), 46);
+    let (begin, end) = (records[0].loss, records[45].loss);
+    assert!(end < 0.5 * begin, "loss {begin} -> {end}");
+}
+
+#[test]
+fn a_stopped_run_goes_on_as_if_it_had_not_been() {
+    let place = workplace();
+    let straight = weights(&whole(place.path(), "straight", &[]).expect("trains"));
+    // Within the first stage, at its end, and within the second.
+    for stop_at in [2, 6, 15] {
+        let name = format!("stopped-{stop_at}");
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut progress = StopAfter(stop_at, stop.clone());
+        let new = Start::New { force: false };
+        let outcome = run(place.path(), &name, &[], new, stop, &mut progress).expect("trains");
+        assert!(
+            matches!(outcome, Outcome::Stopped { .. }),
+            "stopped at {stop_at}"
+        );
+        let never = Arc::new(AtomicBool::new(false));
+        run(place.path(), &name, &[], Start::Resume, never, &mut Silent).expect("goes on");
+        let folder = place.path().join(&name);
+        assert!(
+            weights(&folder) == straight,
+            "stopped after {stop_at} updates"
+        );
+        let steps: Vec<usize> = metrics::read(&folder.join("metrics.jsonl"))
+            .expect("readable")
+            .iter()
+            .map(|record| record.step)
+            .collect();
+        assert_eq!(
+            steps,
+            (1..=46).collect::<Vec<_>>(),
+            "every step is there once"
+        );
+    }
+}
+
+#[test]
+fn splitting_a_batch_into_packs_changes_nothing_but_rounding() {
+    let place = workplace();
+    // One update, so that rounding does not grow over a whole run.
+    let one = ["stage.align.samples=4", "stage.unify.samples=4"];
+    let whole_batch = whole(place.path(), "one-pack", &one).expect("trains");
+    let split = [
+        &one[..],
+        &["stage.align.pack_images=1", "stage.unify.pack_images=1"],
+    ]
+    .concat();
+    let split = whole(place.path(), "many-packs", &split).expect("trains");
+    let norms = |run: &Path| -> Vec<(usize, f64, f64)> {
+        let records = metrics::read(&run.join("metrics.jsonl")).expect("readable");
+        records
+            .iter()
+            .map(|record| (record.packs, record.loss, record.grad_norm))
+            .collect()
+    };
+    for (whole, split) in norms(&whole_batch).iter().zip(norms(&split)) {
+        assert_eq!((whole.0, split.0), (1, 4));
+        assert!(
+            (whole.1 - split.1).abs() < 1e-5 * whole.1,
+            "loss {} and {}",
+            whole.1,
+            split.1
+        );
+        assert!(
+            (whole.2 - split.2).abs() < 1e-4 * whole.2,
+            "norm {} and {}",
+            whole.2,
+            split.2
+        );
+    }
+}
+
+#[test]
+fn what_a_stage_freezes_does_not_move() {
+    let place = workplace();
+    let only = ["stage.unify.train=[\"language\"]", "stage.unify.lr=0.05"];
+    let run = whole(place.path(), "frozen", &only).expect("trains");
+    let model = |folder: PathBuf| {
+        fourfold_model::Model::load(&folder, fourfold_tensor::Precision::F32).expect("loads")
+    };
+    let after = model(run.join("model"));
+    // A run with no update of the second stage's kind differs in the language model alone.
+    let other = ["stage.unify.train=[\"language\"]", "stage.unify.lr=0.01"];
+    let other = model(
+        whole(place.path(), "other", &other)
+            .expect("trains")
+            .join("model"),
+    );
+    for ((_, a), (_, b)) in after.parameters.iter().zip(other.parameters.iter()) {
+        let same = a.master().to_f32_vec() == b.master().to_f32_vec();
+        assert_eq!(same, !a.name().starts_with("language."), "{}", a.name());
+    }
+}
+
+#[test]
+fn failures_are_loud_and_say_what_to_do() {
+    let place = workplace();
+    let message = refusal(place.path(), &["stage.align.lr=1e30"]);
+    assert!(
+        message.contains("align") && message.contains("NaN"),
+        "{message}"
+    );
+
+    let message = refusal(place.path(), &["stage.align.max_tokens=5"]);
+    assert!(message.contains("colours.jsonl"), "{message}");
+
+    let run = whole(place.path(), "done", &[]).expect("trains");
+    let again = format!(
+        "{:#}",
+        whole(place.path(), "done", &[]).expect_err("exists")
+    );
+    assert!(
+        again.contains("--force") && again.contains("--resume"),
+        "{again}"
+    );
+
+    let never = Arc::new(AtomicBool::new(false));
+    let overrides = ["stage.unify.lr=0.5"];
+    let error = super_resume(place.path(), &overrides, never);
+    assert!(
+        error.contains("lr"),
+        "a checkpoint of another recipe names the key: {error}"
+    );
+
+    let tokenizer = run.join("model/tokenizer.json");
+    let text = fs::read_to_string(&tokenizer)
+        .expect("saved")
+        .replace("<|end|>", "<|fin|>");
+    fs::write(&tokenizer, text).expect("written");
+    let adapt = RECIPE.replace("name = \"tiny\"", "name = \"adapt\"");
+    let start = adapt.find("[model.vision]").expect("there");
+    let end = adapt.find("[data.colours]").expect("there");
+    let adapt = format!(
+        "{}[model]\nfrom = \"done/model\"\n{}",
+        &adapt[..start],
+        &adapt[end..]
+    );
+    fs::write(place.path().join("tiny.toml"), adapt).expect("written");
+    let message = refusal(place.path(), &[]);
+    assert!(message.contains("tokenizer"), "{message}");
+}
+
+fn super_resume(place: &Path, overrides: &[&str], never: Arc<AtomicBool>) -> String {
+    let outcome = run(place, "done", overrides, Start::Resume, never, &mut Silent);
+    format!("{:#}", outcome.expect_err("another recipe"))
+}
+
+#[test]
+fn a_broken_picture_is_skipped_and_counted_or_fatal() {
+    let place = workplace();
+    fs::write(place.path().join("grey.png"), b"no picture").expect("written");
+    let run_folder = whole(place.path(), "skipping", &[]).expect("trains on the others");
+    let records = metrics::read(&run_folder.join("metrics.jsonl")).expect("readable");
+    assert!(records.iter().map(|record| record.skipped).sum::<usize>() > 0);
+    assert!(
+        records.iter().all(|record| record.samples == 4),
+        "batches stay whole"
+    );
+
+    let recipe = Recipe::load(&place.path().join("tiny.toml"), &[]).expect("valid");
+    let options = TrainOptions {
+        folder: place.path().join("strict"),
+        start: Start::New { force: false },
+        strict: true,
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    let error = format!(
+        "{:#}",
+        train(recipe, &options, &mut Silent).expect_err("strict")
+    );
+    assert!(
+        error.contains("colours.jsonl") && error.contains("grey.png"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_by_name() {
+    let place = workplace();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut progress = StopAfter(3, stop.clone());
+    let new = Start::New { force: false };
+    run(place.path(), "damaged", &[], new, stop, &mut progress).expect("stops");
+    let checkpoints = place.path().join("damaged/checkpoints");
+    let newest = fs::read_dir(checkpoints)
+        .expect("there")
+        .flatten()
+        .next()
+        .expect("one checkpoint");
+    let files: Vec<PathBuf> = fs::read_dir(newest.path())
+        .expect("a folder")
+        .flatten()
+        .map(|file| file.path())
+        .collect();
+    let largest = files
+        .iter()
+        .max_by_key(|file| file.metadata().map_or(0, |m| m.len()))
+        .expect("files");
+    let bytes = fs::read(largest).expect("readable");
+    fs::write(largest, &bytes[..bytes.len() - 100]).expect("written");
+    let never = Arc::new(AtomicBool::new(false));
+    let outcome = run(
+        place.path(),
+        "damaged",
+        &[],
+        Start::Resume,
+        never,
+        &mut Silent,
+    );
+    let error = format!("{:#}", outcome.expect_err("damaged"));
+    let name = newest.file_name().to_string_lossy().into_owned();
+    assert!(error.contains(&name), "{error}");
+}
