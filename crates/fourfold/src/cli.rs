@@ -1,0 +1,71 @@
+//! The commands and what they share.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{ask, caption, data, eval, train};
+
+/// Gives a small language model eyes.
+#[derive(Parser, Debug)]
+#[command(
+    name = "fourfold",
+    version,
+    about = "Aligns a vision encoder with a small language model in stages, then captions images and answers questions",
+    after_help = "Example:\n  fourfold train recipes/emoji-from-scratch.toml",
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Train(train::Train),
+    Caption(caption::Caption),
+    Ask(ask::Ask),
+    Eval(eval::Eval),
+    Data(data::Data),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What went wrong, to be shown to the user.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Train(command) => command.run(),
+            Command::Caption(command) => command.run(),
+            Command::Ask(command) => command.run(),
+            Command::Eval(command) => command.run(),
+            Command::Data(command) => command.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                help.contains("Example"),
+                "{} has no example",
+                command.get_name()
+            );
+            command.get_subcommands().for_each(check);
+        }
+        let command = Cli::command();
+        command.clone().debug_assert();
+        check(&command);
+    }
+}

@@ -1,0 +1,173 @@
+//! `fourfold data`: looks at data and goes through it before training.
+
+mod check;
+mod show;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Subcommand};
+use fourfold_data::{Encoder, EncoderConfig, Prompts, Source, SourceConfig, Tables};
+use fourfold_tensor::Precision;
+use fourfold_train::assemble::{assemble, tokenizer};
+use fourfold_train::recipe::{Recipe, unknown_word};
+use fourfold_train::sources::Sources;
+
+/// Shows data, or goes through it and counts
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  fourfold data show datasets/emoji/train.parquet
+  fourfold data check recipes/emoji-from-scratch.toml")]
+pub struct Data {
+    #[command(subcommand)]
+    command: DataCommand,
+}
+
+#[derive(Subcommand, Debug)]
+enum DataCommand {
+    Show(show::Show),
+    Check(check::Check),
+}
+
+impl Data {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When recipe or data cannot be read, or are broken.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            DataCommand::Show(command) => command.run(),
+            DataCommand::Check(command) => command.run(),
+        }
+    }
+}
+
+/// What to look at.
+#[derive(Args, Debug)]
+pub struct Target {
+    /// A recipe (.toml) or a data file (.parquet, .jsonl)
+    #[arg(value_name = "RECIPE|FILE")]
+    path: PathBuf,
+    /// Only this [data.NAME] or [evaluation.NAME] of the recipe
+    #[arg(long, value_name = "NAME")]
+    data: Option<String>,
+    /// A template over the columns of a data file: what is asked
+    #[arg(long, value_name = "TEMPLATE", requires = "answer")]
+    prompt: Option<String>,
+    /// A template over the columns of a data file: what is to be said
+    #[arg(long, value_name = "TEMPLATE")]
+    answer: Option<String>,
+}
+
+impl Target {
+    /// The recipe, if the path names one.
+    fn recipe(&self) -> Result<Option<Recipe>> {
+        ensure!(
+            self.path.exists(),
+            "there is no {}; expected a recipe (.toml) or a data file (.parquet, .jsonl)",
+            self.path.display()
+        );
+        if self
+            .path
+            .extension()
+            .is_none_or(|extension| extension != "toml")
+        {
+            if self.data.is_some() {
+                bail!(
+                    "--data names data of a recipe; {} is a data file",
+                    self.path.display()
+                );
+            }
+            return Ok(None);
+        }
+        if self.answer.is_some() {
+            bail!("--prompt and --answer are for data files; a recipe brings its own templates");
+        }
+        Recipe::load(&self.path, &[]).map(Some)
+    }
+
+    /// A data file seen through the templates of the command line, if there are any.
+    fn source(&self) -> Result<Option<Arc<dyn Source>>> {
+        let Some(answer) = self.answer.clone() else {
+            return Ok(None);
+        };
+        let config = SourceConfig {
+            path: self.path.clone(),
+            prompt: Prompts::One(self.prompt.clone().unwrap_or_default()),
+            answer,
+            images: true,
+            ..SourceConfig::default()
+        };
+        Ok(Some(Tables::new().open(&config)?))
+    }
+
+    /// The chosen names of a recipe's data and evaluations.
+    fn names(&self, recipe: &Recipe) -> Result<Vec<String>> {
+        let mut names: Vec<String> = recipe.data.keys().cloned().collect();
+        let evaluations = recipe
+            .evaluation
+            .keys()
+            .filter(|name| !recipe.data.contains_key(*name));
+        names.extend(evaluations.cloned());
+        match &self.data {
+            None => Ok(names),
+            Some(name) if names.contains(name) => Ok(vec![name.clone()]),
+            Some(name) => {
+                let known: Vec<&String> = names.iter().collect();
+                bail!("--data: {}", unknown_word("data name", name, &known))
+            }
+        }
+    }
+}
+
+/// The recipe's data with the encoders that training reads it with.
+struct Prepared {
+    sources: Sources,
+    encoder: EncoderConfig,
+    tokenizer: Arc<fourfold_data::Tokenizer>,
+}
+
+impl Prepared {
+    fn new(recipe: &Recipe) -> Result<Self> {
+        let sources = Sources::new(recipe);
+        let tokenizer = tokenizer(recipe, &sources, None)?;
+        let assembled = assemble(recipe, tokenizer, Precision::F32)?;
+        let config = assembled.model.config();
+        Ok(Self {
+            sources,
+            encoder: EncoderConfig {
+                format: assembled.reading.format,
+                transform: assembled.reading.transform,
+                augment: None,
+                visual_tokens_per_image: config.visual_tokens(),
+                max_tokens: config.max_positions(),
+            },
+            tokenizer: assembled.reading.tokenizer,
+        })
+    }
+
+    /// The source called `name` and its encoder; documents are cut as in the stage that cuts them shortest.
+    fn get(&self, recipe: &Recipe, name: &str) -> Result<(Arc<dyn Source>, Encoder)> {
+        let stages = recipe.stage.iter();
+        let uses =
+            stages.filter(|stage| stage.mixture.entries().iter().any(|entry| entry.0 == name));
+        let longest = uses
+            .map(|stage| stage.max_tokens.unwrap_or(stage.pack_tokens))
+            .min();
+        let mut config = self.encoder.clone();
+        config.max_tokens = config.max_tokens.min(longest.unwrap_or(usize::MAX));
+        let encoder = Encoder::new(Arc::clone(&self.tokenizer), config)
+            .with_context(|| format!("in the data '{name}'"))?;
+        Ok((self.sources.get(name)?, encoder))
+    }
+}
+
+/// A path's last part.
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}

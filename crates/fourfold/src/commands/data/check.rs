@@ -1,0 +1,136 @@
+//! `fourfold data check`: every sample decoded, rendered and tokenized, before training does.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use fourfold_data::source::Table;
+use fourfold_data::{CheckReport, DataError, SkipReport, check, decode_rgb, sample_rng};
+use rayon::prelude::*;
+
+use super::{Prepared, Target, file_name};
+use crate::machine::Machine;
+use crate::output::say;
+
+/// Goes through every sample and counts; fails when any is broken
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  fourfold data check recipes/emoji-from-scratch.toml
+  fourfold data check my.jsonl --answer \"{{ caption }}\" --json")]
+pub struct Check {
+    #[command(flatten)]
+    target: Target,
+    /// Print the reports as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+impl Check {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When recipe or data cannot be read, or a sample is broken.
+    pub fn run(self) -> Result<()> {
+        self.machine.start()?;
+        let reports = match self.target.recipe()? {
+            Some(recipe) => {
+                let prepared = Prepared::new(&recipe)?;
+                let mut reports = Vec::new();
+                for name in self.target.names(&recipe)? {
+                    let (source, encoder) = prepared.get(&recipe, &name)?;
+                    reports.push(CheckReport {
+                        name,
+                        ..check(&*source, &encoder)?
+                    });
+                }
+                reports
+            }
+            None => vec![self.file()?],
+        };
+        if self.json {
+            say(serde_json::to_string_pretty(&reports)?)?;
+        } else {
+            for report in &reports {
+                say(report)?;
+            }
+        }
+        match reports
+            .iter()
+            .map(|report| report.broken.count)
+            .sum::<usize>()
+        {
+            0 => Ok(()),
+            1 => bail!("1 sample is broken; training would skip it, or stop at it with --strict"),
+            broken => bail!(
+                "{broken} samples are broken; training would skip them, or stop with --strict"
+            ),
+        }
+    }
+
+    /// A file without a recipe has no tokenizer: its images are decoded and its templates rendered.
+    fn file(&self) -> Result<CheckReport> {
+        let name = file_name(&self.target.path);
+        let results: Vec<Result<usize, DataError>> = match self.target.source()? {
+            Some(source) => (0..source.len())
+                .into_par_iter()
+                .map(|row| {
+                    let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+                    let images = sample.images.iter().map(Ok);
+                    decoded(&sample.origin, images)
+                })
+                .collect(),
+            None => {
+                let table = Table::read(&self.target.path)?;
+                let rows = table.rows.par_iter().map(|row| {
+                    let origin = table.origin(row);
+                    let images = row.images.iter().enumerate();
+                    let images: Vec<_> = images.map(|(i, image)| image.load(&origin, i)).collect();
+                    decoded(&origin, images)
+                });
+                rows.collect()
+            }
+        };
+        let mut broken = SkipReport::default();
+        let (mut good, mut images) = (0, 0);
+        for result in &results {
+            match result {
+                Ok(count) => {
+                    good += 1;
+                    images += count;
+                }
+                Err(error) => broken.add(&name, error),
+            }
+        }
+        Ok(CheckReport {
+            name,
+            samples: results.len(),
+            good,
+            images,
+            broken,
+            ..CheckReport::default()
+        })
+    }
+}
+
+/// Counts images that decode; the first that does not is the error.
+fn decoded<I>(
+    origin: &str,
+    images: impl IntoIterator<Item = Result<I, DataError>>,
+) -> Result<usize, DataError>
+where
+    I: std::borrow::Borrow<fourfold_data::EncodedImage>,
+{
+    let mut count = 0;
+    for image in images {
+        let image = image?;
+        let image: &fourfold_data::EncodedImage = image.borrow();
+        decode_rgb(&image.bytes).map_err(|message| DataError::Image {
+            origin: origin.to_owned(),
+            image: image.path.clone().unwrap_or_else(|| count.to_string()),
+            message,
+        })?;
+        count += 1;
+    }
+    Ok(count)
+}

@@ -1,0 +1,218 @@
+//! `fourfold eval`: measures a model on held-out data.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use fourfold_data::{Prompts, Source, SourceConfig, Tables};
+use fourfold_model::Model;
+use fourfold_train::assemble::Reading;
+use fourfold_train::evaluation::{
+    Evaluator, Layout, Scores, evaluate_recipe, table, training_sources, write_predictions,
+};
+use fourfold_train::recipe::{Measure, Metric, Recipe, unknown_word};
+use fourfold_train::run_folder::RunFolder;
+
+use crate::machine::Machine;
+use crate::model_folder::ModelFolder;
+use crate::output::say;
+use crate::watch::Bar;
+
+/// Measures a model on held-out data
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  fourfold eval --model runs/quickstart --data test-style
+  fourfold eval --model runs/quickstart --recipe recipes/adapt-easy-vqa.toml --data easy-vqa
+  fourfold eval --model runs/quickstart --data my.jsonl --prompt \"What is this?\" --answer \"{{ name }}\" --json
+
+Without --data, every [evaluation.NAME] of the run's recipe is measured and scores.json written.")]
+pub struct Eval {
+    #[command(flatten)]
+    model: ModelFolder,
+    /// The name of an [evaluation.NAME] or [data.NAME] of the recipe, or a .parquet or .jsonl file
+    #[arg(long, value_name = "NAME|FILE")]
+    data: Option<String>,
+    /// The recipe to find names in; the run's own when absent
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// A template over the columns: what is asked
+    #[arg(long, value_name = "TEMPLATE", requires = "data")]
+    prompt: Option<String>,
+    /// A template over the columns: what counts as right
+    #[arg(long, value_name = "TEMPLATE", requires = "data")]
+    answer: Option<String>,
+    /// What is measured: exact_match, accuracy, cider_d, bleu, rouge_l
+    #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = metric, requires = "data")]
+    metrics: Vec<Metric>,
+    /// Measure on this many samples, spread evenly
+    #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
+    limit: Option<usize>,
+    /// Beams of the search
+    #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
+    beams: Option<usize>,
+    /// The longest answer, in tokens
+    #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
+    max_tokens: Option<usize>,
+    /// Write what the model said of each sample to this JSON lines file
+    #[arg(long, value_name = "FILE", requires = "data")]
+    predictions: Option<PathBuf>,
+    /// Print the scores as JSON
+    #[arg(long)]
+    json: bool,
+    /// Replace an existing scores.json or predictions file
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+impl Eval {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When data or model cannot be read, or something exists already.
+    pub fn run(self) -> Result<()> {
+        self.machine.start()?;
+        let recipe = match &self.recipe {
+            Some(file) => Some((file.clone(), Recipe::load(file, &[])?)),
+            None => self.model.recipe()?,
+        };
+        let scores = match &self.data {
+            Some(data) => self.one(data, recipe.map(|(_, recipe)| recipe).as_ref())?,
+            None => self.all(recipe)?,
+        };
+        if self.json {
+            return say(serde_json::to_string_pretty(&scores)?);
+        }
+        say(table(&scores, Layout::Text).trim_end())
+    }
+
+    fn all(&self, recipe: Option<(PathBuf, Recipe)>) -> Result<Scores> {
+        let Some((file, recipe)) = recipe.filter(|_| self.recipe.is_none()) else {
+            bail!(
+                "--data is missing: name an evaluation of the recipe, or a .parquet or .jsonl file"
+            );
+        };
+        ensure!(
+            !recipe.evaluation.is_empty(),
+            "{} has no [evaluation.NAME]; give --data with a name or file",
+            file.display()
+        );
+        let run = RunFolder::open(file.parent().unwrap_or(Path::new("")))?;
+        self.demand_free(&run.scores())?;
+        let (model, reading) = self.model.load()?;
+        evaluate_recipe(&recipe, &model, &reading, &run, &mut Bar::new(None))
+    }
+
+    fn one(&self, data: &str, recipe: Option<&Recipe>) -> Result<Scores> {
+        if let Some(path) = &self.predictions {
+            self.demand_free(path)?;
+        }
+        let (config, measure) = self.find(data, recipe)?;
+        let tables = Tables::new();
+        let source = tables.open(&config)?;
+        let training = match recipe {
+            Some(recipe) => training_sources(recipe, &measure, &tables)?,
+            None => Vec::new(),
+        };
+        let training: Vec<&dyn Source> = training.iter().map(|source| &**source).collect();
+        let (model, reading): (Model, Reading) = self.model.load()?;
+        let evaluator = Evaluator::new(&model, &reading)?;
+        let evaluated =
+            evaluator.evaluate(data, &*source, &measure, &training, &mut Bar::new(None))?;
+        if let (Some(path), Some((_, lines))) = (&self.predictions, evaluated.predictions.first()) {
+            write_predictions(path, lines)?;
+        }
+        Ok(Scores(BTreeMap::from([(
+            data.to_owned(),
+            evaluated.scores,
+        )])))
+    }
+
+    /// The source called `data` and how it is measured, with what the command line says about them.
+    fn find(&self, data: &str, recipe: Option<&Recipe>) -> Result<(SourceConfig, Measure)> {
+        let mut measure = Measure {
+            metrics: vec![
+                Metric::ExactMatch,
+                Metric::CiderD,
+                Metric::Bleu,
+                Metric::RougeL,
+            ],
+            baselines: Vec::new(),
+            baseline_data: Vec::new(),
+            limit: None,
+            max_new_tokens: 32,
+            beams: 1,
+        };
+        let evaluation = recipe.and_then(|recipe| recipe.evaluation.get(data));
+        let named = recipe.and_then(|recipe| recipe.data.get(data));
+        let mut config = match (evaluation, named) {
+            (Some(evaluation), _) => {
+                measure = evaluation.measure.clone();
+                evaluation.source.clone()
+            }
+            (None, Some(config)) => config.clone(),
+            (None, None) => self.file(data, recipe)?,
+        };
+        if let Some(prompt) = &self.prompt {
+            config.prompt = Prompts::One(prompt.clone());
+        }
+        if let Some(answer) = &self.answer {
+            config.answer = answer.clone();
+        }
+        if !self.metrics.is_empty() {
+            measure.metrics = self.metrics.clone();
+        }
+        measure.limit = self.limit.or(measure.limit);
+        measure.beams = self.beams.unwrap_or(measure.beams);
+        measure.max_new_tokens = self.max_tokens.unwrap_or(measure.max_new_tokens);
+        Ok((config, measure))
+    }
+
+    fn file(&self, data: &str, recipe: Option<&Recipe>) -> Result<SourceConfig> {
+        let path = PathBuf::from(data);
+        if !path.exists() {
+            let names = recipe
+                .into_iter()
+                .flat_map(|r| r.evaluation.keys().chain(r.data.keys()));
+            let names: Vec<&String> = names.collect();
+            bail!(
+                "--data: there is no file {data}, and {}",
+                unknown_word("name", data, &names)
+            );
+        }
+        let answer = self.answer.clone();
+        let answer = answer.with_context(|| {
+            format!("--answer is missing: a template over the columns of {data} that says what counts as right")
+        })?;
+        Ok(SourceConfig {
+            path,
+            answer,
+            images: true,
+            ..SourceConfig::default()
+        })
+    }
+
+    fn demand_free(&self, path: &Path) -> Result<()> {
+        ensure!(
+            self.force || !path.exists(),
+            "{} exists already; --force replaces it",
+            path.display()
+        );
+        Ok(())
+    }
+}
+
+fn metric(word: &str) -> Result<Metric, String> {
+    let known = ["exact_match", "accuracy", "cider_d", "bleu", "rouge_l"];
+    serde_json::from_value(word.into()).map_err(|_| unknown_word("metric", word, &known))
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number of at least 1".into()),
+    }
+}

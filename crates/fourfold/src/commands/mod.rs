@@ -1,0 +1,7 @@
+//! One file a command.
+
+pub mod ask;
+pub mod caption;
+pub mod data;
+pub mod eval;
+pub mod train;

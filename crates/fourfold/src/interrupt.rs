@@ -1,0 +1,28 @@
+//! Ctrl-C: the first press asks to stop, the second insists.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+use crate::output::note;
+
+/// A flag that the first Ctrl-C raises; the second ends the program at once.
+///
+/// # Errors
+/// When the system lets no handler be set.
+pub fn flag(what_is_finished: &'static str) -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = flag.clone();
+    ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::SeqCst) {
+            note(format_args!("aborted"));
+            std::process::exit(130);
+        }
+        note(format_args!(
+            "\nstopping after {what_is_finished}; press Ctrl-C again to abort at once"
+        ));
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(flag)
+}

@@ -1,0 +1,37 @@
+//! What to compute on.
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+/// Options of every command that computes.
+#[derive(Args, Debug)]
+pub struct Machine {
+    /// The device to compute on; this build has `cpu`
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device, help_heading = "Machine")]
+    pub device: String,
+    /// Worker threads; all cores when absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    pub threads: Option<u16>,
+}
+
+impl Machine {
+    /// Starts the worker threads; before anything is computed.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn start(&self) -> Result<()> {
+        let Some(threads) = self.threads else {
+            return Ok(());
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+        pool.build_global()
+            .with_context(|| format!("cannot start {threads} threads"))
+    }
+}
+
+fn device(name: &str) -> Result<String, String> {
+    match name {
+        "cpu" => Ok(name.into()),
+        _ => Err("not available in this build, which computes on: cpu".into()),
+    }
+}

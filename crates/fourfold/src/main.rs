@@ -1,0 +1,23 @@
+//! Fourfold's command line: thin, one file a command.
+
+mod cli;
+mod commands;
+mod failure;
+mod interrupt;
+mod machine;
+mod model_folder;
+mod output;
+mod page;
+mod picture;
+mod progress;
+mod questions;
+mod run;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    failure::guard(|| cli::Cli::parse().run())
+}

@@ -1,0 +1,80 @@
+//! Finding and loading a model that Fourfold wrote.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use fourfold_model::Model;
+use fourfold_tensor::Precision;
+use fourfold_train::assemble::{Reading, demand_tokenizer};
+use fourfold_train::recipe::Recipe;
+
+/// The model to use.
+#[derive(Args, Debug)]
+pub struct ModelFolder {
+    /// A run folder, or its model/ folder
+    #[arg(long = "model", value_name = "RUN")]
+    path: PathBuf,
+}
+
+impl ModelFolder {
+    /// Loads the weights and how they read.
+    ///
+    /// # Errors
+    /// Says what the folder lacks.
+    pub fn load(&self) -> Result<(Model, Reading)> {
+        load(&self.folder()?, Precision::fastest())
+    }
+
+    /// The recipe that the model was trained with, if the folder belongs to a run.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub fn recipe(&self) -> Result<Option<(PathBuf, Recipe)>> {
+        let inside = self.path.join("recipe.toml");
+        let beside = self.path.join("..").join("recipe.toml");
+        let file = [inside, beside].into_iter().find(|file| file.is_file());
+        file.map(|file| Ok((file.clone(), Recipe::load(&file, &[])?)))
+            .transpose()
+    }
+
+    fn folder(&self) -> Result<PathBuf> {
+        let path = &self.path;
+        let inner = path.join("model");
+        if inner.join("config.json").is_file() {
+            return Ok(inner);
+        }
+        if path.join("config.json").is_file() {
+            return Ok(path.clone());
+        }
+        if !path.exists() {
+            bail!(
+                "--model: there is no {}; expected a run folder such as runs/quickstart",
+                path.display()
+            );
+        }
+        if path.join("recipe.toml").is_file() {
+            bail!(
+                "--model: the run in {} is not finished, it holds no model yet; go on with `fourfold train \
+                 --resume --run {0}`",
+                path.display()
+            );
+        }
+        bail!(
+            "--model: {} is neither a run folder (with model/config.json) nor a model folder (with config.json)",
+            path.display()
+        )
+    }
+}
+
+/// Loads a model folder.
+///
+/// # Errors
+/// Names the file that is missing or does not fit.
+pub fn load(folder: &Path, precision: Precision) -> Result<(Model, Reading)> {
+    let within = || format!("cannot load the model in {}", folder.display());
+    let reading = Reading::load(folder).with_context(within)?;
+    let model = Model::load(folder, precision).with_context(within)?;
+    demand_tokenizer(&model.config().tokenizer_sha256, &reading.tokenizer, folder)?;
+    Ok((model, reading))
+}

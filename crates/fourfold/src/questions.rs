@@ -1,0 +1,217 @@
+//! Asking a model about images: what `caption` and `ask` share.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use fourfold_data::source::{Row, RowImage, Table};
+use fourfold_data::{DataError, EncodedImage};
+use fourfold_train::answer::{Answer, Answerer, Question, Search};
+use serde_json::{Map, Value, json};
+
+use crate::machine::Machine;
+use crate::model_folder::ModelFolder;
+use crate::output::{note, say};
+
+/// Questions that are answered before anything is written.
+const GROUP: usize = 64;
+
+/// Options of the commands that ask.
+#[derive(Args, Debug)]
+pub struct Asking {
+    #[command(flatten)]
+    pub model: ModelFolder,
+    /// Beams of the search; 1 takes the likeliest token each time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    beams: u16,
+    /// The longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    max_tokens: u16,
+    /// Print one JSON object a line: id or path, prompt, text, log_probability
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// One thing to ask, and what its answer is called.
+pub struct Item {
+    /// `id` or `path`, as JSON.
+    pub names: Map<String, Value>,
+    /// The name in plain output.
+    pub label: String,
+    /// What is asked; or why it cannot be.
+    pub question: Result<Question, String>,
+}
+
+impl Item {
+    /// A question about an image file.
+    pub fn file(path: &Path, prompt: &str) -> Self {
+        let label = path.display().to_string();
+        let question = match std::fs::read(path) {
+            Ok(bytes) => {
+                let image = EncodedImage {
+                    path: Some(label.clone()),
+                    ..EncodedImage::new(bytes)
+                };
+                let (origin, prompt) = (label.clone(), prompt.to_owned());
+                Ok(Question {
+                    origin,
+                    images: vec![image],
+                    prompt,
+                })
+            }
+            Err(error) => Err(format!("{label}: {error}")),
+        };
+        let names = [("path".to_owned(), Value::from(label.as_str()))]
+            .into_iter()
+            .collect();
+        Self {
+            names,
+            label,
+            question,
+        }
+    }
+}
+
+/// The rows of a JSON lines file: `image` and, under one of `keys`, the prompt; `default` where a row has none.
+///
+/// # Errors
+/// Names the file and line that is no JSON object.
+pub fn rows(file: &Path, keys: &[&str], default: Option<&str>) -> Result<Vec<Item>> {
+    let table = Table::read(file)?;
+    let item = |row: &Row| {
+        let origin = table.origin(row);
+        let mut names = Map::new();
+        let path = row.images.iter().find_map(|image| match image {
+            RowImage::File(path) => Some(path.display().to_string()),
+            _ => None,
+        });
+        let id = row.columns.get("id").filter(|id| !id.is_null());
+        let label = match (id, &path) {
+            (Some(Value::String(id)), _) => id.clone(),
+            (Some(id), _) => id.to_string(),
+            (None, Some(path)) => path.clone(),
+            (None, None) => origin.clone(),
+        };
+        names.extend(id.map(|id| ("id".to_owned(), id.clone())));
+        names.extend(path.map(|path| ("path".to_owned(), path.into())));
+        let question = || -> Result<Question, String> {
+            let images = row.images.iter().enumerate();
+            let images = images.map(|(index, image)| image.load(&origin, index));
+            let images = images
+                .collect::<Result<Vec<_>, DataError>>()
+                .map_err(|e| e.to_string())?;
+            if images.is_empty() {
+                return Err(format!(
+                    "{origin}: expected `image` with a path relative to this file"
+                ));
+            }
+            let prompt = keys
+                .iter()
+                .find_map(|key| row.columns.get(*key)?.as_str())
+                .or(default);
+            let prompt =
+                prompt.ok_or_else(|| format!("{origin}: expected `{}` with a text", keys[0]))?;
+            Ok(Question {
+                origin: origin.clone(),
+                images,
+                prompt: prompt.to_owned(),
+            })
+        };
+        Item {
+            names,
+            label,
+            question: question(),
+        }
+    };
+    Ok(table.rows.iter().map(item).collect())
+}
+
+impl Asking {
+    /// Answers every item in order. What cannot be answered is told on the standard error, and the command
+    /// fails at the end.
+    ///
+    /// # Errors
+    /// When the model cannot be loaded, the output is closed or something was not answered.
+    pub fn answer(&self, items: Vec<Item>) -> Result<()> {
+        self.machine.start()?;
+        let (model, reading) = self.model.load()?;
+        let answerer = Answerer::new(&model, &reading)?;
+        let search = Search {
+            max_new_tokens: self.max_tokens.into(),
+            beams: self.beams.into(),
+            ..Search::default()
+        };
+        let (total, mut failed) = (items.len(), 0);
+        for group in items.chunks(GROUP) {
+            let questions: Vec<Question> = group
+                .iter()
+                .filter_map(|item| item.question.as_ref().ok())
+                .cloned()
+                .collect();
+            let mut answers = answerer
+                .answer_each(&model, &questions, search)?
+                .into_iter();
+            for item in group {
+                let answer = match &item.question {
+                    Ok(question) => match answers.next() {
+                        Some(answer) => answer.map(|a| (question, a)).map_err(|e| e.to_string()),
+                        None => bail!("an answer is missing; this is a defect of Fourfold"),
+                    },
+                    Err(message) => Err(message.clone()),
+                };
+                match answer {
+                    Ok((question, answer)) => self.write(item, question, &answer, total)?,
+                    Err(message) => {
+                        failed += 1;
+                        note(format_args!("error: {message}"));
+                    }
+                }
+            }
+        }
+        match failed {
+            0 => Ok(()),
+            _ => bail!("{failed} of {total} not answered; see above"),
+        }
+    }
+
+    fn write(&self, item: &Item, question: &Question, answer: &Answer, total: usize) -> Result<()> {
+        if self.json {
+            let mut line = item.names.clone();
+            line.insert("prompt".into(), question.prompt.as_str().into());
+            line.insert("text".into(), answer.text.as_str().into());
+            line.insert("log_probability".into(), json!(answer.log_probability));
+            line.insert("finished".into(), answer.finished.into());
+            return say(Value::Object(line));
+        }
+        if total == 1 {
+            say(&answer.text)
+        } else {
+            say(format_args!("{}: {}", item.label, answer.text))
+        }
+    }
+}
+
+/// The files on the command line and the rows of the JSON lines file, together.
+///
+/// # Errors
+/// When there is nothing to ask, or the file cannot be read.
+pub fn gather(
+    images: &[PathBuf],
+    prompt: Option<&str>,
+    jsonl: Option<&Path>,
+    keys: &[&str],
+) -> Result<Vec<Item>> {
+    let mut items: Vec<Item> = images
+        .iter()
+        .map(|image| Item::file(image, prompt.unwrap_or_default()))
+        .collect();
+    if let Some(file) = jsonl {
+        items.extend(rows(file, keys, prompt)?);
+    }
+    if items.is_empty() {
+        bail!("there is nothing to ask: the file has no rows");
+    }
+    Ok(items)
+}

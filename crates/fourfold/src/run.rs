@@ -1,0 +1,86 @@
+//! Training a run to its end: what `train` and `quickstart` share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use fourfold_train::evaluation::{Layout, Scores, evaluate_recipe, table};
+use fourfold_train::recipe::Recipe;
+use fourfold_train::run_folder::RunFolder;
+use fourfold_train::trainer::{Outcome, Start, TrainOptions, train};
+
+use crate::failure::Interrupted;
+use crate::output::{note, program, quoted, say, shown};
+use crate::progress::Bars;
+use crate::watch::Bar;
+use crate::{interrupt, model_folder};
+
+/// A run to make.
+pub struct Run {
+    /// What it is made from.
+    pub recipe: Recipe,
+    /// Where it is made.
+    pub folder: PathBuf,
+    /// New or resumed.
+    pub start: Start,
+    /// Whether a broken sample is an error.
+    pub strict: bool,
+    /// Whether the recipe's evaluations are measured at the end.
+    pub evaluate: bool,
+}
+
+impl Run {
+    /// Trains, then measures and prints the scores; gives the finished run.
+    ///
+    /// # Errors
+    /// What stopped it; [`Interrupted`] after Ctrl-C, with everything told.
+    pub fn make(self) -> Result<RunFolder> {
+        let stop = interrupt::flag("this update")?;
+        let options = TrainOptions {
+            folder: self.folder,
+            start: self.start,
+            strict: self.strict,
+            stop: Arc::clone(&stop),
+        };
+        match train(self.recipe.clone(), &options, &mut Bars::new())? {
+            Outcome::Stopped { run, checkpoint } => {
+                note(format_args!(
+                    "stopped; everything is in {}",
+                    shown(&checkpoint)
+                ));
+                let folder = quoted(&shown(run.path()));
+                note(format_args!(
+                    "go on with: {} train --resume --run {folder}",
+                    program()
+                ));
+                Err(Interrupted.into())
+            }
+            Outcome::Finished { run } => {
+                note(format_args!("the model is in {}", shown(&run.model())));
+                if self.evaluate && !self.recipe.evaluation.is_empty() {
+                    let scores = measure(&self.recipe, &run, stop)?;
+                    say("")?;
+                    say(table(&scores, Layout::Text).trim_end())?;
+                }
+                Ok(run)
+            }
+        }
+    }
+}
+
+fn measure(recipe: &Recipe, run: &RunFolder, stop: Arc<AtomicBool>) -> Result<Scores> {
+    let (model, reading) = model_folder::load(&run.model(), recipe.precision.resolve())?;
+    let scores = evaluate_recipe(recipe, &model, &reading, run, &mut Bar::new(Some(stop)));
+    match scores {
+        Err(error) if error.is::<Interrupted>() || error.root_cause().is::<Interrupted>() => {
+            let folder = quoted(&shown(run.path()));
+            note(format_args!(
+                "the model is finished; measure it with: {} eval --model {folder}",
+                program()
+            ));
+            Err(Interrupted.into())
+        }
+        scores => scores.context("the model is finished, but it cannot be measured"),
+    }
+}
