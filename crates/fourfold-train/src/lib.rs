@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod checks;
 pub mod checksum;
 pub mod environment;
+pub mod estimate;
 pub mod evaluation;
 pub mod files;
 pub mod input;

@@ -20,6 +20,8 @@ pub struct StageSpeed {
     pub measured: usize,
     /// Updates of the whole stage.
     pub updates: usize,
+    /// Documents an update.
+    pub batch: usize,
     /// Seconds an update, its data included.
     pub seconds_per_update: f64,
     /// Rows a second.
@@ -79,19 +81,11 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
                 name: stage.name.clone(),
                 measured,
                 updates: plan.updates,
+                batch: stage.batch,
                 seconds_per_update: seconds / measured as f64,
                 tokens_per_second: tokens as f64 / seconds.max(1e-9),
             });
         }
         Ok(speeds)
     })
-}
-
-/// Scales the samples of every stage of `recipe` so that all of them together take `seconds` at `speeds`, and
-/// gives the factor.
-pub fn fit(recipe: &mut Recipe, speeds: &[StageSpeed], seconds: f64) -> f64 {
-    let now: f64 = speeds.iter().map(StageSpeed::seconds).sum();
-    let factor = seconds / now.max(1e-9);
-    recipe.scale_samples(factor);
-    factor
 }

@@ -17,28 +17,38 @@ impl RunFolder {
     /// # Errors
     /// When something is there already; says what to do.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
-        let occupied =
-            path.exists() && fs::read_dir(path).map_or(true, |mut all| all.next().is_some());
+        Self::demand_free(path, force)?;
         let run = Self(path.to_owned());
-        if occupied {
-            ensure!(
-                force,
-                "{} exists already; go on with it (--resume), replace it (--force) or give the run another \
-                 name (--set name=…)",
-                path.display()
-            );
-            ensure!(
-                run.recipe().exists(),
-                "{} is no run folder (it holds no recipe.toml), so --force does not remove it; remove it \
-                 yourself or give the run another name",
-                path.display()
-            );
+        if is_occupied(path) {
             fs::remove_dir_all(path)
                 .with_context(|| format!("cannot remove {}", path.display()))?;
         }
         files::create_folder(&run.samples())?;
         files::create_folder(&run.checkpoints())?;
         Ok(run)
+    }
+
+    /// Whether a new run may be made at `path`; changes nothing.
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`].
+    pub fn demand_free(path: &Path, force: bool) -> Result<()> {
+        if !is_occupied(path) {
+            return Ok(());
+        }
+        ensure!(
+            force,
+            "{} exists already; go on with it (--resume), replace it (--force) or give the run another folder \
+             (--run DIR)",
+            path.display()
+        );
+        ensure!(
+            Self(path.to_owned()).recipe().exists(),
+            "{} is no run folder (it holds no recipe.toml), so --force does not remove it; remove it yourself \
+             or give the run another folder (--run DIR)",
+            path.display()
+        );
+        Ok(())
     }
 
     /// An existing run folder.
@@ -110,6 +120,11 @@ impl RunFolder {
     pub fn report(&self) -> PathBuf {
         self.0.join("report.html")
     }
+}
+
+/// Whether something is at `path`, an empty folder apart.
+fn is_occupied(path: &Path) -> bool {
+    path.exists() && fs::read_dir(path).map_or(true, |mut all| all.next().is_some())
 }
 
 #[cfg(test)]

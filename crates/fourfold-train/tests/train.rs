@@ -271,7 +271,7 @@ fn failures_are_loud_and_say_what_to_do() {
 
     let never = Arc::new(AtomicBool::new(false));
     let overrides = ["stage.unify.lr=0.5"];
-    let error = super_resume(place.path(), &overrides, never);
+    let error = resume_refusal(place.path(), &overrides, never);
     assert!(
         error.contains("lr"),
         "a checkpoint of another recipe names the key: {error}"
@@ -295,7 +295,7 @@ fn failures_are_loud_and_say_what_to_do() {
     assert!(message.contains("tokenizer"), "{message}");
 }
 
-fn super_resume(place: &Path, overrides: &[&str], never: Arc<AtomicBool>) -> String {
+fn resume_refusal(place: &Path, overrides: &[&str], never: Arc<AtomicBool>) -> String {
     let outcome = run(place, "done", overrides, Start::Resume, never, &mut Silent);
     format!("{:#}", outcome.expect_err("another recipe"))
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ask, caption, data, eval, train};
+use crate::commands::{ask, caption, data, eval, plan, quickstart, train};
 
 /// Gives a small language model eyes.
 #[derive(Parser, Debug)]
@@ -11,7 +11,7 @@ use crate::commands::{ask, caption, data, eval, train};
     name = "fourfold",
     version,
     about = "Aligns a vision encoder with a small language model in stages, then captions images and answers questions",
-    after_help = "Example:\n  fourfold train recipes/emoji-from-scratch.toml",
+    after_help = "Example:\n  fourfold quickstart",
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
@@ -22,11 +22,13 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Quickstart(quickstart::Quickstart),
     Train(train::Train),
     Caption(caption::Caption),
     Ask(ask::Ask),
     Eval(eval::Eval),
     Data(data::Data),
+    Plan(plan::Plan),
 }
 
 impl Cli {
@@ -36,11 +38,13 @@ impl Cli {
     /// What went wrong, to be shown to the user.
     pub fn run(self) -> Result<()> {
         match self.command {
+            Command::Quickstart(command) => command.run(),
             Command::Train(command) => command.run(),
             Command::Caption(command) => command.run(),
             Command::Ask(command) => command.run(),
             Command::Eval(command) => command.run(),
             Command::Data(command) => command.run(),
+            Command::Plan(command) => command.run(),
         }
     }
 }

@@ -4,4 +4,6 @@ pub mod ask;
 pub mod caption;
 pub mod data;
 pub mod eval;
+pub mod plan;
+pub mod quickstart;
 pub mod train;

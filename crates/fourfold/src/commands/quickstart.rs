@@ -1,0 +1,133 @@
+//! `fourfold quickstart`: the whole way on the data that ship with Fourfold.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use fourfold_train::estimate::{Estimate, estimate};
+use fourfold_train::recipe::Recipe;
+use fourfold_train::run_folder::RunFolder;
+use fourfold_train::trainer::Start;
+
+use crate::machine::Machine;
+use crate::output::{duration, note, program, quoted, say, shown};
+use crate::page;
+use crate::run::Run;
+
+/// Where the recipe lies in Fourfold's folder.
+const RECIPE: &str = "recipes/quickstart.toml";
+/// Seconds that each stage is measured for.
+const MEASURED: f64 = 2.0;
+
+/// Trains four stages on the embedded data, scores the model and shows what it says
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  fourfold quickstart
+  fourfold quickstart --minutes 3 --run runs/short --force
+
+The recipe is recipes/quickstart.toml. Ctrl-C stops after the update at hand; `fourfold train --resume` goes on.")]
+pub struct Quickstart {
+    /// Scale the stages so that training and scores take about this long; the recipe's own length when absent
+    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
+    minutes: Option<f64>,
+    /// The run folder; runs/quickstart when absent
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
+    /// Set a value of the recipe, such as stage.align.lr=1e-3; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Replace an existing run
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+impl Quickstart {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When Fourfold's files are not here, the run exists already, or training stops.
+    pub fn run(self) -> Result<()> {
+        self.machine.start()?;
+        let mut recipe = Recipe::load(&find()?, &self.set)?;
+        if let Some(threads) = self.machine.threads {
+            recipe.threads = Some(threads.into());
+        }
+        let folder = self
+            .run
+            .unwrap_or_else(|| Path::new("runs").join(&recipe.name));
+        RunFolder::demand_free(&folder, self.force)?;
+        note(format_args!("measuring this machine …"));
+        let mut estimate = estimate(&recipe, MEASURED)?;
+        if let Some(minutes) = self.minutes {
+            estimate.fit(&mut recipe, 60.0 * minutes);
+        }
+        announce(&estimate);
+        let run = Run {
+            recipe,
+            folder,
+            start: Start::New { force: self.force },
+            strict: false,
+            evaluate: true,
+        }
+        .make()?;
+        page::show(&run)?;
+        farewell(&run)
+    }
+}
+
+fn announce(estimate: &Estimate) {
+    for stage in &estimate.stages {
+        note(format_args!(
+            "  {:<12} {:>6} samples  about {}",
+            stage.name,
+            stage.updates * stage.batch,
+            duration(stage.seconds())
+        ));
+    }
+    note(format_args!(
+        "  {:<12} {:>6} answers  about {}",
+        "scores",
+        estimate.answers(),
+        duration(estimate.answer_seconds())
+    ));
+    note(format_args!(
+        "all of it takes about {}\n",
+        duration(estimate.seconds())
+    ));
+}
+
+fn farewell(run: &RunFolder) -> Result<()> {
+    let folder = quoted(&shown(run.path()));
+    say(format_args!(
+        "\neverything is in {folder}; its report.html opens in a browser. Next:\n  \
+         {0} ask --model {folder} {folder}/samples/000.webp \"What colour is it?\"\n  \
+         {0} train recipes/adapt-easy-vqa.toml",
+        program()
+    ))
+}
+
+/// The recipe in this folder or one above it.
+fn find() -> Result<PathBuf> {
+    let here = std::env::current_dir().context("the current folder is gone")?;
+    let mut folders = here.ancestors().map(|folder| folder.join(RECIPE));
+    let found = folders.find(|file| file.is_file());
+    let found = found.with_context(|| {
+        format!(
+            "there is no {RECIPE} in {} or above it: run the quickstart in Fourfold's own folder, where \
+             its data and small backbones are",
+            here.display()
+        )
+    })?;
+    let relative = found.strip_prefix(&here).map(Path::to_owned);
+    Ok(relative.unwrap_or(found))
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(minutes) if minutes > 0.0 && minutes <= 1e6 => Ok(minutes),
+        _ => Err("expected a number of minutes above 0".into()),
+    }
+}
