@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use fourfold_data::{Source, sample_rng};
+use anyhow::{Context, Result, anyhow, ensure};
+use fourfold_data::{Sample, Source, Turn, decode_rgb, sample_rng};
 use fourfold_model::Model;
 use serde::{Deserialize, Serialize};
 
@@ -37,31 +37,39 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// Picks the samples, spread evenly over `source`.
+    /// Picks the samples, spread evenly over `source`. A broken one is passed over for the next.
     ///
     /// # Errors
-    /// When a sample cannot be read.
+    /// When not one sample can be read.
     pub fn pick(source: &dyn Source, selection: &SampleSelection) -> Result<Self> {
         let count = selection.count.min(source.len());
         let (mut questions, mut records) = (Vec::new(), Vec::new());
+        let mut broken = None;
         for index in 0..count {
-            let row = index * source.len() / count;
-            let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
-            let turn = sample.turns.first();
-            let turn = turn.with_context(|| format!("{} has no answer", sample.origin))?;
+            let place = |index: usize| index * source.len() / count;
+            let readable = (place(index)..place(index + 1)).find_map(|row| {
+                let sample = readable(source, row);
+                sample.map_err(|error| broken = Some(error)).ok()
+            });
+            let Some((sample, turn)) = readable else {
+                continue;
+            };
             let image = sample.images.first();
             records.push(SampleRecord {
                 image: image.map(|image| format!("{index:03}.{}", extension(&image.bytes))),
                 origin: sample.origin.clone(),
                 prompt: turn.prompt.clone(),
-                reference: turn.answer.clone(),
+                reference: turn.answer,
                 answer: String::new(),
             });
             questions.push(Question {
-                prompt: turn.prompt.clone(),
+                prompt: turn.prompt,
                 origin: sample.origin,
                 images: sample.images,
             });
+        }
+        if let (true, Some(error)) = (records.is_empty(), broken) {
+            return Err(error.context("not one sample can be read"));
         }
         let search = Search {
             max_new_tokens: selection.max_new_tokens,
@@ -115,6 +123,18 @@ impl HeldOut {
         )?;
         Ok(records)
     }
+}
+
+/// A sample whose images decode, and its first turn.
+fn readable(source: &dyn Source, row: usize) -> Result<(Sample, Turn)> {
+    let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+    let turn = sample.turns.first().cloned();
+    let turn = turn.with_context(|| format!("{} has no answer", sample.origin))?;
+    for image in &sample.images {
+        decode_rgb(&image.bytes)
+            .map_err(|message| anyhow!("{}: an image {message}", sample.origin))?;
+    }
+    Ok((sample, turn))
 }
 
 /// All captions in a samples folder, by step.

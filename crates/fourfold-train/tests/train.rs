@@ -120,11 +120,11 @@ fn weights(run: &Path) -> Vec<u8> {
     fs::read(run.join("model/model.safetensors")).expect("a finished run has weights")
 }
 
+/// The message of a run that cannot be made; it leaves its folder as a run does that stops in the middle.
 fn refusal(place: &Path, overrides: &[&str]) -> String {
-    format!(
-        "{:#}",
-        whole(place, "refused", overrides).expect_err("refused")
-    )
+    let error = whole(place, "refused", overrides).expect_err("refused");
+    fs::remove_dir_all(place.join("refused")).expect("the run had begun");
+    format!("{error:#}")
 }
 
 /// Asks to stop after some updates.

@@ -87,6 +87,9 @@ fn said(record: &SampleRecord) -> bool {
     fourfold_eval::answers::matches(&record.answer, &[&record.reference])
 }
 
+/// Before every line of an answer but the first.
+const INDENT: &str = " ";
+
 /// A text as lines of exactly [`SIDE`] characters.
 fn wrapped(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = vec![String::new()];
@@ -95,8 +98,11 @@ fn wrapped(text: &str) -> Vec<String> {
         while !word.is_empty() {
             let used = lines.last().map_or(0, |line| line.chars().count());
             let space = usize::from(used > 0);
-            if used + space + word.len() > SIDE && used > 0 {
-                lines.push("  ".into());
+            // A word that no line can hold is broken; any other begins a new line rather.
+            let full = used + space >= SIDE;
+            let moves = used > INDENT.len() && INDENT.len() + space + word.len() <= SIDE;
+            if full || (used + space + word.len() > SIDE && moves) {
+                lines.push(INDENT.into());
                 continue;
             }
             let taken: Vec<char> = word.drain(..word.len().min(SIDE - used - space)).collect();

@@ -47,7 +47,7 @@ lr = 1e-2
 name = "unify"
 train = ["vision", "projector", "language"]
 mixture = ["names"]
-samples = 240
+samples = 480
 batch = 4
 lr = 1e-2
 [training]
@@ -472,6 +472,57 @@ fn an_interrupted_run_says_how_to_go_on_and_goes_on() {
 }
 
 #[test]
+fn a_plan_counts_what_training_does() {
+    let place = workplace();
+    let out = good(place.path(), &["plan", "tiny.toml", "--json"]).out;
+    let plan: Value = serde_json::from_str(&out).expect("JSON");
+    let run = trained().join("runs/tiny");
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let steps = json_lines(&metrics);
+    for stage in plan["stages"].as_array().expect("a list") {
+        let steps: Vec<&Value> = steps
+            .iter()
+            .filter(|step| step["stage"] == stage["name"])
+            .collect();
+        assert_eq!(stage["updates"], steps.len());
+        let tokens: f64 = steps
+            .iter()
+            .filter_map(|step| step["tokens"].as_f64())
+            .sum();
+        let planned = stage["tokens"].as_f64().expect("a number");
+        assert!((planned / tokens - 1.0).abs() < 0.1, "{planned} {tokens}");
+        assert!(stage["seconds"].as_f64().expect("a number") > 0.0);
+    }
+    let projector = &plan["parameters"]["projector"];
+    assert_eq!(&plan["stages"][0]["trainable"], projector);
+    let text = good(place.path(), &["plan", "tiny.toml", "--measure", "0"]).out;
+    assert!(text.contains("align") && !text.contains("time"), "{text}");
+}
+
+#[test]
+fn the_quickstart_trains_scores_and_shows() {
+    let place = workplace();
+    let place = place.path();
+    let message = refused(place, &["quickstart"], 1);
+    assert!(message.contains("recipes/quickstart.toml"), "{message}");
+    fs::create_dir(place.join("recipes")).expect("made");
+    let recipe = RECIPE.replace("colors.jsonl", "../colors.jsonl");
+    write(place, "recipes/quickstart.toml", &recipe);
+    let ended = good(place, &["quickstart", "--minutes", "0.01"]);
+    assert!(ended.err.contains("all of it takes about"), "{}", ended.err);
+    assert!(ended.out.contains("shuffled images"), "{}", ended.out);
+    assert!(ended.out.contains("said: "), "{}", ended.out);
+    assert!(place.join("runs/tiny/scores.json").is_file());
+    assert!(place.join("runs/tiny/report.html").is_file());
+    let message = refused(place, &["quickstart"], 1);
+    assert!(message.contains("--force"), "{message}");
+    assert!(
+        !message.contains("measuring"),
+        "found out at once: {message}"
+    );
+}
+
+#[test]
 fn mistakes_are_told_with_the_way_out() {
     let place = workplace();
     let place = place.path();
@@ -507,8 +558,10 @@ fn mistakes_are_told_with_the_way_out() {
 #[test]
 fn every_help_has_an_example() {
     let place = tempfile::tempdir().expect("a temporary folder");
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 10] = [
         &[],
+        &["quickstart"],
+        &["plan"],
         &["train"],
         &["caption"],
         &["ask"],

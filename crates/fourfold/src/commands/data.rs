@@ -19,7 +19,7 @@ use fourfold_train::sources::Sources;
 #[command(after_help = "\
 Examples:
   fourfold data show datasets/emoji/train.parquet
-  fourfold data check recipes/emoji-from-scratch.toml")]
+  fourfold data check recipes/quickstart.toml")]
 pub struct Data {
     #[command(subcommand)]
     command: DataCommand,

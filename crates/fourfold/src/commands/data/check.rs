@@ -14,7 +14,7 @@ use crate::output::say;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  fourfold data check recipes/emoji-from-scratch.toml
+  fourfold data check recipes/quickstart.toml
   fourfold data check my.jsonl --answer \"{{ caption }}\" --json")]
 pub struct Check {
     #[command(flatten)]

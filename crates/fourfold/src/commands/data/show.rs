@@ -17,7 +17,7 @@ const SIDE: usize = 32;
 #[command(after_help = "\
 Examples:
   fourfold data show datasets/emoji/train.parquet --count 2
-  fourfold data show recipes/emoji-from-scratch.toml --data names
+  fourfold data show recipes/quickstart.toml --data named
 
 Of a document, targets stand in ⟦…⟧ after the row that has to predict them.")]
 pub struct Show {
