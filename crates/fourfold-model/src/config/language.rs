@@ -162,13 +162,13 @@ impl LanguageConfig {
                 self.width()
             ));
         }
-        if heads.query % heads.key_value != 0 {
+        if !heads.query.is_multiple_of(heads.key_value) {
             let (query, key_value) = (heads.query, heads.key_value);
             return fault(format!(
                 "{key_value} key-value heads do not divide {query} query heads"
             ));
         }
-        if matches!(self, Self::Llama(_)) && heads.width % 2 != 0 {
+        if matches!(self, Self::Llama(_)) && !heads.width.is_multiple_of(2) {
             return fault(format!(
                 "rotary positions need an even head width, not {}",
                 heads.width

@@ -86,14 +86,14 @@ impl VisionConfig {
         if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return fault(key, "is 0; expected at least 1".into());
         }
-        if self.image_size % self.patch_size != 0 {
+        if !self.image_size.is_multiple_of(self.patch_size) {
             let (image, patch) = (self.image_size, self.patch_size);
             return fault(
                 "patch_size",
                 format!("{patch} does not divide image_size {image}"),
             );
         }
-        if self.hidden_size % self.num_attention_heads != 0 {
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let (width, heads) = (self.hidden_size, self.num_attention_heads);
             return fault(
                 "num_attention_heads",
