@@ -131,3 +131,46 @@ pub fn trainable(model: &Model) -> usize {
         .map(|(_, parameter)| parameter.master().len())
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use fourfold_tensor::{Precision, Tensor};
+
+    use super::*;
+
+    fn two_parameters() -> (Parameters, ParameterId, ParameterId) {
+        let mut parameters = Parameters::new(Precision::F32);
+        let mut add = |name: &str| {
+            let values = Tensor::from_f32(&[2], &[1.0, 2.0]).unwrap();
+            parameters.add(name, values).unwrap()
+        };
+        let (a, b) = (add("vision.a"), add("language.b"));
+        parameters.set_trainable(|name| name == "vision.a");
+        (parameters, a, b)
+    }
+
+    #[test]
+    fn a_frozen_parameter_that_moves_is_named() {
+        let (mut parameters, a, b) = two_parameters();
+        let guard = FrozenGuard::new(&parameters).unwrap();
+        parameters.update(a, |values| values[0] += 1.0).unwrap();
+        guard.check(&parameters).unwrap();
+        // The least that a number can move.
+        parameters
+            .update(b, |values| values[1] = values[1].next_up())
+            .unwrap();
+        let error = guard.check(&parameters).unwrap_err().to_string();
+        assert!(error.contains("'language.b' is frozen"), "{error}");
+    }
+
+    #[test]
+    fn a_parameter_that_no_gradient_reaches_is_named_at_the_last_watched_update() {
+        let (parameters, ..) = two_parameters();
+        let none = Gradients::new(&parameters);
+        let mut watch = GradientWatch::new(&parameters, 3);
+        watch.note(&none, &parameters).unwrap();
+        watch.note(&none, &parameters).unwrap();
+        let error = watch.note(&none, &parameters).unwrap_err().to_string();
+        assert!(error.contains("vision.a"), "{error}");
+    }
+}

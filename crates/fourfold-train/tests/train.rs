@@ -259,6 +259,18 @@ fn failures_are_loud_and_say_what_to_do() {
     let message = refusal(place.path(), &["stage.align.max_tokens=5"]);
     assert!(message.contains("colours.jsonl"), "{message}");
 
+    let message = refusal(place.path(), &["data.colours.images=false"]);
+    assert!(
+        message.contains("projector") && message.contains("no gradient"),
+        "a projector cannot learn from text alone: {message}"
+    );
+
+    let message = refusal(place.path(), &["data.colours.answer="]);
+    assert!(
+        message.contains("colours.jsonl") && message.contains("answer"),
+        "nothing to learn from: {message}"
+    );
+
     let run = whole(place.path(), "done", &[]).expect("trains");
     let again = format!(
         "{:#}",

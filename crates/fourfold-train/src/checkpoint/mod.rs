@@ -73,3 +73,6 @@ pub fn list(folder: &Path) -> Result<Vec<(usize, PathBuf)>> {
     found.sort();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;
