@@ -219,17 +219,3 @@ fn noise_and_blur_have_their_strength() {
         "{sum} {spread}"
     );
 }
-
-/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -p fourfold-data -- --ignored --nocapture cheap`
-#[test]
-#[ignore = "measures time"]
-fn everything_together_is_cheap() {
-    let mut pixels = picture();
-    let begin = std::time::Instant::now();
-    for ordinal in 0..1000 {
-        everything().apply(&mut pixels, &mut sample_rng(1, ordinal));
-    }
-    let each = begin.elapsed() / 1000;
-    println!("{each:?} an image of 64 × 64");
-    assert!(each.as_micros() < 100);
-}

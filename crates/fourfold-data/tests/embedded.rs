@@ -2,13 +2,14 @@
 
 mod common;
 
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use common::{encoder, lists};
-use fourfold_data::{
-    Augment, Loader, LoaderConfig, Mixture, PackBudget, Prompts, SourceConfig, Tables, check,
-};
+use fourfold_data::source::{Row, Table};
+use fourfold_data::{Prompts, SourceConfig, Tables, check, decode_rgb, hash};
 
 fn dataset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -42,51 +43,87 @@ fn every_row_is_good() {
     }
 }
 
-/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -p fourfold-data -- --ignored --nocapture documents`
+fn table(name: &str) -> Table {
+    Table::read(&dataset(name)).unwrap()
+}
+
+/// Hashes of all images of a file, as the pixels they decode to: another compression hides nothing.
+fn images(table: &Table) -> HashSet<String> {
+    let hash = |row: &Row| {
+        let image = row.images[0].load("", 0).unwrap();
+        hash::sha256(decode_rgb(&image.bytes).unwrap().as_raw())
+    };
+    table.rows.iter().map(hash).collect()
+}
+
+fn column<'a>(table: &'a Table, name: &str) -> HashSet<&'a str> {
+    let text = |row: &'a Row| row.columns[name].as_str().unwrap();
+    table.rows.iter().map(text).collect()
+}
+
+fn demand_disjoint<T: Eq + Hash + Debug>(train: &HashSet<T>, test: &HashSet<T>, what: &str) {
+    let shared: Vec<&T> = train.intersection(test).collect();
+    assert!(shared.is_empty(), "{what} in training and test: {shared:?}");
+}
+
 #[test]
-#[ignore = "measures time"]
-fn documents_a_second() {
-    let begin = Instant::now();
-    let config = SourceConfig {
-        path: dataset("emoji/train.parquet"),
-        prompt: Prompts::One("What is this?".into()),
-        answer: "{{ name }}".into(),
-        images: true,
-        ..Default::default()
+fn no_test_image_is_in_training() {
+    let emoji = images(&table("emoji/train.parquet"));
+    for test in ["emoji/test-style.parquet", "emoji/test-concept.parquet"] {
+        demand_disjoint(&emoji, &images(&table(test)), test);
+    }
+}
+
+#[test]
+fn easy_vqa_keeps_its_own_split() {
+    let (train, test) = (
+        table("easy-vqa/train.parquet"),
+        table("easy-vqa/test.parquet"),
+    );
+    assert_eq!((train.rows.len(), test.rows.len()), (4000, 1000));
+    demand_disjoint(&images(&train), &images(&test), "easy-vqa");
+}
+
+#[test]
+fn no_word_of_a_test_concept_is_in_training() {
+    let train = table("emoji/train.parquet");
+    let test = table("emoji/test-concept.parquet");
+    let lines = table("text/wordnet-train.parquet");
+    let lines = column(&lines, "text");
+    for name in ["concept", "name", "keywords", "description"] {
+        demand_disjoint(&column(&train, name), &column(&test, name), name);
+        demand_disjoint(&lines, &column(&test, name), name);
+    }
+}
+
+#[test]
+fn a_test_style_concept_is_trained_on_in_other_styles_alone() {
+    let drawing = |row: &Row| {
+        (
+            row.columns["concept"].clone(),
+            row.columns["vendor"].clone(),
+        )
     };
-    let source = Tables::new().open(&config).unwrap();
-    println!("{} rows read in {:?}", source.len(), begin.elapsed());
-    let everything = Augment {
-        scale: Some([0.8, 1.2]),
-        shift: 0.1,
-        rotate_degrees: 15.0,
-        brightness: 0.2,
-        contrast: 0.2,
-        saturation: 0.2,
-        hue: 0.05,
-        ..Augment::default()
-    };
-    for (name, augment) in [("plain", None), ("augmented", Some(everything))] {
-        let mixture = Mixture::new(vec![(source.clone(), None)]).unwrap();
-        let config = LoaderConfig {
-            batch: 64,
-            budget: PackBudget {
-                tokens: 2048,
-                images: 64,
-            },
-            seed: 1,
-            prefetch: 2,
-            threads: 1,
-            strict: true,
-        };
-        let mut loader = Loader::start(mixture, encoder(augment, 512), config, None).unwrap();
-        let begin = Instant::now();
-        for _ in 0..50 {
-            loader.next_batch().unwrap();
+    let drawings = |table: &Table| table.rows.iter().map(drawing).collect::<HashSet<_>>();
+    let (train, test) = (
+        table("emoji/train.parquet"),
+        table("emoji/test-style.parquet"),
+    );
+    demand_disjoint(&drawings(&train), &drawings(&test), "a drawing");
+    let seen = column(&train, "concept");
+    assert!(column(&test, "concept").is_subset(&seen));
+}
+
+#[test]
+fn no_concept_is_another_ones_skin_tone() {
+    for name in ["train", "test-style", "test-concept"] {
+        let table = table(&format!("emoji/{name}.parquet"));
+        for concept in column(&table, "concept") {
+            let tone = concept
+                .split('-')
+                .any(|point| ("1F3FB"..="1F3FF").contains(&point.to_uppercase().as_str()));
+            // The five swatches themselves are concepts of their own.
+            assert!(!tone || !concept.contains('-'), "{name}: {concept}");
         }
-        println!(
-            "{name}: {:.0} documents a second",
-            3200.0 / begin.elapsed().as_secs_f64()
-        );
     }
 }
