@@ -4,8 +4,9 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ::image::{DynamicImage, ImageReader, Limits, RgbImage};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 /// Wider or higher images are refused, and so are those that need more memory than
@@ -96,9 +97,12 @@ impl ImageTransform {
             image.as_raw()
         } else {
             let text = |error: &dyn std::fmt::Display| format!("cannot be resized: {error}");
-            let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3)
+            let source = TypedImageRef::<U8x3>::from_buffer(width, height, image.as_raw())
                 .map_err(|e| text(&e))?;
-            let mut target = Image::new(inner_width, inner_height, PixelType::U8x3);
+            resized.resize((3 * inner_width * inner_height) as usize, 0);
+            let mut target =
+                TypedImage::<U8x3>::from_buffer(inner_width, inner_height, &mut resized)
+                    .map_err(|e| text(&e))?;
             let filter = match self.filter {
                 Filter::Bilinear => FilterType::Bilinear,
                 Filter::Bicubic => FilterType::CatmullRom,
@@ -107,10 +111,10 @@ impl ImageTransform {
             if self.fit == Fit::Crop {
                 options = options.fit_into_destination(None);
             }
+            // The typed call, because the other compiles kernels for every pixel type there is.
             Resizer::new()
-                .resize(&source, &mut target, &options)
+                .resize_typed(&source, &mut target, &options)
                 .map_err(|e| text(&e))?;
-            resized.extend_from_slice(target.buffer());
             &resized
         };
         let side = self.size;

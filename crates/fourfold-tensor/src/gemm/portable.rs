@@ -1,5 +1,8 @@
-//! Products through the crate `gemm`, which has f32 kernels for every instruction set.
+//! Products through the crate `gemm-f32`, which has kernels for every instruction set.
+//!
+//! Its parent `gemm` would add four other number types, which take longer to compile than all of this crate.
 
+use gemm_common::Parallelism;
 use half::bf16;
 use rayon::prelude::*;
 
@@ -137,27 +140,29 @@ fn f32_product(
     let ((a_row, a_column), (b_row, b_column)) = (strides(a), strides(b));
     let small = m * n * k < SMALL;
     let parallelism = if small {
-        gemm::Parallelism::None
+        Parallelism::None
     } else {
-        gemm::Parallelism::Rayon(0)
+        Parallelism::Rayon(0)
     };
+    let multiply = gemm_f32::gemm::f32::get_gemm_fn();
+    // The kernels write columns, so they are given `outᵀ = bᵀ · aᵀ`.
     // SAFETY: `super::product` checked that `out` is [m, n]; `a_values` and `b_values` hold exactly the dense
     // matrices that the strides walk over; `out` is borrowed mutably and overlaps neither.
     unsafe {
-        gemm::gemm(
-            m,
+        multiply(
             n,
+            m,
             k,
             out.as_mut_ptr(),
-            1,
             n as isize,
+            1,
             add,
-            a_values.as_ptr(),
-            a_column,
-            a_row,
             b_values.as_ptr(),
-            b_column,
             b_row,
+            b_column,
+            a_values.as_ptr(),
+            a_row,
+            a_column,
             1.0,
             1.0,
             false,
