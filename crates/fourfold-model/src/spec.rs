@@ -36,6 +36,11 @@ pub(crate) enum Init {
     Ones,
     /// Normal with this standard deviation.
     Normal(f32),
+    /// Sines and cosines of row and column of a square grid, `[grid², width]`.
+    Grid {
+        /// Cells along a side.
+        side: usize,
+    },
 }
 
 impl Spec {
@@ -113,12 +118,37 @@ impl Spec {
             Init::Zeros => vec![0.0; len],
             Init::Ones => vec![1.0; len],
             Init::Normal(deviation) => (0..len).map(|_| normal(random) * deviation).collect(),
+            Init::Grid { side } => grid(side, self.shape[1]),
         }
     }
 }
 
 fn matrix_deviation(inner: usize, depth: usize) -> f32 {
     0.5 / (inner as f32).sqrt() / (depth as f32).sqrt()
+}
+
+/// How much longer than the grid the longest wave is, in radians a cell: `1 / LONGEST`.
+const LONGEST: f32 = 100.0;
+
+/// Fixed two-dimensional positions (as MoCo v3, Chen et al. 2021), half as strong, which is the scale of embedded
+/// patches: a small encoder that starts from them knows from the first update which patches are neighbours.
+fn grid(side: usize, width: usize) -> Vec<f32> {
+    let waves = width.div_ceil(4);
+    let frequency = |wave: usize| LONGEST.powf(-(wave as f32) / waves as f32);
+    let mut values = Vec::with_capacity(side * side * width);
+    for cell in 0..side * side {
+        let (x, y) = ((cell % side) as f32, (cell / side) as f32);
+        values.extend((0..width).map(|place| {
+            let frequency = frequency(place / 4);
+            0.5 * match place % 4 {
+                0 => (x * frequency).sin(),
+                1 => (x * frequency).cos(),
+                2 => (y * frequency).sin(),
+                _ => (y * frequency).cos(),
+            }
+        }));
+    }
+    values
 }
 
 /// A standard normal number (Box and Muller, 1958).

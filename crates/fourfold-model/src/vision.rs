@@ -29,7 +29,9 @@ pub(crate) fn specs(config: &VisionConfig) -> Vec<Spec> {
         Spec::plain(
             format!("{ROOT}.embeddings.position_embedding.weight"),
             &[config.patches(), width],
-            Init::Normal(0.02),
+            Init::Grid {
+                side: config.grid(),
+            },
         ),
     ];
     for layer in 0..config.num_hidden_layers {

@@ -160,8 +160,8 @@ impl Optimizer {
 
 /// The numbers of one step for one parameter.
 struct Rule {
-    beta1: f32,
-    beta2: f32,
+    /// `1 - beta1` and `1 - beta2`, taken in f64: in f32 the second would lose four digits.
+    rest: [f32; 2],
     /// `rate / (1 - beta1^t)`.
     rate: f32,
     /// `1 / sqrt(1 - beta2^t)`.
@@ -173,12 +173,11 @@ struct Rule {
 impl Rule {
     fn new(betas: [f64; 2], step: u64, rate: f64, decay: f64) -> Self {
         let [beta1, beta2] = betas;
-        let rest = |beta: f64| 1.0 - beta.powf(step as f64);
+        let unseen = |beta: f64| 1.0 - beta.powf(step as f64);
         Self {
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            rate: (rate / rest(beta1)) as f32,
-            unbias: (1.0 / rest(beta2).sqrt()) as f32,
+            rest: betas.map(|beta| (1.0 - beta) as f32),
+            rate: (rate / unseen(beta1)) as f32,
+            unbias: (1.0 / unseen(beta2).sqrt()) as f32,
             keep: (1.0 - rate * decay) as f32,
         }
     }
@@ -194,8 +193,8 @@ impl Rule {
         let moments = first.iter_mut().zip(second);
         for ((weight, gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(moments) {
             let gradient = gradient * scale;
-            *first += (1.0 - self.beta1) * (gradient - *first);
-            *second += (1.0 - self.beta2) * (gradient * gradient - *second);
+            *first += self.rest[0] * (gradient - *first);
+            *second += self.rest[1] * (gradient * gradient - *second);
             let size = second.sqrt() * self.unbias + EPSILON;
             *weight = *weight * self.keep - self.rate * *first / size;
         }
