@@ -14,7 +14,7 @@ Examples:
   fourfold ask --model runs/quickstart cat.png \"Is this an animal?\"
   fourfold ask --model runs/quickstart --json --jsonl questions.jsonl
 
-A line of the JSON lines file is {\"image\": \"cat.png\", \"question\": \"Is this an animal?\"}, the path relative to the
+A line of the JSON lines file is {\"image\": \"cat.png\", \"question\": \"Is this an animal?\"}, the path relative to the \
 file; \"id\" is optional. What cannot be answered is told on the standard error; the others are answered all the same.")]
 pub struct Ask {
     /// An image file: PNG, JPEG, WebP, GIF or BMP

@@ -15,7 +15,7 @@ Examples:
   fourfold caption --model runs/quickstart cat.png dog.jpg
   fourfold caption --model runs/quickstart --json --jsonl images.jsonl
 
-A line of the JSON lines file is {\"image\": \"cat.png\"}, the path relative to the file; \"id\" and \"prompt\" are
+A line of the JSON lines file is {\"image\": \"cat.png\"}, the path relative to the file; \"id\" and \"prompt\" are \
 optional. An image that cannot be read is told on the standard error; the others are answered all the same.")]
 pub struct Caption {
     /// Image files: PNG, JPEG, WebP, GIF or BMP

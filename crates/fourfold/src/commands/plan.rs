@@ -20,7 +20,7 @@ Examples:
   fourfold plan recipes/quickstart.toml
   fourfold plan recipes/quickstart.toml --set stage.ground.samples=100000 --measure 0
 
-Tokens and images are estimated from each stage's first documents; memory from the model's shapes. Time is measured by
+Tokens and images are estimated from each stage's first documents; memory from the model's shapes. Time is measured by \
 making a few updates of each stage on a model that is thrown away; checkpoints, samples and evaluations come on top.")]
 pub struct Plan {
     /// The recipe, a TOML file

@@ -22,7 +22,7 @@ Examples:
   fourfold train recipes/quickstart.toml --run runs/slow --set stage.align.lr=5e-4 --set seed=2
   fourfold train --resume --run runs/slow
 
-The run folder gets the recipe as resolved, metrics, samples, checkpoints, the model and its scores. Ctrl-C stops after
+The run folder gets the recipe as resolved, metrics, samples, checkpoints, the model and its scores. Ctrl-C stops after \
 the update at hand and writes a checkpoint; resumed, the run ends with the same weights as one that never stopped.")]
 pub struct Train {
     /// The recipe, a TOML file; may be left out with --resume
