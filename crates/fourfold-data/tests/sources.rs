@@ -91,7 +91,8 @@ fn lists_become_turns_in_an_order_drawn_each_time() {
         ..questions()
     };
     let source = open(&config);
-    assert_eq!(source.len(), 10);
+    // Of 10 rows two have no question.
+    assert_eq!(source.len(), 8);
     let mut orders = std::collections::BTreeSet::new();
     for ordinal in 0..20 {
         let sample = source.sample(0, &mut sample_rng(0, ordinal)).unwrap();

@@ -30,6 +30,7 @@ pub struct SourceConfig {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub each: BTreeMap<String, String>,
     /// As `each`, but the elements become the turns of one sample, in an order drawn each time.
+    /// A row with empty lists is no sample.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub turns: BTreeMap<String, String>,
     /// Keeps the rows where each named column (or variable of `each`) has one of the values; a

@@ -79,7 +79,7 @@ impl RowSource {
                 &source.table.path,
                 match source.table.rows.len() {
                     0 => "the file has no rows".to_string(),
-                    n => format!("none of its {n} rows is left by `where` and `each`"),
+                    n => format!("none of its {n} rows is left by `where`, `each` and `turns`"),
                 },
             ));
         }
@@ -94,14 +94,16 @@ impl RowSource {
     fn expand(&self) -> Vec<(u32, Option<u32>)> {
         let mut visible = Vec::new();
         for (index, row) in self.table.rows.iter().enumerate() {
-            let elements = if self.config.each.is_empty() {
-                vec![None]
-            } else {
+            let elements = if !self.config.each.is_empty() {
                 match lengths(row, &self.config.each) {
                     Ok(n) => (0..n as u32).map(Some).collect(),
                     // Kept as one sample, whose error tells of the row when it is drawn.
                     Err(_) => vec![Some(u32::MAX)],
                 }
+            } else if !self.config.turns.is_empty() && lengths(row, &self.config.turns) == Ok(0) {
+                Vec::new()
+            } else {
+                vec![None]
             };
             for element in elements {
                 if self.passes(row, element) {
@@ -195,9 +197,6 @@ impl Source for RowSource {
             vec![self.turn(&self.columns(row), &origin, rng)?]
         } else {
             let count = lengths(source_row, &self.config.turns).map_err(fail)?;
-            if count == 0 {
-                return Err(DataError::EmptyAnswer { origin });
-            }
             let mut order: Vec<usize> = (0..count).collect();
             order.shuffle(rng);
             order
