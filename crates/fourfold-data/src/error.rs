@@ -145,6 +145,9 @@ pub enum DataError {
 
 impl DataError {
     /// Whether the error concerns one sample, which a loader may skip, rather than a whole source.
+    ///
+    /// A document whose targets are all masked is not among them: the sample is whole, and the recipe's
+    /// `max_tokens` is what takes its answer away.
     pub fn concerns_sample(&self) -> bool {
         matches!(
             self,
@@ -152,7 +155,6 @@ impl DataError {
                 | Self::Row { .. }
                 | Self::Image { .. }
                 | Self::EmptyAnswer { .. }
-                | Self::AllMasked { .. }
                 | Self::TooLarge { .. }
         )
     }

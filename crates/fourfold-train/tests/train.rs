@@ -341,6 +341,30 @@ fn a_broken_picture_is_skipped_and_counted_or_fatal() {
     );
 }
 
+/// The sample is whole; it is the recipe that leaves no room for its answer. So it is not skipped.
+#[test]
+fn a_sample_without_a_target_stops_the_run() {
+    let place = workplace();
+    let file = place.path().join("colours.jsonl");
+    // A hundred words are at least a hundred tokens, and the language model takes 64.
+    let question: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let mut rows = fs::read_to_string(&file).expect("readable");
+    rows = rows.replace("{\"image\"", "{\"question\": \"What colour?\", \"image\"");
+    rows += &format!(
+        "{{\"question\": \"{}\", \"image\": \"red.png\", \"colour\": \"red\"}}\n",
+        question.join(" ")
+    );
+    fs::write(&file, rows).expect("written");
+    let message = refusal(place.path(), &["data.colours.prompt={{ question }}"]);
+    for part in [
+        "colours.jsonl:line 5",
+        "all targets are masked",
+        "max_tokens",
+    ] {
+        assert!(message.contains(part), "{part} is missing in: {message}");
+    }
+}
+
 #[test]
 fn a_damaged_checkpoint_is_refused_by_name() {
     let place = workplace();
