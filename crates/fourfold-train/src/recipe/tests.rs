@@ -53,21 +53,41 @@ fn an_override_addresses_a_stage_by_its_name() {
 #[test]
 fn refusals_name_file_key_and_the_way_out() {
     let message = refusal("batch = 10", "bacth = 10", &[]);
-    for part in ["r.toml", "bacth", "batch"] {
-        assert!(message.contains(part), "{message}");
+    for part in [
+        "r.toml, line 17",
+        "stage.align.bacth",
+        "unknown key 'bacth'",
+    ] {
+        assert!(message.contains(part), "{part} is missing in: {message}");
     }
     let cases = [
-        (refusal("pictures = 1 }", "picture = 1 }", &[]), "pictures"),
-        (refusal("\"projector\"]", "\"projectr\"]", &[]), "projector"),
-        (refusal("batch = 10", "batch = 0", &[]), "batch"),
+        (message, "did you mean 'batch'?"),
+        (
+            refusal("pictures = 1 }", "picture = 1 }", &[]),
+            "did you mean 'pictures'?",
+        ),
+        (
+            refusal("\"projector\"]", "\"projectr\"]", &[]),
+            "did you mean 'projector'?",
+        ),
+        (
+            refusal("kind = \"mlp\"", "kind = \"mpl\"", &[]),
+            "did you mean 'mlp'?",
+        ),
+        (
+            refusal("", "", &["stage.algin.lr=1"]),
+            "unknown stage 'algin'; did you mean 'align'?",
+        ),
+        (
+            refusal("batch = 10", "batch = 0", &[]),
+            "key 'stage.align.batch': expected at least 1",
+        ),
         (refusal("name = \"align\"", "name = 3", &[]), "name"),
         (
             refusal("[model.vision]\nfrom = \"eyes\"", "", &[]),
-            "vision",
+            "give [model.vision]",
         ),
-        (refusal("", "", &["stage.algin.lr=1"]), "algin"),
-        (refusal("", "", &["stage.align.lr"]), "="),
-        (refusal("kind = \"mlp\"", "kind = \"mpl\"", &[]), "mlp"),
+        (refusal("", "", &["stage.align.lr"]), "expected KEY=VALUE"),
     ];
     for (message, expected) in cases {
         assert!(
