@@ -23,7 +23,7 @@ pub struct Prediction {
     pub prediction: String,
     /// What counts as right.
     pub references: Vec<String>,
-    /// Whether the answer equals a reference, writing aside.
+    /// Whether the answer equals a reference, once both are normalised as [`Metric::ExactMatch`] says.
     pub correct: bool,
 }
 
@@ -31,10 +31,10 @@ pub struct Prediction {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
-    /// Share of predictions that equal a reference, in `0..=1`.
+    /// Share of predictions that equal a reference, both normalised as [`Metric::ExactMatch`] says, in `0..=1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exact_match: Option<f64>,
-    /// Share of right answers, in `0..=1`.
+    /// The same share, under the name that it has for answers to questions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
     /// Mean CIDEr-D, in `0..=10`; 1.0 is what papers write as 100.

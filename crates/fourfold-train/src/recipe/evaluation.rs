@@ -11,7 +11,8 @@ use super::strict;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// The share of answers equal to the reference, case and spaces aside.
+    /// The share of answers that equal a reference once both are normalised: lower case, white space trimmed
+    /// and collapsed to single spaces, final punctuation marks stripped; nothing else.
     ExactMatch,
     /// CIDEr-D.
     CiderD,
@@ -19,7 +20,8 @@ pub enum Metric {
     Bleu,
     /// ROUGE-L.
     RougeL,
-    /// The share of right answers after the usual normalisation of answers.
+    /// The very same figure as [`Metric::ExactMatch`], under the name that it has for answers to questions. No
+    /// articles are dropped and no number words replaced, unlike in the VQA accuracy of several annotators.
     Accuracy,
 }
 
