@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
 
 use super::{STATE, State, TENSORS, VERSION, list};
 use crate::checksum::checksum;
@@ -24,12 +25,13 @@ impl Checkpoint {
     /// The newest checkpoint in `folder`, or none where there is none.
     ///
     /// # Errors
-    /// When the newest is damaged: an older one is never taken in silence.
+    /// When the newest is damaged or of another version of Fourfold: an older one is never taken in silence.
     pub fn newest(folder: &Path) -> Result<Option<Self>> {
         let found = list(folder)?;
         let Some((_, newest)) = found.last() else {
             return Ok(None);
         };
+        demand_layout(newest)?;
         let older = found.iter().rev().nth(1).map(|(step, _)| *step);
         let advice = match older {
             Some(step) => format!(
@@ -47,16 +49,11 @@ impl Checkpoint {
     ///
     /// # Errors
     /// When a file is missing, cut short or altered; the file or tensor is named.
-    pub fn read(path: &Path) -> Result<Self> {
+    fn read(path: &Path) -> Result<Self> {
         let read = |file: &Path| fs::read(file).with_context(|| format!("{}", file.display()));
         let file = path.join(STATE);
         let state: State =
             serde_json::from_slice(&read(&file)?).with_context(|| format!("{}", file.display()))?;
-        ensure!(
-            state.version == VERSION,
-            "it has layout {}, this version of Fourfold reads {VERSION}",
-            state.version
-        );
         let file = path.join(TENSORS);
         let bytes = read(&file)?;
         let stored = SafeTensors::deserialize(&bytes).with_context(|| {
@@ -137,4 +134,24 @@ impl Checkpoint {
         }
         Ok(())
     }
+}
+
+/// Refuses a checkpoint whose layout is another version's. It is looked at before anything else: what follows
+/// would call it damaged. A state that cannot be read at all is left to what follows.
+fn demand_layout(path: &Path) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Layout {
+        version: u32,
+    }
+    let state = fs::read(path.join(STATE)).unwrap_or_default();
+    if let Ok(Layout { version }) = serde_json::from_slice(&state) {
+        ensure!(
+            version == VERSION,
+            "the checkpoint {} was written by another version of Fourfold: it has layout {version}, this one reads \
+             {VERSION}; go on with the version that environment.json in the run folder names, or start the run \
+             again with --force",
+            path.display()
+        );
+    }
+    Ok(())
 }

@@ -124,3 +124,18 @@ fn another_recipe_or_other_data_is_refused_by_name() {
     let error = read.demand_same_run(&recipe, &changed).unwrap_err();
     assert!(error.to_string().contains("d.parquet"), "{error}");
 }
+
+#[test]
+fn a_checkpoint_of_another_version_is_not_called_damaged() {
+    let scratch = Scratch::new("checkpoint");
+    let file = write_step(scratch.path(), 3, 1).join(STATE);
+    let text = fs::read_to_string(&file).unwrap();
+    let (this, next) = ("\"version\": 1,", "\"version\": 2,");
+    assert!(text.contains(this), "{text}");
+    fs::write(&file, text.replace(this, next)).unwrap();
+    let error = format!("{:#}", Checkpoint::newest(scratch.path()).unwrap_err());
+    for part in ["step-00000003", "another version of Fourfold", "layout 2"] {
+        assert!(error.contains(part), "{part} is missing in: {error}");
+    }
+    assert!(!error.contains("damaged"), "{error}");
+}
