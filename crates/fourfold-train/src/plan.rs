@@ -57,13 +57,6 @@ pub struct StageCost {
     pub memory: Memory,
 }
 
-impl StageCost {
-    /// Seconds on a machine that makes `rate` operations a second.
-    pub fn seconds(&self, rate: f64) -> f64 {
-        self.operations / rate
-    }
-}
-
 /// Memory in bytes, by its use.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Memory {
