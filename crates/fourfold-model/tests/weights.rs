@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fourfold_model::{Model, Part, WeightFormat};
+use fourfold_model::{LanguageConfig, Model, Part, WeightFormat};
 use fourfold_tensor::Precision;
 
 fn fixture(kind: &str) -> PathBuf {
@@ -100,9 +100,14 @@ fn counts_are_those_of_the_built_model() {
 
 /// A copy of the llama fixture with one file changed.
 fn damaged(file: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> tempfile::TempDir {
+    changed("llama", file, change)
+}
+
+/// A copy of a fixture with one file changed.
+fn changed(kind: &str, file: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in ["config.json", "model.safetensors"] {
-        fs::copy(fixture("llama").join(name), folder.path().join(name)).expect("copied");
+        fs::copy(fixture(kind).join(name), folder.path().join(name)).expect("copied");
     }
     let path = folder.path().join(file);
     fs::write(&path, change(fs::read(&path).expect("copied"))).expect("written");
@@ -188,6 +193,120 @@ fn damaged_folders_are_refused_by_name() {
                 || message.contains("vision.")
                 || message.contains("projector."),
             "{message} names no place"
+        );
+    }
+}
+
+/// A copy of a fixture whose config.json has `to` in place of `from`.
+fn configured(kind: &str, from: &str, to: &str) -> tempfile::TempDir {
+    changed(kind, "config.json", |bytes| {
+        let text = String::from_utf8(bytes).expect("JSON");
+        assert!(text.contains(from), "the fixture has no {from}");
+        text.replace(from, to).into_bytes()
+    })
+}
+
+/// What loading a folder is refused with.
+fn refusal(folder: &Path) -> String {
+    load(folder).map(|_| ()).expect_err("refused")
+}
+
+#[test]
+fn keys_that_change_what_a_model_computes_are_not_passed_over() {
+    let cases = [
+        ("llama", "rope_scaling", "{\"factor\": 8.0}"),
+        ("llama", "rope_parameters", "{\"rope_type\": \"llama3\"}"),
+        ("llama", "attention_bias", "true"),
+        ("llama", "mlp_bias", "true"),
+        ("llama", "hidden_act", "\"gelu\""),
+        ("llama", "head_dim", "8"),
+        ("gpt2", "scale_attn_weights", "false"),
+        ("gpt2", "scale_attn_by_inverse_layer_idx", "true"),
+        ("gpt2", "add_cross_attention", "true"),
+        ("gpt2", "tie_word_embeddings", "false"),
+    ];
+    for (kind, key, value) in cases {
+        let before = "\"vocab_size\": 40";
+        let folder = configured(kind, before, &format!("{before}, \"{key}\": {value}"));
+        let message = refusal(folder.path());
+        assert!(
+            message.contains("config.json") && message.contains(key),
+            "{message} should name {key}"
+        );
+    }
+    let folder = configured("gpt2", "\"gelu_new\"", "\"relu\"");
+    let message = refusal(folder.path());
+    assert!(
+        message.contains("activation_function") && message.contains("relu"),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_config_files_say_beside_is_taken_as_it_is_meant() {
+    let newer = "\"rope_parameters\": {\"rope_theta\": 5000.0, \"rope_type\": \"default\"}, \
+                 \"rope_scaling\": null, \"attention_bias\": false, \"hidden_act\": \"silu\", \
+                 \"head_dim\": 4";
+    let folder = configured("llama", "\"rope_theta\": 10000.0", newer);
+    let model = load(folder.path()).expect("nothing there changes the mathematics");
+    let LanguageConfig::Llama(config) = &model.config().language else {
+        panic!("the fixture is a llama");
+    };
+    assert_eq!(config.rope_theta, 5000.0);
+}
+
+#[test]
+fn sizes_that_make_no_model_are_refused_by_key() {
+    let cases = [
+        (
+            "llama",
+            "\"vocab_size\": 40",
+            "99999999",
+            "language.vocab_size",
+        ),
+        (
+            "llama",
+            "\"hidden_size\": 16",
+            "2000000",
+            "language.hidden_size",
+        ),
+        (
+            "llama",
+            "\"intermediate_size\": 24",
+            "0",
+            "language.intermediate_size",
+        ),
+        (
+            "llama",
+            "\"max_position_embeddings\": 64",
+            "0",
+            "language.max_position_embeddings",
+        ),
+        ("llama", "\"num_channels\": 3", "4", "vision.num_channels"),
+        (
+            "llama",
+            "\"image_size\": 16",
+            "1000000000000",
+            "vision.image_size",
+        ),
+        (
+            "llama",
+            "\"num_hidden_layers\": 2",
+            "20000",
+            "vision.num_hidden_layers",
+        ),
+        ("llama", "\"hidden_size\": 20", "0", "projector.hidden_size"),
+        ("gpt2", "\"n_inner\": 24", "0", "language.n_inner"),
+        ("gpt2", "\"n_layer\": 2", "20000", "language.n_layer"),
+        ("gpt2", "\"n_embd\": 16", "0", "language.n_embd"),
+    ];
+    for (kind, from, size, key) in cases {
+        let (name, _) = from.split_once(':').expect("a key and its value");
+        let folder = configured(kind, from, &format!("{name}: {size}"));
+        let message = refusal(folder.path());
+        assert!(
+            message.contains(&format!("{key}: is {size}; expected ")),
+            "{message} should name {key}"
         );
     }
 }

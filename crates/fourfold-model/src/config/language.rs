@@ -3,6 +3,8 @@
 use fourfold_tensor::ops::{Gelu, Heads};
 use serde::{Deserialize, Serialize};
 
+use super::bounds::{self, LAYERS, POSITIONS, VOCABULARY, WIDTH};
+use super::hugging_face::{Gpt2File, LlamaFile};
 use crate::{ModelError, Result};
 
 /// A language model, told apart by Hugging Face's `model_type`.
@@ -17,6 +19,7 @@ pub enum LanguageConfig {
 
 /// Hugging Face's `llama` fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "LlamaFile")]
 pub struct LlamaConfig {
     /// Number of tokens.
     pub vocab_size: usize,
@@ -33,25 +36,23 @@ pub struct LlamaConfig {
     /// Longest document in tokens.
     pub max_position_embeddings: usize,
     /// Added to the mean square in norms.
-    #[serde(default = "rms_epsilon")]
     pub rms_norm_eps: f32,
     /// Base of the rotary frequencies.
-    #[serde(default = "theta")]
     pub rope_theta: f32,
     /// Whether the head is the embedding table.
-    #[serde(default)]
     pub tie_word_embeddings: bool,
 }
 
 /// Hugging Face's `gpt2` fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Gpt2File")]
 pub struct Gpt2Config {
     /// Number of tokens.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub n_embd: usize,
     /// Width inside the feed-forward layers; four times the width if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub n_inner: Option<usize>,
     /// Number of blocks.
     pub n_layer: usize,
@@ -60,24 +61,9 @@ pub struct Gpt2Config {
     /// Longest document in tokens.
     pub n_positions: usize,
     /// Added to the variance in norms.
-    #[serde(default = "layer_epsilon")]
     pub layer_norm_epsilon: f32,
     /// The activation: `gelu_new` or `gelu`.
-    #[serde(default = "gelu_new")]
     pub activation_function: String,
-}
-
-fn rms_epsilon() -> f32 {
-    1e-6
-}
-fn theta() -> f32 {
-    10_000.0
-}
-fn layer_epsilon() -> f32 {
-    1e-5
-}
-fn gelu_new() -> String {
-    "gelu_new".into()
 }
 
 /// The form of GELU that Hugging Face calls `name`.
@@ -142,19 +128,40 @@ impl LanguageConfig {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
+        match self {
+            Self::Llama(config) => bounds::check(
+                "language",
+                &[
+                    ("vocab_size", config.vocab_size, VOCABULARY),
+                    ("hidden_size", config.hidden_size, WIDTH),
+                    ("intermediate_size", config.intermediate_size, WIDTH),
+                    ("num_hidden_layers", config.num_hidden_layers, LAYERS),
+                    ("num_attention_heads", config.num_attention_heads, WIDTH),
+                    ("num_key_value_heads", config.num_key_value_heads, WIDTH),
+                    (
+                        "max_position_embeddings",
+                        config.max_position_embeddings,
+                        POSITIONS,
+                    ),
+                ],
+            )?,
+            Self::Gpt2(config) => {
+                bounds::check(
+                    "language",
+                    &[
+                        ("vocab_size", config.vocab_size, VOCABULARY),
+                        ("n_embd", config.n_embd, WIDTH),
+                        ("n_inner", config.n_inner.unwrap_or(1), WIDTH),
+                        ("n_layer", config.n_layer, LAYERS),
+                        ("n_head", config.n_head, WIDTH),
+                        ("n_positions", config.n_positions, POSITIONS),
+                    ],
+                )?;
+                gelu_named("language.activation_function", &config.activation_function)?;
+            }
+        }
         let fault = |message: String| Err(ModelError::config("language", message));
         let heads = self.heads();
-        let sizes = [
-            ("vocabulary", self.vocabulary()),
-            ("longest document", self.max_positions()),
-            ("width", self.width()),
-            ("number of blocks", self.layers()),
-            ("number of heads", heads.query),
-            ("number of key-value heads", heads.key_value),
-        ];
-        if let Some((what, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return fault(format!("its {what} is 0; expected at least 1"));
-        }
         if heads.query * heads.width != self.width() {
             return fault(format!(
                 "{} heads do not divide a width of {}",
@@ -173,9 +180,6 @@ impl LanguageConfig {
                 "rotary positions need an even head width, not {}",
                 heads.width
             ));
-        }
-        if let Self::Gpt2(config) = self {
-            gelu_named("language.activation_function", &config.activation_function)?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What a model is made of, in Hugging Face's field names where there are such.
 
+mod bounds;
+mod hugging_face;
 mod language;
 mod vision;
 
@@ -74,7 +76,7 @@ impl ModelConfig {
     /// How many visual tokens an image becomes.
     pub fn visual_tokens(&self) -> usize {
         let side = self.vision.grid() / self.projector.pixel_shuffle.max(1);
-        side * side
+        side.saturating_pow(2)
     }
 
     /// How many tokens the language model knows.
@@ -114,14 +116,37 @@ impl ModelConfig {
         Ok(specs)
     }
 
-    fn validate(&self) -> Result<()> {
+    /// Demands that the configuration makes a model.
+    ///
+    /// # Errors
+    /// Names the key that does not fit.
+    pub fn validate(&self) -> Result<()> {
         self.vision.validate()?;
         self.language.validate()?;
-        let (grid, block) = (self.vision.grid(), self.projector.pixel_shuffle);
+        let projector = &self.projector;
+        bounds::check(
+            "projector",
+            &[(
+                "hidden_size",
+                projector.hidden_size.unwrap_or(1),
+                bounds::WIDTH,
+            )],
+        )?;
+        let (grid, block) = (self.vision.grid(), projector.pixel_shuffle);
         if block == 0 || grid % block != 0 {
             return Err(ModelError::config(
                 "projector.pixel_shuffle",
                 format!("{block} does not divide the encoder's grid of {grid} x {grid} patches"),
+            ));
+        }
+        let features = self.vision.hidden_size * block * block;
+        if features > bounds::WIDTH {
+            return Err(ModelError::config(
+                "projector.pixel_shuffle",
+                format!(
+                    "{block} makes {features} features of a visual token; expected at most {}",
+                    bounds::WIDTH
+                ),
             ));
         }
         Ok(())

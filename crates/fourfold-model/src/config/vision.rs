@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bounds::{self, IMAGE, LAYERS, WIDTH};
 use crate::{ModelError, Result};
 
 /// A vision transformer without a class token, in the field names of Hugging Face's `siglip_vision_model`.
@@ -22,7 +23,7 @@ pub struct VisionConfig {
     pub image_size: usize,
     /// Side of a square patch in pixels.
     pub patch_size: usize,
-    /// Colour channels.
+    /// Colour channels: always 3.
     #[serde(default = "three")]
     pub num_channels: usize,
     /// Added to the variance in norms.
@@ -54,7 +55,7 @@ impl VisionConfig {
 
     /// Patches of an image.
     pub fn patches(&self) -> usize {
-        self.grid() * self.grid()
+        self.grid().saturating_pow(2)
     }
 
     pub(crate) fn gelu(&self) -> Result<fourfold_tensor::ops::Gelu> {
@@ -74,17 +75,25 @@ impl VisionConfig {
                 ),
             );
         }
-        let sizes = [
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("image_size", self.image_size),
-            ("patch_size", self.patch_size),
-            ("num_channels", self.num_channels),
-        ];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return fault(key, "is 0; expected at least 1".into());
+        bounds::check(
+            "vision",
+            &[
+                ("hidden_size", self.hidden_size, WIDTH),
+                ("intermediate_size", self.intermediate_size, WIDTH),
+                ("num_hidden_layers", self.num_hidden_layers, LAYERS),
+                ("num_attention_heads", self.num_attention_heads, WIDTH),
+                ("image_size", self.image_size, IMAGE),
+                ("patch_size", self.patch_size, IMAGE),
+            ],
+        )?;
+        if self.num_channels != 3 {
+            return fault(
+                "num_channels",
+                format!(
+                    "is {}; expected 3: images are read as red, green and blue",
+                    self.num_channels
+                ),
+            );
         }
         if !self.image_size.is_multiple_of(self.patch_size) {
             let (image, patch) = (self.image_size, self.patch_size);
