@@ -8,6 +8,12 @@ use fourfold_model::{
 use fourfold_tensor::{Precision, Tensor};
 
 const END: u32 = 3;
+const VISIBILITIES: [VisibilityKind; 4] = [
+    VisibilityKind::Causal,
+    VisibilityKind::ImageBidirectional,
+    VisibilityKind::PrefixLm,
+    VisibilityKind::ImageIsolated,
+];
 
 fn model(kind: &str) -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -62,7 +68,7 @@ fn prompts() -> Vec<Prompt> {
 }
 
 /// Log-probabilities of the token after `prompt` and `answer`, by one whole forward pass.
-fn next(model: &Model, prompt: &Prompt, answer: &[u32]) -> Vec<f32> {
+fn next(model: &Model, prompt: &Prompt, answer: &[u32], visibility: VisibilityKind) -> Vec<f32> {
     let tokens = [&prompt.tokens[..], answer].concat();
     let positions: Vec<u32> = (0..tokens.len() as u32).collect();
     let documents = [DocumentSpan {
@@ -78,22 +84,25 @@ fn next(model: &Model, prompt: &Prompt, answer: &[u32]) -> Vec<f32> {
         images: &prompt.images,
         targets: &[],
     };
-    let logits = model
-        .logits(&input, VisibilityKind::ImageBidirectional)
-        .expect("a valid prompt");
+    let logits = model.logits(&input, visibility).expect("a valid prompt");
     let last = &logits.f32().expect("f32")[(tokens.len() - 1) * 40..];
     let sum: f64 = last.iter().map(|logit| f64::from(*logit).exp()).sum();
     last.iter().map(|logit| logit - sum.ln() as f32).collect()
 }
 
-fn greedy_by_whole_passes(model: &Model, prompt: &Prompt, max_tokens: usize) -> Generated {
+fn greedy_by_whole_passes(
+    model: &Model,
+    prompt: &Prompt,
+    max_tokens: usize,
+    visibility: VisibilityKind,
+) -> Generated {
     let mut answer = Generated {
         tokens: vec![],
         log_probability: 0.0,
         finished: false,
     };
     loop {
-        let scores = next(model, prompt, &answer.tokens);
+        let scores = next(model, prompt, &answer.tokens, visibility);
         let token = (0..40)
             .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
             .expect("forty tokens");
@@ -111,18 +120,23 @@ fn greedy_by_whole_passes(model: &Model, prompt: &Prompt, max_tokens: usize) -> 
 
 #[test]
 fn greedy_over_a_cache_equals_whole_passes() {
-    for kind in ["llama", "gpt2"] {
+    for (kind, visibility) in ["llama", "gpt2"]
+        .into_iter()
+        .flat_map(|kind| VISIBILITIES.map(|visibility| (kind, visibility)))
+    {
         let model = model(kind);
-        let answers = model
-            .generate(&prompts(), &options(12, 1))
-            .expect("valid prompts");
+        let options = GenerateOptions {
+            visibility,
+            ..options(12, 1)
+        };
+        let answers = model.generate(&prompts(), &options).expect("valid prompts");
         for (prompt, answer) in prompts().iter().zip(&answers) {
-            let wanted = greedy_by_whole_passes(&model, prompt, 12);
-            assert_eq!(answer.tokens, wanted.tokens, "{kind}");
-            assert_eq!(answer.finished, wanted.finished, "{kind}");
+            let wanted = greedy_by_whole_passes(&model, prompt, 12, visibility);
+            assert_eq!(answer.tokens, wanted.tokens, "{kind} {visibility}");
+            assert_eq!(answer.finished, wanted.finished, "{kind} {visibility}");
             assert!(
                 (answer.log_probability - wanted.log_probability).abs() < 1e-3,
-                "{kind}"
+                "{kind} {visibility}"
             );
         }
     }
@@ -142,28 +156,82 @@ fn a_prompt_is_answered_alike_alone_and_among_others() {
     }
 }
 
-/// With as many beams as tokens, two steps of beam search see every answer of up to two tokens.
+/// Every token after `prompt`, and every token after each of them: log-probabilities by whole passes.
+fn two_tokens(model: &Model, prompt: &Prompt) -> (Vec<f32>, Vec<Vec<f32>>) {
+    let next = |answer: &[u32]| next(model, prompt, answer, VisibilityKind::ImageBidirectional);
+    (next(&[]), (0..40).map(|token| next(&[token])).collect())
+}
+
+/// With as many beams as tokens, beam search sees every answer of one token. What is left out at the end is an end
+/// that is not among the forty best continuations of all of them.
 #[test]
 fn wide_beams_find_the_best_answer_there_is() {
     for kind in ["llama", "gpt2"] {
         let model = model(kind);
         let answers = model
-            .generate(&prompts(), &options(2, 40))
+            .generate(&prompts(), &options(1, 40))
             .expect("valid prompts");
         for (prompt, answer) in prompts().iter().zip(&answers) {
-            let first = next(&model, prompt, &[]);
-            let mut best = (first[END as usize], vec![]);
-            for a in (0..40u32).filter(|token| *token != END) {
-                let second = next(&model, prompt, &[a]);
-                for b in 0..40u32 {
-                    let score = (first[a as usize] + second[b as usize]) / 2.0;
-                    let tokens = if b == END { vec![a] } else { vec![a, b] };
+            let (first, second) = two_tokens(&model, prompt);
+            let tokens = (0..40).filter(|token| *token != END as usize);
+            let score = |a: usize, b: usize| first[a] + second[a][b];
+            let mut all: Vec<f32> = tokens
+                .clone()
+                .flat_map(|a| (0..40).map(move |b| (a, b)))
+                .map(|(a, b)| score(a, b))
+                .collect();
+            all.sort_by(|a, b| b.total_cmp(a));
+            let mut best = (first[END as usize], vec![], true);
+            for a in tokens {
+                let ended = score(a, END as usize);
+                let found = if ended > all[40] {
+                    (ended / 2.0, vec![a as u32], true)
+                } else {
+                    (first[a], vec![a as u32], false)
+                };
+                if found.0 > best.0 {
+                    best = found;
+                }
+            }
+            assert_eq!(
+                (&answer.tokens, answer.finished),
+                (&best.1, best.2),
+                "{kind}"
+            );
+        }
+    }
+}
+
+/// The end is the likeliest token after the likeliest answer, and long answers are favoured above all else.
+#[test]
+fn beams_let_the_longest_answer_end() {
+    for kind in ["llama", "gpt2"] {
+        let model = model(kind);
+        for prompt in prompts() {
+            let (first, second) = two_tokens(&model, &prompt);
+            let mut best = (f32::NEG_INFINITY, 0, 0);
+            for a in 0..40 {
+                for b in (0..40).filter(|b| *b != a) {
+                    let score = first[a] + second[a][b];
                     if score > best.0 {
-                        best = (score, tokens);
+                        best = (score, a as u32, b as u32);
                     }
                 }
             }
-            assert_eq!(answer.tokens, best.1, "{kind}");
+            let options = GenerateOptions {
+                end: best.2,
+                length_penalty: 20.0,
+                ..options(1, 40)
+            };
+            let answers = model.generate(&[prompt], &options).expect("valid prompts");
+            assert_eq!(answers[0].tokens, [best.1], "{kind}");
+            assert!(answers[0].finished, "{kind}: its end belongs to it");
+            assert!(
+                (answers[0].log_probability - best.0).abs() < 1e-3,
+                "{kind}: {} {}",
+                answers[0].log_probability,
+                best.0
+            );
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Scoring and stopping follow `transformers`: a finished hypothesis scores its log-probability divided by
 //! `length ^ length_penalty` (its end counted), and a prompt is done when as many are finished as there are beams
-//! and no living one can still beat the worst of them.
+//! and no living one can still beat the worst of them. After the longest answer only its end may follow: there a
+//! hypothesis ends if its end is among the best continuations, as at any other length, and is cut off if not.
 
 use super::decoder::Decoder;
 use super::{GenerateOptions, Generated, Prompt, log_softmax};
@@ -58,10 +59,7 @@ pub(super) fn decode(
             .map(|living| living.sequence)
             .collect();
         if parents.is_empty() {
-            return Ok(searches
-                .into_iter()
-                .map(|search| search.best(options))
-                .collect());
+            return Ok(searches.into_iter().map(Search::best).collect());
         }
         decoder.rearrange(&parents)?;
         let mut next = Vec::new();
@@ -95,13 +93,15 @@ impl Search {
         }
         candidates.sort_unstable_by(order);
         let mut living = Vec::with_capacity(beams);
+        let mut ended = vec![false; self.living.len()];
         for (rank, (score, index, token)) in candidates.into_iter().enumerate() {
             let parent = &self.living[index];
             if token == options.end {
                 if rank < beams {
+                    ended[index] = true;
                     self.finish(parent.tokens.clone(), score, true, options);
                 }
-            } else if living.len() < beams {
+            } else if parent.tokens.len() < self.limit && living.len() < beams {
                 let tokens = parent.tokens.iter().copied().chain([token]).collect();
                 living.push(Living {
                     sequence: parent.sequence,
@@ -110,7 +110,12 @@ impl Search {
                 });
             }
         }
-        self.living = living;
+        let parents = std::mem::replace(&mut self.living, living);
+        for (parent, ended) in parents.into_iter().zip(ended) {
+            if !ended && parent.tokens.len() >= self.limit {
+                self.finish(parent.tokens, parent.score, false, options);
+            }
+        }
         self.stop_if_done(options);
     }
 
@@ -128,30 +133,22 @@ impl Search {
     }
 
     fn stop_if_done(&mut self, options: &GenerateOptions) {
-        let Some(length) = self.living.first().map(|living| living.tokens.len()) else {
+        let Some(best) = self.living.first() else {
             return;
         };
-        let best_living = normalised(self.living[0].score, length, options);
+        let best = normalised(best.score, best.tokens.len(), options);
         let full = self.finished.len() == options.beams;
-        let beaten = full
+        if full
             && self
                 .finished
                 .last()
-                .is_some_and(|(worst, _)| best_living <= *worst);
-        if beaten || length >= self.limit {
-            if !beaten {
-                for living in std::mem::take(&mut self.living) {
-                    self.finish(living.tokens, living.score, false, options);
-                }
-            }
+                .is_some_and(|(worst, _)| best <= *worst)
+        {
             self.living.clear();
         }
     }
 
-    fn best(mut self, options: &GenerateOptions) -> Generated {
-        for living in std::mem::take(&mut self.living) {
-            self.finish(living.tokens, living.score, false, options);
-        }
+    fn best(self) -> Generated {
         let none = Generated {
             tokens: Vec::new(),
             log_probability: 0.0,
