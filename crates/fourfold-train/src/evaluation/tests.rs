@@ -41,6 +41,13 @@ size = 16
 path = "train.jsonl"
 prompt = "{{ question }}"
 answer = "{{ answer }}"
+[[stage]]
+name = "align"
+train = ["projector"]
+mixture = ["train"]
+samples = 6
+batch = 2
+lr = 1e-3
 [evaluation.colors]
 path = "test.jsonl"
 prompt = "{{ question }}"

@@ -8,6 +8,7 @@ mod backbone;
 mod difference;
 mod evaluation;
 mod key;
+mod limits;
 mod paths;
 mod sections;
 mod stage;
@@ -16,7 +17,7 @@ mod text;
 mod validate;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fourfold_data::{ImageTransform, SourceConfig, TextFormat};
@@ -68,6 +69,9 @@ pub struct Recipe {
     /// What the finished model is measured on.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub evaluation: BTreeMap<String, Evaluation>,
+    /// The folder that its file lies in; none for a text. No part of what it says.
+    #[serde(skip)]
+    pub folder: Option<PathBuf>,
 }
 
 /// The recipe as it stands in the file; sections that read themselves are left as values.
@@ -103,6 +107,7 @@ impl Recipe {
         let (mut recipe, text) = Self::from_text(RecipeText::load(file, overrides)?)?;
         let base = file.parent().unwrap_or(Path::new(""));
         recipe.for_each_path(|_, path| *path = paths::normal(&base.join(&*path)));
+        recipe.folder = paths::normal(file).parent().map(Path::to_owned);
         recipe.check_files().map_err(|error| text.locate(&error))?;
         Ok(recipe)
     }
@@ -143,6 +148,7 @@ impl Recipe {
             stage: raw.stage,
             training: raw.training,
             evaluation,
+            folder: None,
         })
     }
 

@@ -96,3 +96,72 @@ fn refusals_name_file_key_and_the_way_out() {
         );
     }
 }
+
+#[test]
+fn a_recipe_without_a_stage_is_refused() {
+    let stage = RECIPE.find("[[stage]]").expect("there");
+    let error = Recipe::parse("r.toml", &RECIPE[..stage], &[]).expect_err("refused");
+    let message = format!("{error:#}");
+    assert!(message.contains("at least one [[stage]]"), "{message}");
+}
+
+/// Each of them would end in an overflow or without memory.
+#[test]
+fn absurd_numbers_are_refused_by_their_key() {
+    let held_out =
+        "[evaluation.held-out]\npath = \"p.jsonl\"\nanswer = \"x\"\nmetrics = [\"accuracy\"]\n";
+    let more = |key: &str| refusal("[[stage]]", &format!("{held_out}{key}\n[[stage]]"), &[]);
+    let samples = "[training]\nsamples = { data = \"held-out\", count = 1, max_new_tokens = ";
+    let cases = [
+        (
+            refusal("batch = 10", "batch = 1000001", &[]),
+            "stage.align.batch': expected at most 1000000",
+        ),
+        (
+            refusal("batch = 10", "batch = 10\npack_tokens = 16777217", &[]),
+            "stage.align.pack_tokens': expected at most 16777216",
+        ),
+        (
+            refusal("samples = 100", "samples = 9000000000000000000", &[]),
+            "stage.align.samples': expected at most 1000000000000",
+        ),
+        (
+            refusal("samples = 100", "epochs = 1e300", &[]),
+            "stage.align.epochs': expected at most 1000000",
+        ),
+        (
+            more("beams = 65"),
+            "evaluation.held-out.beams': expected at most 64",
+        ),
+        (
+            more("max_new_tokens = 65537"),
+            "evaluation.held-out.max_new_tokens': expected at most 65536",
+        ),
+        // Whether the data is an evaluation's or not.
+        (
+            more(&format!("{samples}0 }}")),
+            "training.samples.max_new_tokens': expected at least 1",
+        ),
+        (
+            more(&format!("{samples}65537 }}")),
+            "training.samples.max_new_tokens': expected at most 65536",
+        ),
+    ];
+    for (message, expected) in cases {
+        assert!(
+            message.contains(expected),
+            "'{message}' should say '{expected}'"
+        );
+    }
+}
+
+#[test]
+fn an_evaluation_is_called_as_a_file_can_be() {
+    for name in ["../up", "a b", ".hidden", "a/b", ""] {
+        let section = format!(
+            "[evaluation.\"{name}\"]\npath = \"p.jsonl\"\nanswer = \"x\"\nmetrics = [\"accuracy\"]\n[[stage]]"
+        );
+        let message = refusal("[[stage]]", &section, &[]);
+        assert!(message.contains("predictions/NAME.jsonl"), "{message}");
+    }
+}

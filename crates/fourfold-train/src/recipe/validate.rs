@@ -25,6 +25,9 @@ impl Recipe {
         self.validate_model()?;
         self.validate_tokenizer()?;
         self.validate_training()?;
+        demand(!self.stage.is_empty(), "stage".into(), || {
+            "there is none, so nothing would train; give at least one [[stage]]".into()
+        })?;
         for (index, stage) in self.stage.iter().enumerate() {
             let path = KeyPath::from("stage").index(index);
             let earlier = self.stage[..index].iter().find(|s| s.name == stage.name);
@@ -36,7 +39,8 @@ impl Recipe {
             })?;
             self.validate_stage(stage, &path)?;
         }
-        self.validate_evaluations()
+        self.validate_evaluations()?;
+        self.validate_limits()
     }
 
     fn validate_model(&self) -> Checked {
@@ -118,15 +122,19 @@ impl Recipe {
         for (key, count) in counts {
             demand(count > 0, path.key(key), || "expected at least 1".into())?;
         }
-        match &training.samples {
-            Some(samples) if !self.evaluation.contains_key(&samples.data) => {
-                demand(samples.max_new_tokens > 0, path.key("samples"), || {
-                    "max_new_tokens: expected at least 1".into()
-                })?;
-                self.known_data(&samples.data, path.key("samples").key("data"))
-            }
-            _ => Ok(()),
+        let Some(samples) = &training.samples else {
+            return Ok(());
+        };
+        let path = path.key("samples");
+        demand(
+            samples.max_new_tokens > 0,
+            path.key("max_new_tokens"),
+            at_least_one,
+        )?;
+        if self.evaluation.contains_key(&samples.data) {
+            return Ok(());
         }
+        self.known_data(&samples.data, path.key("data"))
     }
 
     fn validate_stage(&self, stage: &Stage, path: &KeyPath) -> Checked {
@@ -206,8 +214,18 @@ impl Recipe {
     }
 
     fn validate_evaluations(&self) -> Checked {
+        let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
         for (name, evaluation) in &self.evaluation {
             let path = KeyPath::from("evaluation").key(name);
+            demand(
+                !name.is_empty() && name.chars().all(plain) && !name.starts_with('.'),
+                path.clone(),
+                || {
+                    "expected a name of letters, digits, '-', '_' and '.', not beginning with '.': its \
+                     predictions are written to predictions/NAME.jsonl"
+                        .into()
+                },
+            )?;
             let measure = &evaluation.measure;
             demand(!measure.metrics.is_empty(), path.key("metrics"), || {
                 "expected at least one metric".into()

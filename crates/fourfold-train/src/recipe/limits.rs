@@ -1,0 +1,63 @@
+//! The largest numbers that a recipe may hold. What is beyond them is a slip of the pen, and would end in an
+//! overflow or in more memory than there is; here it is refused by its key.
+
+use super::Recipe;
+use super::key::{KeyError, KeyPath};
+
+const BATCH: u64 = 1_000_000;
+/// Of a pack, and so of a document.
+const TOKENS: u64 = 1 << 24;
+const SAMPLES: u64 = 1_000_000_000_000;
+const EPOCHS: f64 = 1e6;
+const VOCABULARY: u64 = 1 << 20;
+const BEAMS: u64 = 64;
+/// Of an answer.
+const NEW_TOKENS: u64 = 1 << 16;
+
+impl Recipe {
+    /// Refuses numbers beyond the limits; the error knows the key.
+    pub(super) fn validate_limits(&self) -> Result<(), KeyError> {
+        if let Some(train) = self.tokenizer.as_ref().and_then(|t| t.train.as_ref()) {
+            let path = KeyPath::from("tokenizer.train.vocabulary");
+            at_most(VOCABULARY, train.vocabulary, path)?;
+        }
+        if let Some(samples) = &self.training.samples {
+            let path = KeyPath::from("training.samples.max_new_tokens");
+            at_most(NEW_TOKENS, samples.max_new_tokens, path)?;
+        }
+        for (index, stage) in self.stage.iter().enumerate() {
+            let path = KeyPath::from("stage").index(index);
+            at_most(BATCH, stage.batch, path.key("batch"))?;
+            at_most(TOKENS, stage.pack_tokens, path.key("pack_tokens"))?;
+            let max_tokens = stage.max_tokens.unwrap_or(0);
+            at_most(TOKENS, max_tokens, path.key("max_tokens"))?;
+            at_most(SAMPLES, stage.samples.unwrap_or(0), path.key("samples"))?;
+            if stage.epochs.is_some_and(|epochs| epochs > EPOCHS) {
+                return Err(too_large(path.key("epochs"), EPOCHS));
+            }
+        }
+        for (name, evaluation) in &self.evaluation {
+            let path = KeyPath::from("evaluation").key(name);
+            let measure = &evaluation.measure;
+            at_most(BEAMS, measure.beams, path.key("beams"))?;
+            at_most(
+                NEW_TOKENS,
+                measure.max_new_tokens,
+                path.key("max_new_tokens"),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn at_most(limit: u64, value: usize, path: KeyPath) -> Result<(), KeyError> {
+    if value as u64 <= limit {
+        Ok(())
+    } else {
+        Err(too_large(path, limit))
+    }
+}
+
+fn too_large(path: KeyPath, limit: impl std::fmt::Display) -> KeyError {
+    KeyError::at(path, format!("expected at most {limit}"))
+}
