@@ -1,8 +1,8 @@
-//! Writing files so that a crash leaves either the old or the new, never half of it.
+//! Writing files and folders so that a crash leaves either the old or the new, never half of it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -45,6 +45,59 @@ pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("cannot create the folder {}", path.display()))
 }
 
+/// Fills a new folder with `write` and puts it in the place of `target`. The old one goes last, when the new one
+/// is in its place and on disk.
+///
+/// # Errors
+/// Names the folder. What was there before is then still there; or beside it, as `.NAME.old`, if it was the
+/// renaming that failed.
+pub fn replace_folder(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let fail = || format!("cannot write {}", target.display());
+    let (partial, old) = (beside(target, "partial"), beside(target, "old"));
+    remove_folder(&partial)?;
+    create_folder(&partial)?;
+    write(&partial).with_context(fail)?;
+    sync_files(&partial).with_context(fail)?;
+    if target.exists() {
+        remove_folder(&old)?;
+        fs::rename(target, &old).with_context(fail)?;
+    }
+    fs::rename(&partial, target).with_context(fail)?;
+    sync_folder(target.parent());
+    remove_folder(&old)
+}
+
+/// Removes a folder and all in it, if it is there.
+///
+/// # Errors
+/// Names the folder.
+pub fn remove_folder(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// `.NAME.kind` in the folder that `target` is in.
+fn beside(target: &Path, kind: &str) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    target.with_file_name(format!(".{name}.{kind}"))
+}
+
+/// Waits until the files of `folder`, and their names, are on disk.
+fn sync_files(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            // Opened for writing: Windows flushes nothing that was opened for reading alone.
+            OpenOptions::new().write(true).open(path)?.sync_all()?;
+        }
+    }
+    sync_folder(Some(folder));
+    Ok(())
+}
+
 /// Makes a rename in `folder` durable where the system offers that; elsewhere it has no such call to fail.
 pub fn sync_folder(folder: Option<&Path>) {
     if let Some(folder) = folder
@@ -82,5 +135,38 @@ pub(crate) mod testing {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Scratch;
+    use super::*;
+
+    #[test]
+    fn a_folder_is_replaced_whole_or_not_at_all() {
+        let scratch = Scratch::new("replace");
+        let target = scratch.path().join("parts").join("vision");
+        let text = || fs::read_to_string(target.join("weights")).unwrap();
+        let put = |folder: &Path, text: &str| -> Result<()> {
+            Ok(fs::write(folder.join("weights"), text)?)
+        };
+        replace_folder(&target, |folder| put(folder, "old")).unwrap();
+        assert_eq!(text(), "old");
+        let error = replace_folder(&target, |folder| {
+            put(folder, "half")?;
+            anyhow::bail!("no room")
+        })
+        .unwrap_err();
+        assert!(format!("{error:#}").contains("no room"), "{error:#}");
+        assert_eq!(text(), "old");
+        replace_folder(&target, |folder| put(folder, "new")).unwrap();
+        assert_eq!(text(), "new");
+        let parts = fs::read_dir(scratch.path().join("parts")).unwrap();
+        assert_eq!(
+            parts.count(),
+            1,
+            "nothing half-written and nothing old is left"
+        );
     }
 }

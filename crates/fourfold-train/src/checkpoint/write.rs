@@ -1,6 +1,5 @@
 //! Writing checkpoints.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -33,34 +32,18 @@ pub fn write(
     tensors: &[TensorRef<'_>],
     keep: usize,
 ) -> Result<PathBuf> {
-    let name = format!("step-{:08}", state.step);
-    let target = folder.join(&name);
-    let partial = folder.join(format!(".{name}.partial"));
-    let old = folder.join(format!(".{name}.old"));
-    for leftover in [&partial, &old] {
-        remove(leftover)?;
-    }
-    files::create_folder(&partial)?;
+    let target = folder.join(format!("step-{:08}", state.step));
     state.tensors = tensors
         .iter()
         .map(|tensor| (tensor.name.clone(), checksum(tensor.values)))
         .collect();
-    write_tensors(&partial.join(TENSORS), tensors)?;
-    files::write_json(&partial.join(STATE), &state)?;
-    files::sync_folder(Some(&partial));
-    let rename = |from: &Path, to: &Path| {
-        fs::rename(from, to)
-            .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))
-    };
-    if target.exists() {
-        rename(&target, &old)?;
-    }
-    rename(&partial, &target)?;
-    files::sync_folder(Some(folder));
-    remove(&old)?;
+    files::replace_folder(&target, |partial| {
+        write_tensors(&partial.join(TENSORS), tensors)?;
+        files::write_json(&partial.join(STATE), &state)
+    })?;
     let all = list(folder)?;
     for (_, oldest) in &all[..all.len().saturating_sub(keep.max(1))] {
-        remove(oldest)?;
+        files::remove_folder(oldest)?;
     }
     Ok(target)
 }
@@ -76,16 +59,5 @@ fn write_tensors(path: &Path, tensors: &[TensorRef<'_>]) -> Result<()> {
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .with_context(fail)?;
-    safetensors::serialize_to_file(views, None, path).with_context(fail)?;
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .with_context(fail)
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)
-            .with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
-    Ok(())
+    safetensors::serialize_to_file(views, None, path).with_context(fail)
 }
