@@ -65,23 +65,40 @@ fn processor() -> Option<String> {
 
 /// The commit that is checked out around `place`, read from the repository's files.
 fn commit(place: &Path) -> Option<String> {
-    let place = std::path::absolute(place).ok()?;
-    let git = place
-        .ancestors()
-        .map(|folder| folder.join(".git"))
-        .find(|git| git.is_dir())?;
+    let git = repository(place)?;
+    // A second work tree has a HEAD of its own; its branches are those of the first.
+    let common = match fs::read_to_string(git.join("commondir")) {
+        Ok(common) => git.join(common.trim()),
+        Err(_) => git.clone(),
+    };
     let head = fs::read_to_string(git.join("HEAD")).ok()?;
     let Some(reference) = head.trim().strip_prefix("ref: ") else {
         return Some(head.trim().to_owned());
     };
-    if let Ok(commit) = fs::read_to_string(git.join(reference)) {
+    if let Ok(commit) = fs::read_to_string(common.join(reference)) {
         return Some(commit.trim().to_owned());
     }
-    let packed = fs::read_to_string(git.join("packed-refs")).ok()?;
+    let packed = fs::read_to_string(common.join("packed-refs")).ok()?;
     let line = packed
         .lines()
         .find(|line| line.ends_with(&format!(" {reference}")))?;
     Some(line.split(' ').next()?.to_owned())
+}
+
+/// The folder of the nearest repository around `place`. The `.git` of a submodule or a second work tree is a file
+/// that names it.
+fn repository(place: &Path) -> Option<PathBuf> {
+    let place = std::path::absolute(place).ok()?;
+    let git = place
+        .ancestors()
+        .map(|folder| folder.join(".git"))
+        .find(|git| git.exists())?;
+    if git.is_dir() {
+        return Some(git);
+    }
+    let text = fs::read_to_string(&git).ok()?;
+    let named = text.trim().strip_prefix("gitdir: ")?;
+    Some(git.parent()?.join(named))
 }
 
 #[cfg(test)]
@@ -107,5 +124,28 @@ mod tests {
         assert_eq!(commit(&inside).as_deref(), Some("abc2"));
         fs::write(git.join("HEAD"), "abc3\n").unwrap();
         assert_eq!(commit(&inside).as_deref(), Some("abc3"));
+    }
+
+    /// Neither a submodule nor a second work tree takes the commit of the repository around it.
+    #[test]
+    fn the_commit_behind_a_git_file_is_its_own() {
+        let scratch = Scratch::new("worktree");
+        let git = scratch.path().join(".git");
+        let own = git.join("worktrees/side");
+        fs::create_dir_all(git.join("refs/heads")).unwrap();
+        fs::create_dir_all(&own).unwrap();
+        fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::write(git.join("refs/heads/main"), "abc1\n").unwrap();
+        fs::write(git.join("refs/heads/side"), "abc2\n").unwrap();
+        fs::write(own.join("HEAD"), "ref: refs/heads/side\n").unwrap();
+        fs::write(own.join("commondir"), "../..\n").unwrap();
+        let tree = scratch.path().join("side");
+        fs::create_dir_all(&tree).unwrap();
+        fs::write(tree.join(".git"), "gitdir: ../.git/worktrees/side\n").unwrap();
+        assert_eq!(commit(&tree).as_deref(), Some("abc2"));
+        fs::write(own.join("HEAD"), "abc3\n").unwrap();
+        assert_eq!(commit(&tree).as_deref(), Some("abc3"));
+        fs::write(tree.join(".git"), "nonsense\n").unwrap();
+        assert_eq!(commit(&tree), None);
     }
 }

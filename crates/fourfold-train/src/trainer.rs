@@ -1,7 +1,7 @@
 //! Running the stages of a recipe from first to last, or from a checkpoint on.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -171,7 +171,11 @@ impl<'a> Session<'a> {
         let all = hash_files(&recipe.all_files(folder))?;
         files::write_json(
             &run.environment(),
-            &Environment::observe(precision, all, folder),
+            &Environment::observe(
+                precision,
+                all,
+                recipe.folder.as_deref().unwrap_or(Path::new(".")),
+            ),
         )?;
         let visibility = model.config().visibility;
         Ok(Self {
