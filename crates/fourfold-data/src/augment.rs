@@ -314,5 +314,4 @@ fn erase(pixels: &mut PixelArray, rng: &mut SampleRng) {
 }
 
 #[cfg(test)]
-#[path = "augment_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::format::Markers;
 use crate::{
     Augment, DataError, EncodedImage, ImageTransform, PixelArray, Sample, SampleRng, TextFormat,
-    Tokenizer, decode_rgb, hash,
+    Tokenizer, decode_rgb,
 };
 
 /// The rows of one image's visual tokens.
@@ -36,9 +36,6 @@ pub struct Document {
     pub visual: Vec<VisualSpan>,
     /// The images, normalized, `[3, height, width]` each.
     pub images: Vec<PixelArray>,
-    /// A key of each image's pixels, equal for equal pixels; none for an augmented image, whose
-    /// pixels never come back. For caching a frozen encoder's features.
-    pub image_keys: Vec<Option<u64>>,
     /// Whether the answer was cut at the token limit.
     pub truncated: bool,
 }
@@ -160,9 +157,8 @@ impl Encoder {
             });
         }
         for (index, image) in sample.images.iter().enumerate() {
-            let (pixels, key) = self.image(&sample.origin, index, image, Some(rng))?;
+            let pixels = self.image(&sample.origin, index, image, Some(rng))?;
             document.images.push(pixels);
-            document.image_keys.push(key);
         }
         Ok(document)
     }
@@ -188,9 +184,8 @@ impl Encoder {
         document.prompt_end = document.tokens.len();
         document.targets = vec![None; document.tokens.len()];
         for (index, image) in images.iter().enumerate() {
-            let (pixels, key) = self.image(origin, index, image, None)?;
+            let pixels = self.image(origin, index, image, None)?;
             document.images.push(pixels);
-            document.image_keys.push(key);
         }
         Ok(document)
     }
@@ -215,7 +210,6 @@ impl Encoder {
             prompt_end: 0,
             visual,
             images: Vec::with_capacity(sample.images.len()),
-            image_keys: Vec::with_capacity(sample.images.len()),
             truncated: false,
         }
     }
@@ -227,7 +221,7 @@ impl Encoder {
         index: usize,
         image: &EncodedImage,
         rng: Option<&mut SampleRng>,
-    ) -> Result<(PixelArray, Option<u64>), DataError> {
+    ) -> Result<PixelArray, DataError> {
         let transform = &self.config.transform;
         let mut pixels = decode_rgb(&image.bytes)
             .and_then(|rgb| transform.resize(&rgb))
@@ -241,20 +235,15 @@ impl Encoder {
             .augment
             .as_ref()
             .filter(|augment| !augment.is_none());
-        let key = match (augment, rng) {
-            (Some(augment), Some(rng)) => {
-                augment.apply(&mut pixels, rng);
-                None
-            }
-            _ => Some(hash::key(&image.bytes)),
-        };
+        if let (Some(augment), Some(rng)) = (augment, rng) {
+            augment.apply(&mut pixels, rng);
+        }
         transform.normalize(&mut pixels);
-        Ok((pixels, key))
+        Ok(pixels)
     }
 }
 
 #[cfg(test)]
-#[path = "document_tests.rs"]
 mod tests;
 
 /// Small encoders and samples for this crate's tests.

@@ -199,5 +199,4 @@ fn keyed(seed: u64, purpose: &str, a: u64, b: u64) -> SampleRng {
 }
 
 #[cfg(test)]
-#[path = "mixture_tests.rs"]
 mod tests;

@@ -25,8 +25,6 @@ pub struct Pack {
     pub documents: Vec<PackedDocument>,
     /// The pixels of all images, `[images, 3, height, width]`.
     pub images: Vec<f32>,
-    /// A key of each image's pixels, `[images]`; see [`Document::image_keys`].
-    pub image_keys: Vec<Option<u64>>,
     /// How many images.
     pub image_count: usize,
     /// Height and width of every image; 0 without images.
@@ -79,7 +77,6 @@ impl Pack {
         for pixels in &document.images {
             self.images.extend_from_slice(&pixels.data);
         }
-        self.image_keys.extend(document.image_keys);
         self.positions.extend(0..document.tokens.len() as u32);
         self.tokens.extend(document.tokens);
         self.targets.extend(document.targets);
@@ -150,5 +147,4 @@ pub(crate) fn fits_alone(document: &Document, budget: PackBudget) -> Result<(), 
 }
 
 #[cfg(test)]
-#[path = "pack_tests.rs"]
 mod tests;

@@ -36,13 +36,6 @@ impl SkipReport {
             });
         }
     }
-
-    /// Adds what a later report found.
-    pub fn merge(&mut self, later: &SkipReport) {
-        self.count += later.count;
-        let room = Self::LISTED - self.first.len().min(Self::LISTED);
-        self.first.extend(later.first.iter().take(room).cloned());
-    }
 }
 
 impl std::fmt::Display for SkipReport {

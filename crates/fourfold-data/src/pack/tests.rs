@@ -27,7 +27,6 @@ fn document(number: u32, len: usize, images: usize) -> Document {
             };
             images
         ],
-        image_keys: vec![None; images],
         truncated: false,
     }
 }
