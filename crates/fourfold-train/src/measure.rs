@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::assemble::{assemble, tokenizer};
 use crate::recipe::Recipe;
@@ -45,20 +45,10 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
         let sources = Sources::new(recipe);
         let tokenizer = tokenizer(recipe, &sources, None)?;
         let mut assembled = assemble(recipe, tokenizer, recipe.precision.resolve())?;
+        let config = assembled.model.config();
+        let plans = StagePlan::all(recipe, &sources, config, &assembled.reading)?;
         let mut speeds = Vec::new();
-        for (index, stage) in recipe.stage.iter().enumerate() {
-            let mixture = sources.mixture(&stage.mixture);
-            let mixture =
-                mixture.with_context(|| format!("in the mixture of stage '{}'", stage.name))?;
-            let config = assembled.model.config();
-            let plan = StagePlan::new(
-                index,
-                stage,
-                mixture,
-                config,
-                &assembled.reading,
-                recipe.model.visibility.unwrap_or(config.visibility),
-            )?;
+        for plan in plans {
             plan.prepare(&mut assembled.model);
             let mut updater = Updater::new(&plan, &assembled.model, plan.updates)?;
             let mut loader = plan.load(recipe.seed, false, None)?;
@@ -78,10 +68,10 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
             }
             let seconds = begin.elapsed().as_secs_f64();
             speeds.push(StageSpeed {
-                name: stage.name.clone(),
+                name: plan.stage.name.clone(),
                 measured,
                 updates: plan.updates,
-                batch: stage.batch,
+                batch: plan.stage.batch,
                 seconds_per_update: seconds / measured as f64,
                 tokens_per_second: tokens as f64 / seconds.max(1e-9),
             });

@@ -93,10 +93,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let reading = reading(recipe, tokenizer, &config)?;
     let precision = recipe.precision.resolve();
     let mut stages = Vec::new();
-    for (index, stage) in recipe.stage.iter().enumerate() {
-        let mixture = sources.mixture(&stage.mixture)?;
-        let visibility = config.visibility;
-        let plan = StagePlan::new(index, stage, mixture, &config, &reading, visibility)?;
+    for plan in StagePlan::all(recipe, &sources, &config, &reading)? {
         let average = Average::of(&plan, recipe.seed);
         stages.push(cost(&plan, average, &config, precision)?);
     }

@@ -12,17 +12,21 @@ use crate::files;
 pub struct RunFolder(PathBuf);
 
 impl RunFolder {
-    /// Makes a new run folder. With `force` an earlier run there is removed first.
+    /// Makes a new run folder that holds `recipe`, the text of the resolved recipe. With `force` an earlier run
+    /// there is removed first.
     ///
     /// # Errors
     /// When something is there already; says what to do.
-    pub fn create(path: &Path, force: bool) -> Result<Self> {
+    pub fn create(path: &Path, force: bool, recipe: &str) -> Result<Self> {
         Self::demand_free(path, force)?;
         let run = Self(path.to_owned());
         if is_occupied(path) {
             fs::remove_dir_all(path)
                 .with_context(|| format!("cannot remove {}", path.display()))?;
         }
+        files::create_folder(path)?;
+        // Before anything else: --resume and --force know a run's folder by it.
+        files::write_atomic(&run.recipe(), recipe.as_bytes())?;
         files::create_folder(&run.samples())?;
         files::create_folder(&run.checkpoints())?;
         Ok(run)
@@ -136,18 +140,23 @@ mod tests {
     fn nothing_is_overwritten_without_force_and_only_runs_with_it() {
         let scratch = Scratch::new("run");
         let path = scratch.path().join("a");
-        let run = RunFolder::create(&path, false).unwrap();
-        let again = RunFolder::create(&path, false).unwrap_err().to_string();
+        let run = RunFolder::create(&path, false, "old").unwrap();
+        let again = RunFolder::create(&path, false, "new").unwrap_err();
+        let again = again.to_string();
         assert!(
             again.contains("--resume") && again.contains("--force"),
             "{again}"
         );
-        let foreign = RunFolder::create(&path, true).unwrap_err().to_string();
-        assert!(foreign.contains("no run folder"), "{foreign}");
-        fs::write(run.recipe(), "").unwrap();
+        assert_eq!(fs::read_to_string(run.recipe()).unwrap(), "old");
         fs::write(run.metrics(), "old").unwrap();
-        let run = RunFolder::create(&path, true).unwrap();
+        let run = RunFolder::create(&path, true, "new").unwrap();
+        assert_eq!(fs::read_to_string(run.recipe()).unwrap(), "new");
         assert!(!run.metrics().exists() && run.checkpoints().exists());
-        assert!(RunFolder::open(&path).is_err());
+        let foreign = scratch.path().join("b");
+        fs::create_dir(&foreign).unwrap();
+        fs::write(foreign.join("letter.txt"), "dear").unwrap();
+        let error = RunFolder::create(&foreign, true, "new").unwrap_err();
+        assert!(error.to_string().contains("no run folder"), "{error}");
+        assert!(foreign.join("letter.txt").exists() && RunFolder::open(&foreign).is_err());
     }
 }

@@ -87,6 +87,7 @@ impl HeldOut {
     /// # Errors
     /// Names the file that cannot be written.
     pub fn write_images(&self, folder: &Path) -> Result<()> {
+        files::create_folder(folder)?;
         for (question, record) in self.questions.iter().zip(&self.records) {
             if let (Some(image), Some(name)) = (question.images.first(), &record.image) {
                 let path = folder.join(name);

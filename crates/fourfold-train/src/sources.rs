@@ -32,7 +32,7 @@ impl Sources {
     /// The source called `name`.
     ///
     /// # Errors
-    /// When there is none, or its file cannot be read as its configuration says.
+    /// When there is none, or its file cannot be read as its configuration says, or not one of its samples.
     pub fn get(&self, name: &str) -> Result<Arc<dyn Source>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(source) = open.get(name) {
@@ -46,6 +46,7 @@ impl Sources {
             .tables
             .open(config)
             .with_context(|| format!("in the data '{name}'"))?;
+        demand_sample(&*source).with_context(|| format!("in the data '{name}'"))?;
         open.insert(name.to_owned(), source.clone());
         Ok(source)
     }
@@ -77,5 +78,29 @@ impl Sources {
             }
         }
         Ok(texts)
+    }
+}
+
+/// Demands that some sample of `source` can be read. A template that fails on every row is told when the source is
+/// opened, not when a later stage or an evaluation comes to it.
+///
+/// # Errors
+/// Gives what is wrong with the first sample.
+pub(crate) fn demand_sample(source: &dyn Source) -> Result<()> {
+    let mut first = None;
+    for row in 0..source.len() {
+        match source.sample(row, &mut sample_rng(0, row as u64)) {
+            Ok(_) => return Ok(()),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    match first {
+        Some(error) => Err(error).with_context(|| {
+            format!(
+                "not one of the {} samples can be read; the first",
+                source.len()
+            )
+        }),
+        None => Ok(()),
     }
 }

@@ -10,8 +10,9 @@ use fourfold_data::{
 use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
 
 use crate::assemble::Reading;
-use crate::recipe::Stage;
+use crate::recipe::{Recipe, Stage};
 use crate::schedule::LearningRate;
+use crate::sources::Sources;
 
 /// A stage with its length and its way of reading known.
 pub struct StagePlan {
@@ -30,17 +31,31 @@ pub struct StagePlan {
 }
 
 impl StagePlan {
-    /// Prepares stage `index` for `model`, whose visibility holds where the stage gives none.
+    /// Every stage of `recipe` for `model`, its data opened. The model's visibility holds where a stage gives none.
     ///
     /// # Errors
-    /// When a document may be longer than the model takes, or the data cannot be encoded.
-    pub fn new(
+    /// When the data of a mixture cannot be read or encoded, or a document may be longer than the model takes.
+    pub fn all(
+        recipe: &Recipe,
+        sources: &Sources,
+        model: &ModelConfig,
+        reading: &Reading,
+    ) -> Result<Vec<Self>> {
+        let plan = |(index, stage): (usize, &Stage)| {
+            let mixture = sources
+                .mixture(&stage.mixture)
+                .with_context(|| format!("in the mixture of stage '{}'", stage.name))?;
+            Self::new(index, stage, mixture, model, reading)
+        };
+        recipe.stage.iter().enumerate().map(plan).collect()
+    }
+
+    fn new(
         index: usize,
         stage: &Stage,
         mixture: Mixture,
         model: &ModelConfig,
         reading: &Reading,
-        visibility: VisibilityKind,
     ) -> Result<Self> {
         let within = || format!("in stage '{}'", stage.name);
         let positions = model.max_positions();
@@ -68,7 +83,7 @@ impl StagePlan {
         Ok(Self {
             index,
             updates,
-            visibility: stage.visibility.unwrap_or(visibility),
+            visibility: stage.visibility.unwrap_or(model.visibility),
             encoder: Arc::new(encoder),
             mixture,
             learning_rate: LearningRate::new(stage, updates),

@@ -8,12 +8,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use fourfold_data::SamplerState;
-use fourfold_model::{Model, Part, VisibilityKind};
+use fourfold_model::{Model, Part};
 
 use crate::assemble::{Reading, assemble, tokenizer};
 use crate::checkpoint::{self, Checkpoint, State, TensorRef};
 use crate::checks::{FrozenGuard, checksums, trainable};
 use crate::environment::{Environment, hash_files};
+use crate::evaluation::check_evaluations;
 use crate::metrics::{Metrics, StepRecord, memory_mib};
 use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
@@ -100,8 +101,7 @@ struct Session<'a> {
     run: RunFolder,
     model: Model,
     reading: Reading,
-    sources: Sources,
-    visibility: VisibilityKind,
+    plans: Vec<StagePlan>,
     held_out: Option<HeldOut>,
     metrics: Metrics,
     fingerprint: Fingerprint,
@@ -113,6 +113,8 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
+    /// What can be wrong with recipe, data and checkpoint is found here, in every stage and evaluation, before the
+    /// run folder is made or an earlier one replaced: no mistake costs a run or the hours before it shows.
     fn begin(
         mut recipe: Recipe,
         options: &'a TrainOptions,
@@ -120,22 +122,25 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let sources = Sources::new(&recipe);
         let folder = &options.folder;
-        let (run, resume) = match options.start {
-            Start::New { force } => (RunFolder::create(folder, force)?, None),
+        let (resume, kept) = match options.start {
+            Start::New { force } => {
+                RunFolder::demand_free(folder, force)?;
+                (None, None)
+            }
             Start::Resume => {
                 let run = RunFolder::open(folder)?;
                 let checkpoint = Checkpoint::newest(&run.checkpoints())?;
                 if checkpoint.is_none() {
                     progress.note("no checkpoint was written yet: the run begins at its beginning");
                 }
-                (run, checkpoint)
+                let kept = checkpoint.is_some().then(|| run.tokenizer());
+                (checkpoint, kept.filter(|path| path.exists()))
             }
         };
         let precision = recipe.precision.resolve();
         recipe.precision = precision.into();
         let data = hash_files(&recipe.data_files(folder))?;
-        let trained = resume.is_some().then(|| run.tokenizer());
-        let tokenizer = tokenizer(&recipe, &sources, trained.as_deref())?;
+        let tokenizer = tokenizer(&recipe, &sources, kept.as_deref())?;
         recipe.set_vocabulary(tokenizer.vocabulary());
         let fingerprint = recipe.fingerprint(folder)?;
         if let Some(checkpoint) = &resume {
@@ -143,13 +148,8 @@ impl<'a> Session<'a> {
         }
         let assembled = assemble(&recipe, tokenizer, precision)?;
         let (mut model, reading) = (assembled.model, assembled.reading);
-        if recipe
-            .tokenizer
-            .as_ref()
-            .is_some_and(|section| section.train.is_some())
-        {
-            reading.tokenizer.save(&run.tokenizer())?;
-        }
+        let plans = StagePlan::all(&recipe, &sources, model.config(), &reading)?;
+        check_evaluations(&recipe, &sources)?;
         let ever = |part: Part| recipe.stage.iter().any(|stage| stage.trains(part));
         let never_trained = checksums(&model.parameters, |name, _| {
             !Part::of(name).is_some_and(ever)
@@ -161,33 +161,41 @@ impl<'a> Session<'a> {
         let held_out = match &recipe.training.samples {
             Some(selection) => {
                 let source = sources.get(&selection.data)?;
-                let held_out = HeldOut::pick(&*source, selection).context("in training.samples")?;
-                held_out.write_images(&run.samples())?;
-                Some(held_out)
+                Some(HeldOut::pick(&*source, selection).context("in training.samples")?)
             }
             None => None,
         };
-        files::write_atomic(&run.recipe(), recipe.to_toml(folder)?.as_bytes())?;
         let all = hash_files(&recipe.all_files(folder))?;
+        let text = recipe.to_toml(folder)?;
+        let run = match options.start {
+            Start::New { force } => RunFolder::create(folder, force, &text)?,
+            Start::Resume => {
+                let run = RunFolder::open(folder)?;
+                files::write_atomic(&run.recipe(), text.as_bytes())?;
+                run
+            }
+        };
+        let trained = recipe.tokenizer.as_ref().and_then(|t| t.train.as_ref());
+        if trained.is_some() && kept.is_none() {
+            reading.tokenizer.save(&run.tokenizer())?;
+        }
+        if let Some(held_out) = &held_out {
+            held_out.write_images(&run.samples())?;
+        }
+        let place = recipe.folder.as_deref().unwrap_or(Path::new("."));
         files::write_json(
             &run.environment(),
-            &Environment::observe(
-                precision,
-                all,
-                recipe.folder.as_deref().unwrap_or(Path::new(".")),
-            ),
+            &Environment::observe(precision, all, place),
         )?;
-        let visibility = model.config().visibility;
         Ok(Self {
             metrics: Metrics::open(&run.metrics(), step)?,
-            visibility: recipe.model.visibility.unwrap_or(visibility),
             recipe,
             options,
             progress,
             run,
             model,
             reading,
-            sources,
+            plans,
             held_out,
             fingerprint,
             data,
@@ -198,13 +206,14 @@ impl<'a> Session<'a> {
     }
 
     fn run(mut self) -> Result<Outcome> {
+        let plans = std::mem::take(&mut self.plans);
         let first = self
             .resume
             .as_ref()
             .map_or(0, |checkpoint| checkpoint.state.stage);
-        for index in first..self.recipe.stage.len() {
+        for plan in plans.iter().skip(first) {
             let resume = self.resume.take();
-            if let Some(checkpoint) = self.stage(index, resume)? {
+            if let Some(checkpoint) = self.stage(plan, resume)? {
                 report::write(&self.run)?;
                 return Ok(Outcome::Stopped {
                     run: self.run,
@@ -218,20 +227,8 @@ impl<'a> Session<'a> {
     }
 
     /// Runs one stage; gives the checkpoint if it was stopped.
-    fn stage(&mut self, index: usize, resume: Option<Checkpoint>) -> Result<Option<PathBuf>> {
-        let stage = self.recipe.stage[index].clone();
-        let mixture = self
-            .sources
-            .mixture(&stage.mixture)
-            .with_context(|| format!("in the mixture of stage '{}'", stage.name))?;
-        let plan = StagePlan::new(
-            index,
-            &stage,
-            mixture,
-            self.model.config(),
-            &self.reading,
-            self.visibility,
-        )?;
+    fn stage(&mut self, plan: &StagePlan, resume: Option<Checkpoint>) -> Result<Option<PathBuf>> {
+        let (index, stage) = (plan.index, &plan.stage);
         plan.prepare(&mut self.model);
         let frozen = FrozenGuard::new(&self.model.parameters)?;
         let done = resume
@@ -240,7 +237,7 @@ impl<'a> Session<'a> {
         let sampler = resume
             .as_ref()
             .and_then(|checkpoint| checkpoint.state.sampler.clone());
-        let mut updater = Updater::new(&plan, &self.model, plan.updates.saturating_sub(done))?;
+        let mut updater = Updater::new(plan, &self.model, plan.updates.saturating_sub(done))?;
         if let Some(checkpoint) = resume.filter(|_| done > 0) {
             updater.optimizer.restore(&self.model, &checkpoint)?;
         }
@@ -256,13 +253,13 @@ impl<'a> Session<'a> {
         self.progress.stage_begins(&info);
         let mut loader = plan.load(self.recipe.seed, self.options.strict, sampler)?;
         for update in done..plan.updates {
-            let state = self.update(&plan, &mut updater, &mut loader, update)?;
+            let state = self.update(plan, &mut updater, &mut loader, update)?;
             let last = update + 1 == plan.updates;
             if last {
                 frozen
                     .check(&self.model.parameters)
                     .with_context(|| format!("at the end of stage '{}'", stage.name))?;
-                save::parts(&self.run, &self.recipe, &stage, &self.model, &self.reading)?;
+                save::parts(&self.run, &self.recipe, stage, &self.model, &self.reading)?;
             }
             if last || self.step.is_multiple_of(self.recipe.training.sample_every) {
                 self.sample()?;

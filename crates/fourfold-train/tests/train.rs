@@ -120,11 +120,20 @@ fn weights(run: &Path) -> Vec<u8> {
     fs::read(run.join("model/model.safetensors")).expect("a finished run has weights")
 }
 
-/// The message of a run that cannot be made; it leaves its folder as a run does that stops in the middle.
+/// The message of a run that cannot be made, whether it had begun or not.
 fn refusal(place: &Path, overrides: &[&str]) -> String {
     let error = whole(place, "refused", overrides).expect_err("refused");
-    fs::remove_dir_all(place.join("refused")).expect("the run had begun");
+    let folder = place.join("refused");
+    if folder.exists() {
+        fs::remove_dir_all(folder).expect("removed");
+    }
     format!("{error:#}")
+}
+
+/// A prompt of at least a hundred tokens; the language model takes 64.
+fn long_prompt() -> String {
+    let words: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    words.join(" ")
 }
 
 /// Asks to stop after some updates.
@@ -341,18 +350,67 @@ fn a_broken_picture_is_skipped_and_counted_or_fatal() {
     );
 }
 
+/// In whatever stage or evaluation the mistake is: no folder stands in the way of the next try, and no earlier run
+/// is given for one that cannot be made.
+#[test]
+fn a_run_that_cannot_be_made_leaves_everything_as_it_was() {
+    let place = workplace();
+    let too_long = "stage.unify.max_tokens=65";
+    let later = "data.later={path=\"colours.jsonl\",answer=\"{{ nme }}\"}";
+    let evaluation = |answer: &str| {
+        format!(
+            "evaluation.held-out={{path=\"colours.jsonl\",answer=\"{answer}\",metrics=[\"accuracy\"]}}"
+        )
+    };
+    let misspelt = evaluation("{{ nme }}");
+    let failing = evaluation("{{ colour.no.such }}");
+    let cases: [(&[&str], [&str; 2]); 4] = [
+        (&[too_long], ["stage 'unify'", "max_tokens = 65"]),
+        (
+            &[later, "stage.unify.mixture={later=1}"],
+            ["stage 'unify'", "`nme`"],
+        ),
+        (&[&misspelt], ["evaluation 'held-out'", "`nme`"]),
+        (
+            &[&failing],
+            ["evaluation 'held-out'", "not one of the 4 samples"],
+        ),
+    ];
+    for (overrides, expected) in cases {
+        let error = whole(place.path(), "early", overrides).expect_err("refused");
+        let message = format!("{error:#}");
+        for part in expected {
+            assert!(message.contains(part), "{part} is missing in: {message}");
+        }
+        assert!(!place.path().join("early").exists(), "after: {message}");
+    }
+    let short = ["stage.align.samples=4", "stage.unify.samples=4"];
+    let folder = whole(place.path(), "early", &short).expect("a plain retry trains");
+    let before = weights(&folder);
+    let never = Arc::new(AtomicBool::new(false));
+    let force = Start::New { force: true };
+    run(
+        place.path(),
+        "early",
+        &[too_long],
+        force,
+        never,
+        &mut Silent,
+    )
+    .expect_err("refused");
+    assert!(weights(&folder) == before, "the earlier run is still there");
+}
+
 /// The sample is whole; it is the recipe that leaves no room for its answer. So it is not skipped.
 #[test]
 fn a_sample_without_a_target_stops_the_run() {
     let place = workplace();
     let file = place.path().join("colours.jsonl");
-    // A hundred words are at least a hundred tokens, and the language model takes 64.
-    let question: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     let mut rows = fs::read_to_string(&file).expect("readable");
     rows = rows.replace("{\"image\"", "{\"question\": \"What colour?\", \"image\"");
     rows += &format!(
         "{{\"question\": \"{}\", \"image\": \"red.png\", \"colour\": \"red\"}}\n",
-        question.join(" ")
+        long_prompt()
     );
     fs::write(&file, rows).expect("written");
     let message = refusal(place.path(), &["data.colours.prompt={{ question }}"]);

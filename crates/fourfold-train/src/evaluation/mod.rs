@@ -21,7 +21,7 @@ pub use cases::{Case, Cases};
 pub use figures::{EvaluationScores, Figures, Prediction, Scored, Scores, score};
 pub use pixels::PixelIndex;
 pub use runner::{
-    Evaluated, Evaluator, Quiet, Watch, evaluate_recipe, read_scores, training_sources,
-    write_predictions,
+    Evaluated, Evaluator, Quiet, Watch, check_evaluations, evaluate_recipe, read_scores,
+    training_sources, write_predictions,
 };
 pub use table::{Layout, table};

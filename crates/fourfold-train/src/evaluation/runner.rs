@@ -17,6 +17,7 @@ use crate::assemble::Reading;
 use crate::files;
 use crate::recipe::{Baseline, Measure, Recipe, unknown_word};
 use crate::run_folder::RunFolder;
+use crate::sources::{Sources, demand_sample};
 
 /// Questions that are answered between two reports of progress.
 const GROUP: usize = 256;
@@ -191,6 +192,24 @@ impl<'a> Evaluator<'a> {
         }
         Ok(said)
     }
+}
+
+/// Opens what the evaluations of `recipe` read, so that a mistake in them is told before the training rather than
+/// after it. Their own files are let go again.
+///
+/// # Errors
+/// Names the evaluation whose file, columns or templates are wrong.
+pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
+    let tables = Tables::new();
+    for (name, evaluation) in &recipe.evaluation {
+        let within = || format!("in the evaluation '{name}'");
+        let source = tables.open(&evaluation.source).with_context(within)?;
+        demand_sample(&*source).with_context(within)?;
+        for data in &evaluation.measure.baseline_data {
+            sources.get(data).with_context(within)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs every `[evaluation.NAME]` of `recipe` and leaves `predictions/` and `scores.json` in the run folder;
