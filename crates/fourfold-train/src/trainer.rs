@@ -221,6 +221,10 @@ impl<'a> Session<'a> {
                 });
             }
         }
+        // Where all stages were done before this start, none of them has told the model.
+        if let Some(last) = plans.last() {
+            self.model.set_visibility(last.visibility);
+        }
         save::model(&self.run, &self.recipe, &self.model, &self.reading)?;
         report::write(&self.run)?;
         Ok(Outcome::Finished { run: self.run })

@@ -130,6 +130,16 @@ fn refusal(place: &Path, overrides: &[&str]) -> String {
     format!("{error:#}")
 }
 
+/// Goes on with a run that was stopped.
+fn resume(place: &Path, name: &str, overrides: &[&str]) -> PathBuf {
+    let never = Arc::new(AtomicBool::new(false));
+    let outcome = run(place, name, overrides, Start::Resume, never, &mut Silent);
+    match outcome.expect("goes on") {
+        Outcome::Finished { run } => run.path().to_owned(),
+        Outcome::Stopped { .. } => panic!("nobody asked it to stop"),
+    }
+}
+
 /// A prompt of at least a hundred tokens; the language model takes 64.
 fn long_prompt() -> String {
     let words: Vec<String> = (0..100).map(|number| number.to_string()).collect();
@@ -399,6 +409,23 @@ fn a_run_that_cannot_be_made_leaves_everything_as_it_was() {
     )
     .expect_err("refused");
     assert!(weights(&folder) == before, "the earlier run is still there");
+}
+
+#[test]
+fn a_finished_run_that_is_resumed_writes_the_same_model() {
+    let place = workplace();
+    let overrides = [
+        "stage.align.samples=4",
+        "stage.unify.samples=4",
+        "stage.unify.visibility=causal",
+    ];
+    let folder = whole(place.path(), "done", &overrides).expect("trains");
+    let config = || fs::read_to_string(folder.join("model/config.json")).expect("readable");
+    let (before, trained) = (config(), weights(&folder));
+    assert!(before.contains("\"causal\""), "{before}");
+    resume(place.path(), "done", &overrides);
+    assert_eq!(config(), before);
+    assert!(weights(&folder) == trained);
 }
 
 /// The sample is whole; it is the recipe that leaves no room for its answer. So it is not skipped.
