@@ -19,7 +19,8 @@ impl GradientWatch {
     /// How many updates a parameter may wait for its first gradient.
     pub const UPDATES: usize = 20;
 
-    /// Watches the trainable parameters for the coming updates, at most [`Self::UPDATES`] of them.
+    /// Watches the trainable parameters for the coming `updates`, at most [`Self::UPDATES`] of them; for none, it
+    /// demands nothing.
     pub fn new(parameters: &Parameters, updates: usize) -> Self {
         let trainable = parameters
             .iter()
@@ -172,5 +173,7 @@ mod tests {
         watch.note(&none, &parameters).unwrap();
         let error = watch.note(&none, &parameters).unwrap_err().to_string();
         assert!(error.contains("vision.a"), "{error}");
+        let mut watch = GradientWatch::new(&parameters, 0);
+        watch.note(&none, &parameters).unwrap();
     }
 }

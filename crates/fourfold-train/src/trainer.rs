@@ -241,7 +241,10 @@ impl<'a> Session<'a> {
         let sampler = resume
             .as_ref()
             .and_then(|checkpoint| checkpoint.state.sampler.clone());
-        let mut updater = Updater::new(plan, &self.model, plan.updates.saturating_sub(done))?;
+        // What reached the parameters before a stop is not known: a resumed stage must not fail where it would
+        // have passed in one go.
+        let watched = if done == 0 { plan.updates } else { 0 };
+        let mut updater = Updater::new(plan, &self.model, watched)?;
         if let Some(checkpoint) = resume.filter(|_| done > 0) {
             updater.optimizer.restore(&self.model, &checkpoint)?;
         }

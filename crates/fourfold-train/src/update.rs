@@ -28,15 +28,16 @@ pub struct Updater {
 }
 
 impl Updater {
-    /// For the trainable parameters of `model`; `updates` are still to come.
+    /// For the trainable parameters of `model`. Over the first `watched` updates, or the first
+    /// [`GradientWatch::UPDATES`] of them, a gradient has to reach every one.
     ///
     /// # Errors
     /// When a parameter belongs to no part.
-    pub fn new(plan: &StagePlan, model: &Model, updates: usize) -> Result<Self> {
+    pub fn new(plan: &StagePlan, model: &Model, watched: usize) -> Result<Self> {
         Ok(Self {
             optimizer: Optimizer::new(&plan.stage, model)?,
             gradients: Gradients::new(&model.parameters),
-            watch: GradientWatch::new(&model.parameters, updates),
+            watch: GradientWatch::new(&model.parameters, watched),
         })
     }
 

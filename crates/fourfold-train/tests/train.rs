@@ -428,6 +428,37 @@ fn a_finished_run_that_is_resumed_writes_the_same_model() {
     assert!(weights(&folder) == trained);
 }
 
+/// Images and text take turns. The last batch is text, and teaches the vision encoder nothing.
+#[test]
+fn a_stage_resumed_before_a_batch_of_text_passes_as_the_whole_does() {
+    let place = workplace();
+    let overrides = [
+        "data.text={path=\"colours.jsonl\",images=false,answer=\"{{ colour }}\"}",
+        "stage.align.samples=4",
+        "stage.unify.mixture={colours=1,text=1}",
+        "stage.unify.samples=4",
+        "stage.unify.batch=1",
+    ];
+    let straight = whole(place.path(), "straight", &overrides).expect("trains");
+    let records = metrics::read(&straight.join("metrics.jsonl")).expect("readable");
+    let images: Vec<usize> = records.iter().map(|record| record.images).collect();
+    assert_eq!(images, [4, 1, 0, 1, 0]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut progress = StopAfter(4, stop.clone());
+    let new = Start::New { force: false };
+    run(
+        place.path(),
+        "stopped",
+        &overrides,
+        new,
+        stop,
+        &mut progress,
+    )
+    .expect("stops");
+    let folder = resume(place.path(), "stopped", &overrides);
+    assert!(weights(&folder) == weights(&straight));
+}
+
 /// The sample is whole; it is the recipe that leaves no room for its answer. So it is not skipped.
 #[test]
 fn a_sample_without_a_target_stops_the_run() {
