@@ -262,28 +262,31 @@ impl<'a> Session<'a> {
         for update in done..plan.updates {
             let state = self.update(plan, &mut updater, &mut loader, update)?;
             let last = update + 1 == plan.updates;
-            if last {
-                frozen
-                    .check(&self.model.parameters)
-                    .with_context(|| format!("at the end of stage '{}'", stage.name))?;
-                save::parts(&self.run, &self.recipe, stage, &self.model, &self.reading)?;
-            }
-            if last || self.step.is_multiple_of(self.recipe.training.sample_every) {
-                self.sample()?;
-            }
             let stop = self.options.stop.load(Ordering::Relaxed);
             let every = self.recipe.training.checkpoint_every;
+            let mut checkpoint = None;
             if last || stop || self.step.is_multiple_of(every) {
+                // Damage must not get into a checkpoint, nor into an export.
+                frozen.check(&self.model.parameters).with_context(|| {
+                    format!("after update {} of stage '{}'", update + 1, stage.name)
+                })?;
+                if last {
+                    save::parts(&self.run, &self.recipe, stage, &self.model, &self.reading)?;
+                }
                 let position = if last {
                     (index + 1, 0, None)
                 } else {
                     (index, update + 1, Some(state))
                 };
-                let checkpoint = self.checkpoint(position, (!last).then_some(&updater))?;
-                let everything = last && index + 1 == self.recipe.stage.len();
-                if stop && !everything {
-                    return Ok(Some(checkpoint));
-                }
+                checkpoint = Some(self.checkpoint(position, (!last).then_some(&updater))?);
+            }
+            // After the checkpoint: captions that cannot be made cost none of the training.
+            if last || self.step.is_multiple_of(self.recipe.training.sample_every) {
+                self.sample()?;
+            }
+            let everything = last && index + 1 == self.recipe.stage.len();
+            if stop && !everything {
+                return Ok(checkpoint);
             }
         }
         self.progress.stage_ends(&info);

@@ -428,6 +428,28 @@ fn a_finished_run_that_is_resumed_writes_the_same_model() {
     assert!(weights(&folder) == trained);
 }
 
+/// The checkpoint is written first, and `[training]` may be mended before going on.
+#[test]
+fn captions_that_cannot_be_made_cost_no_training() {
+    let place = workplace();
+    let straight = weights(&whole(place.path(), "straight", &[]).expect("trains"));
+    let evaluation = format!(
+        "evaluation.long={{path=\"colours.jsonl\",prompt=\"{}\",answer=\"{{{{ colour }}}}\",metrics=[\"accuracy\"]}}",
+        long_prompt()
+    );
+    let samples = "training.samples={data=\"long\",count=1}";
+    let error = whole(place.path(), "asked", &[&evaluation, samples]).expect_err("too long");
+    let message = format!("{error:#}");
+    assert!(
+        message.contains("training.samples") && message.contains("shorten the prompt"),
+        "{message}"
+    );
+    let checkpoint = place.path().join("asked/checkpoints/step-00000006");
+    assert!(checkpoint.exists(), "that of the stage's end");
+    let folder = resume(place.path(), "asked", &[]);
+    assert!(weights(&folder) == straight);
+}
+
 /// Images and text take turns. The last batch is text, and teaches the vision encoder nothing.
 #[test]
 fn a_stage_resumed_before_a_batch_of_text_passes_as_the_whole_does() {
