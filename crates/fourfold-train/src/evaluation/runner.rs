@@ -16,6 +16,7 @@ use crate::answer::{Answerer, Question, Search};
 use crate::assemble::Reading;
 use crate::files;
 use crate::recipe::{Baseline, Measure, Recipe, unknown_word};
+use crate::report;
 use crate::run_folder::RunFolder;
 use crate::sources::{Sources, demand_sample};
 
@@ -212,8 +213,8 @@ pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
     Ok(())
 }
 
-/// Runs every `[evaluation.NAME]` of `recipe` and leaves `predictions/` and `scores.json` in the run folder;
-/// the scores are written last and at once.
+/// Runs every `[evaluation.NAME]` of `recipe` and leaves `predictions/`, `scores.json` and a report with the scores
+/// in the run folder; the scores are written at the end and at once.
 ///
 /// # Errors
 /// Names the evaluation that fails, or the file.
@@ -250,6 +251,7 @@ pub fn evaluate_recipe(
     }
     let scores = Scores(scores);
     files::write_json(&run.scores(), &scores)?;
+    report::write(run)?;
     Ok(scores)
 }
 

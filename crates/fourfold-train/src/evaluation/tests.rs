@@ -134,6 +134,8 @@ fn a_whole_recipe_leaves_scores_and_predictions() {
         serde_json::from_str(&fs::read_to_string(run.scores()).unwrap()).unwrap();
     assert_eq!(json["colors"]["pixel_nn"]["accuracy"], 1.0);
     assert_eq!(json["colors"]["samples"], 6);
+    let report = fs::read_to_string(run.report()).unwrap();
+    assert!(report.contains("<h2>Scores</h2>") && report.contains("pixel nn"));
 }
 
 #[test]
