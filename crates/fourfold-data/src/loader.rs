@@ -1,5 +1,6 @@
 //! Batches of packs, made ahead of the training step in the background.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -89,7 +90,7 @@ impl Loader {
             .map_err(|error| fail(&error))?;
         let (sender, batches) = sync_channel(config.prefetch.saturating_sub(1));
         let stop = Arc::new(AtomicBool::new(false));
-        let broken = vec![(0, String::new()); mixture.sources().len()];
+        let broken = vec![Broken::default(); mixture.sources().len()];
         let worker = Worker {
             mixture,
             encoder,
@@ -137,10 +138,19 @@ struct Worker {
     encoder: Arc<Encoder>,
     config: LoaderConfig,
     sampler: Sampler,
-    /// For each source the broken samples since its last good one, and the first one's message.
-    broken: Vec<(usize, String)>,
+    /// For each source the broken samples since its last good one.
+    broken: Vec<Broken>,
     pool: ThreadPool,
     stop: Arc<AtomicBool>,
+}
+
+/// The broken samples of a source since its last good one.
+#[derive(Clone, Default)]
+struct Broken {
+    /// Which they are. Counting draws would not do: the last of an epoch may be the first of the next.
+    rows: HashSet<usize>,
+    /// What the first one's message was.
+    first: String,
 }
 
 impl Worker {
@@ -171,10 +181,10 @@ impl Worker {
             for (draw, result) in draws.iter().zip(results) {
                 match result {
                     Ok(document) => {
-                        self.broken[draw.source].0 = 0;
+                        self.broken[draw.source].rows.clear();
                         documents.push(document);
                     }
-                    Err(error) => self.skip(draw.source, error, &mut skipped)?,
+                    Err(error) => self.skip(draw, error, &mut skipped)?,
                 }
             }
         }
@@ -210,7 +220,7 @@ impl Worker {
 
     fn skip(
         &mut self,
-        source: usize,
+        draw: &Draw,
         error: DataError,
         skipped: &mut SkipReport,
     ) -> Result<(), DataError> {
@@ -220,18 +230,18 @@ impl Worker {
         if self.config.strict {
             return Err(DataError::Strict(Box::new(error)));
         }
-        let source_of = &self.mixture.sources()[source].0;
-        skipped.add(source_of.name(), &error);
-        let (count, first) = &mut self.broken[source];
-        if *count == 0 {
-            *first = error.to_string();
+        let source = &self.mixture.sources()[draw.source].0;
+        skipped.add(source.name(), &error);
+        let broken = &mut self.broken[draw.source];
+        if broken.rows.is_empty() {
+            broken.first = error.to_string();
         }
-        *count += 1;
-        if *count >= source_of.len() {
+        broken.rows.insert(draw.row);
+        if broken.rows.len() >= source.len() {
             return Err(DataError::SourceBroken {
-                name: source_of.name().into(),
-                count: *count,
-                first: first.clone(),
+                name: source.name().into(),
+                count: broken.rows.len(),
+                first: broken.first.clone(),
             });
         }
         Ok(())

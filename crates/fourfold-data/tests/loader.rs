@@ -159,6 +159,29 @@ fn a_source_with_nothing_but_broken_samples_is_an_error() {
     assert!(error.to_string().contains("images.parquet:row "), "{error}");
 }
 
+/// Of two samples one is broken: shuffled anew each epoch, it comes twice in a row soon enough.
+#[test]
+fn a_broken_sample_that_comes_twice_in_a_row_is_no_broken_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two.jsonl");
+    std::fs::write(&path, "{\"text\": \"a red cat\"}\n{\"text\": \"\"}\n").unwrap();
+    let source = SourceConfig {
+        path,
+        answer: "{{ text }}".into(),
+        images: false,
+        ..Default::default()
+    };
+    let mixture = Mixture::new(vec![(open(&source), None)]).unwrap();
+    let config = LoaderConfig {
+        batch: 1,
+        ..config()
+    };
+    let mut loader = Loader::start(mixture, encoder(None, 60), config, None).unwrap();
+    let batches = take(&mut loader, 100);
+    let skipped: Vec<usize> = batches.iter().map(|batch| batch.skipped.count).collect();
+    assert!(skipped.contains(&2), "{skipped:?}");
+}
+
 #[test]
 fn a_loader_that_is_dropped_ends_its_thread_promptly() {
     let mut loader = start(
