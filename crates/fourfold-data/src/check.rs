@@ -16,9 +16,19 @@ pub struct CheckReport {
     pub good: usize,
     /// Images of the good samples.
     pub images: usize,
-    /// Rows of the good samples, together.
+    /// Their rows; none where no tokenizer counted them.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<RowCounts>,
+    /// The others, every one of them.
+    pub broken: SkipReport,
+}
+
+/// The rows of a source's good samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RowCounts {
+    /// All of them.
     pub tokens: usize,
-    /// Rows with a target, together.
+    /// Those with a target.
     pub targets: usize,
     /// The fewest rows of a good sample.
     pub shortest: usize,
@@ -26,8 +36,6 @@ pub struct CheckReport {
     pub longest: usize,
     /// Good samples whose answer was cut at the token limit.
     pub truncated: usize,
-    /// The others.
-    pub broken: SkipReport,
 }
 
 /// Makes every sample of a source into a document and counts. Broken samples are listed in the
@@ -49,27 +57,30 @@ pub fn check(source: &dyn Source, encoder: &Encoder) -> Result<CheckReport, Data
     let mut report = CheckReport {
         name: source.name().into(),
         samples: source.len(),
-        shortest: usize::MAX,
         ..Default::default()
     };
+    let mut rows = RowCounts::default();
     for result in results {
         match result {
             Ok(([images, tokens, targets], truncated)) => {
+                let first = report.good == 0;
                 report.good += 1;
                 report.images += images;
-                report.tokens += tokens;
-                report.targets += targets;
-                report.shortest = report.shortest.min(tokens);
-                report.longest = report.longest.max(tokens);
-                report.truncated += usize::from(truncated);
+                rows.tokens += tokens;
+                rows.targets += targets;
+                rows.shortest = if first {
+                    tokens
+                } else {
+                    rows.shortest.min(tokens)
+                };
+                rows.longest = rows.longest.max(tokens);
+                rows.truncated += usize::from(truncated);
             }
-            Err(error) if error.concerns_sample() => report.broken.add(source.name(), &error),
+            Err(error) if error.concerns_sample() => report.broken.list(source.name(), &error),
             Err(error) => return Err(error),
         }
     }
-    if report.good == 0 {
-        report.shortest = 0;
-    }
+    report.rows = Some(rows);
     Ok(report)
 }
 
@@ -80,21 +91,22 @@ impl std::fmt::Display for CheckReport {
             samples,
             good,
             images,
-            tokens,
-            targets,
-            ..
+            rows,
+            broken,
         } = self;
         writeln!(
             f,
             "{name}: {good} of {samples} samples good, {images} images"
         )?;
-        let mean = *tokens as f64 / (*good).max(1) as f64;
-        writeln!(
-            f,
-            "{tokens} tokens, {targets} of them targets; a sample has {} to {}, {mean:.1} on \
-             average; {} cut at the limit",
-            self.shortest, self.longest, self.truncated
-        )?;
-        write!(f, "{}", self.broken)
+        if let Some(rows) = rows {
+            let mean = rows.tokens as f64 / (*good).max(1) as f64;
+            writeln!(
+                f,
+                "{} tokens, {} of them targets; a sample has {} to {}, {mean:.1} on average; {} \
+                 cut at the limit",
+                rows.tokens, rows.targets, rows.shortest, rows.longest, rows.truncated
+            )?;
+        }
+        write!(f, "{broken}")
     }
 }

@@ -29,7 +29,7 @@ mod template;
 pub mod tokenizer;
 
 pub use augment::Augment;
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, RowCounts, check};
 pub use document::{Document, Encoder, EncoderConfig, VisualSpan};
 pub use error::DataError;
 pub use format::TextFormat;

@@ -18,23 +18,30 @@ pub struct Skip {
 pub struct SkipReport {
     /// All of them.
     pub count: usize,
-    /// The first [`SkipReport::LISTED`] of them.
+    /// The first [`SkipReport::LISTED`] of them; all of them where they are looked for.
     pub first: Vec<Skip>,
 }
 
 impl SkipReport {
-    /// How many skipped samples a report lists at most.
+    /// How many skipped samples are kept where they are passed over on the way.
     pub const LISTED: usize = 20;
 
-    /// Notes one more.
+    /// Notes one more, kept only while the list is short.
     pub fn add(&mut self, source: &str, error: &DataError) {
-        self.count += 1;
         if self.first.len() < Self::LISTED {
-            self.first.push(Skip {
-                source: source.into(),
-                reason: error.to_string(),
-            });
+            self.list(source, error);
+        } else {
+            self.count += 1;
         }
+    }
+
+    /// Notes one more and keeps it, however many there are.
+    pub fn list(&mut self, source: &str, error: &DataError) {
+        self.count += 1;
+        self.first.push(Skip {
+            source: source.into(),
+            reason: error.to_string(),
+        });
     }
 }
 

@@ -99,7 +99,7 @@ impl Check {
                     good += 1;
                     images += count;
                 }
-                Err(error) => broken.add(&name, error),
+                Err(error) => broken.list(&name, error),
             }
         }
         Ok(CheckReport {
