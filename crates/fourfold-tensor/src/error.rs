@@ -11,6 +11,15 @@ pub enum TensorError {
         /// What was expected and what was found.
         message: String,
     },
+    /// An environment variable that names no instruction set.
+    #[error(
+        "the environment variable FOURFOLD_ISA is '{value}'; expected portable, avx2, avx512 or avx512bf16; \
+         unset it to use the best that the machine has"
+    )]
+    Isa {
+        /// What it is set to.
+        value: String,
+    },
     /// A trainable parameter that no gradient reached in a step.
     #[error(
         "parameter '{name}' is trainable in this stage but received no gradient: the loss does not depend on it; \

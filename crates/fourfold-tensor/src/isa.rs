@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use crate::{Result, TensorError};
+
 /// The instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Isa {
@@ -17,7 +19,8 @@ pub enum Isa {
 
 impl Isa {
     /// The best set of this machine, or the lower one that the environment variable `FOURFOLD_ISA`
-    /// (`portable`, `avx2`, `avx512`, `avx512bf16`) asks for.
+    /// (`portable`, `avx2`, `avx512`, `avx512bf16`) asks for. Kernels cannot refuse any other value: a program
+    /// calls [`Isa::check_environment`] when it starts.
     pub fn current() -> Self {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
         *CURRENT.get_or_init(|| {
@@ -27,6 +30,22 @@ impl Isa {
                 .and_then(|name| Self::from_name(&name));
             asked.map_or(best, |asked| asked.min(best))
         })
+    }
+
+    /// Refuses a value of `FOURFOLD_ISA` that names no instruction set.
+    ///
+    /// # Errors
+    /// Gives the value and those that are known.
+    pub fn check_environment() -> Result<()> {
+        let Some(value) = std::env::var_os("FOURFOLD_ISA") else {
+            return Ok(());
+        };
+        match value.to_str().and_then(Self::from_name) {
+            Some(_) => Ok(()),
+            None => Err(TensorError::Isa {
+                value: value.to_string_lossy().into_owned(),
+            }),
+        }
     }
 
     /// The set called `name` in `FOURFOLD_ISA`.

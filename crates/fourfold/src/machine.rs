@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
+use fourfold_tensor::Isa;
 
 /// Options of every command that computes.
 #[derive(Args, Debug)]
@@ -18,8 +19,9 @@ impl Machine {
     /// Starts the worker threads; before anything is computed.
     ///
     /// # Errors
-    /// When the system gives no threads.
+    /// When the environment asks for unknown instructions, or the system gives no threads.
     pub fn start(&self) -> Result<()> {
+        Isa::check_environment()?;
         let Some(threads) = self.threads else {
             return Ok(());
         };
