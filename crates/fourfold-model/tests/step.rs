@@ -165,15 +165,15 @@ fn check(kind: &str, precision: Precision, tolerance: f64) {
         );
         tape.backward(&loss, &mut gradients)
             .expect("a recorded loss");
-        gradients
-            .check_complete(&model.parameters)
-            .expect("every parameter matters");
         // In f32 every parameter is held to the tolerance by itself. Sixteen bits leave a parameter whose gradient is
         // small a larger error of its own, so there the tolerance is for the gradient as a whole.
         let (mut all_found, mut all_wanted) = (Vec::new(), Vec::new());
         for (id, parameter) in model.parameters.iter() {
             let name = parameter.name();
-            let mut gradient = gradients.get(id).expect("complete").to_f32_vec();
+            let mut gradient = gradients
+                .get(id)
+                .expect("every parameter matters")
+                .to_f32_vec();
             let mut wanted = expected(&fixture, visibility, name, parameter.master().shape());
             if name.ends_with("qkv_proj.bias") || name.ends_with("c_attn.bias") {
                 (gradient, wanted) = (without_keys(&gradient), without_keys(&wanted));

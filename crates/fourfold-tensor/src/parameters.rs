@@ -238,21 +238,6 @@ impl Gradients {
             .sqrt()
     }
 
-    /// Demands a gradient for every trainable parameter.
-    ///
-    /// # Errors
-    /// [`TensorError::MissingGradient`] naming the first parameter without one.
-    pub fn check_complete(&self, parameters: &Parameters) -> Result<()> {
-        for (slot, parameter) in self.slots.iter().zip(&parameters.list) {
-            if slot.as_ref().is_some_and(|slot| !slot.written) {
-                return Err(TensorError::MissingGradient {
-                    name: parameter.name.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Lets `write` put or (when its second argument says so) add a gradient for `id`.
     ///
     /// A parameter that gained no slot (it was frozen when this was made) is left out.
