@@ -18,15 +18,22 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Loads the weights and how they read.
+    /// Loads the weights and how they read, in the precision of the model's own run, so that it says what it was
+    /// measured to say. A model without a run is computed as fast as the machine can.
     ///
     /// # Errors
     /// Says what the folder lacks.
     pub fn load(&self) -> Result<(Model, Reading)> {
-        load(&self.folder()?, Precision::fastest())
+        let folder = self.folder()?;
+        let precision = match self.recipe()? {
+            Some((_, recipe)) => recipe.precision.resolve(),
+            None => Precision::fastest(),
+        };
+        load(&folder, precision)
     }
 
-    /// The recipe that the model was trained with, if the folder belongs to a run.
+    /// The recipe that the model was trained with, if the folder belongs to a run. The data that it names may be
+    /// gone.
     ///
     /// # Errors
     /// When there is one that cannot be read.
@@ -34,7 +41,7 @@ impl ModelFolder {
         let inside = self.path.join("recipe.toml");
         let beside = self.path.join("..").join("recipe.toml");
         let file = [inside, beside].into_iter().find(|file| file.is_file());
-        file.map(|file| Ok((file.clone(), Recipe::load(&file, &[])?)))
+        file.map(|file| Ok((file.clone(), Recipe::read(&file)?)))
             .transpose()
     }
 

@@ -104,12 +104,26 @@ impl Recipe {
     /// # Errors
     /// Names file, line and key (or the override), what was expected and the nearest known word.
     pub fn load(file: &Path, overrides: &[String]) -> Result<Self> {
+        let (recipe, text) = Self::resolved(file, overrides)?;
+        recipe.check_files().map_err(|error| text.locate(&error))?;
+        Ok(recipe)
+    }
+
+    /// As [`Recipe::load`], but the files that the recipe names may be gone: what a run was asked, and in which
+    /// precision, is of use without them.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn read(file: &Path) -> Result<Self> {
+        Ok(Self::resolved(file, &[])?.0)
+    }
+
+    fn resolved(file: &Path, overrides: &[String]) -> Result<(Self, RecipeText)> {
         let (mut recipe, text) = Self::from_text(RecipeText::load(file, overrides)?)?;
         let base = file.parent().unwrap_or(Path::new(""));
         recipe.for_each_path(|_, path| *path = paths::normal(&base.join(&*path)));
         recipe.folder = paths::normal(file).parent().map(Path::to_owned);
-        recipe.check_files().map_err(|error| text.locate(&error))?;
-        Ok(recipe)
+        Ok((recipe, text))
     }
 
     /// As [`Recipe::load`] for a text; paths stay as written and are not looked up.

@@ -50,8 +50,8 @@ pub struct Eval {
     #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
     limit: Option<usize>,
     /// Beams of the search
-    #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
-    beams: Option<usize>,
+    #[arg(long, value_name = "N", requires = "data", value_parser = clap::value_parser!(u16).range(1..=64))]
+    beams: Option<u16>,
     /// The longest answer, in tokens
     #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
     max_tokens: Option<usize>,
@@ -76,7 +76,7 @@ impl Eval {
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
         let recipe = match &self.recipe {
-            Some(file) => Some((file.clone(), Recipe::load(file, &[])?)),
+            Some(file) => Some((file.clone(), Recipe::read(file)?)),
             None => self.model.recipe()?,
         };
         let scores = match &self.data {
@@ -166,7 +166,7 @@ impl Eval {
             measure.metrics = self.metrics.clone();
         }
         measure.limit = self.limit.or(measure.limit);
-        measure.beams = self.beams.unwrap_or(measure.beams);
+        measure.beams = self.beams.map_or(measure.beams, usize::from);
         measure.max_new_tokens = self.max_tokens.unwrap_or(measure.max_new_tokens);
         Ok((config, measure))
     }
