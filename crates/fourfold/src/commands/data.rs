@@ -9,8 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use fourfold_data::{Encoder, EncoderConfig, Prompts, Source, SourceConfig, Tables};
-use fourfold_tensor::Precision;
-use fourfold_train::assemble::{assemble, tokenizer};
+use fourfold_train::assemble::{model_config, reading, tokenizer};
 use fourfold_train::recipe::{Recipe, unknown_word};
 use fourfold_train::sources::Sources;
 
@@ -133,18 +132,19 @@ impl Prepared {
     fn new(recipe: &Recipe) -> Result<Self> {
         let sources = Sources::new(recipe);
         let tokenizer = tokenizer(recipe, &sources, None)?;
-        let assembled = assemble(recipe, tokenizer, Precision::F32)?;
-        let config = assembled.model.config();
+        let config = model_config(recipe, &tokenizer)?;
+        config.validate()?;
+        let reading = reading(recipe, tokenizer, &config)?;
         Ok(Self {
             sources,
             encoder: EncoderConfig {
-                format: assembled.reading.format,
-                transform: assembled.reading.transform,
+                format: reading.format,
+                transform: reading.transform,
                 augment: None,
                 visual_tokens_per_image: config.visual_tokens(),
                 max_tokens: config.max_positions(),
             },
-            tokenizer: assembled.reading.tokenizer,
+            tokenizer: reading.tokenizer,
         })
     }
 
