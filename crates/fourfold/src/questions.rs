@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use fourfold_data::DataError;
 use fourfold_data::source::{Row, RowImage, Table};
-use fourfold_data::{DataError, EncodedImage};
 use fourfold_train::answer::{Answer, Answerer, Question, Search};
 use serde_json::{Map, Value, json};
 
@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::model_folder::ModelFolder;
 use crate::output::{note, say};
 
-/// Questions that are answered before anything is written.
+/// Questions whose images are read, and which are answered, before anything is written.
 const GROUP: usize = 64;
 
 /// Options of the commands that ask.
@@ -37,50 +37,33 @@ pub struct Asking {
 /// One thing to ask, and what its answer is called.
 pub struct Item {
     /// `id` or `path`, as JSON.
-    pub names: Map<String, Value>,
+    names: Map<String, Value>,
     /// The name in plain output.
-    pub label: String,
-    /// What is asked; or why it cannot be.
-    pub question: Result<Question, String>,
+    label: String,
+    /// Where it comes from, for messages.
+    origin: String,
+    /// The images; files are read when it is their turn.
+    images: Vec<RowImage>,
+    /// What is asked; or why nothing can be.
+    prompt: Result<String, String>,
 }
 
 impl Item {
     /// A question about an image file.
     pub fn file(path: &Path, prompt: &str) -> Self {
         let label = path.display().to_string();
-        let question = match std::fs::read(path) {
-            Ok(bytes) => {
-                let image = EncodedImage {
-                    path: Some(label.clone()),
-                    ..EncodedImage::new(bytes)
-                };
-                let (origin, prompt) = (label.clone(), prompt.to_owned());
-                Ok(Question {
-                    origin,
-                    images: vec![image],
-                    prompt,
-                })
-            }
-            Err(error) => Err(format!("{label}: {error}")),
-        };
-        let names = [("path".to_owned(), Value::from(label.as_str()))]
-            .into_iter()
-            .collect();
+        let names = [("path".to_owned(), Value::from(label.as_str()))];
         Self {
-            names,
+            names: names.into_iter().collect(),
+            origin: label.clone(),
             label,
-            question,
+            images: vec![RowImage::File(path.to_owned())],
+            prompt: Ok(prompt.to_owned()),
         }
     }
-}
 
-/// The rows of a JSON lines file: `image` and, under one of `keys`, the prompt; `default` where a row has none.
-///
-/// # Errors
-/// Names the file and line that is no JSON object.
-pub fn rows(file: &Path, keys: &[&str], default: Option<&str>) -> Result<Vec<Item>> {
-    let table = Table::read(file)?;
-    let item = |row: &Row| {
+    /// A row of a JSON lines file: `image` and, under one of `keys`, the prompt; `default` where it has none.
+    fn row(table: &Table, row: &Row, keys: &[&str], default: Option<&str>) -> Self {
         let origin = table.origin(row);
         let mut names = Map::new();
         let path = row.images.iter().find_map(|image| match image {
@@ -96,36 +79,38 @@ pub fn rows(file: &Path, keys: &[&str], default: Option<&str>) -> Result<Vec<Ite
         };
         names.extend(id.map(|id| ("id".to_owned(), id.clone())));
         names.extend(path.map(|path| ("path".to_owned(), path.into())));
-        let question = || -> Result<Question, String> {
-            let images = row.images.iter().enumerate();
-            let images = images.map(|(index, image)| image.load(&origin, index));
-            let images = images
-                .collect::<Result<Vec<_>, DataError>>()
-                .map_err(|e| e.to_string())?;
-            if images.is_empty() {
-                return Err(format!(
-                    "{origin}: expected `image` with a path relative to this file"
-                ));
-            }
-            let prompt = keys
-                .iter()
-                .find_map(|key| row.columns.get(*key)?.as_str())
-                .or(default);
-            let prompt =
-                prompt.ok_or_else(|| format!("{origin}: expected `{}` with a text", keys[0]))?;
-            Ok(Question {
-                origin: origin.clone(),
-                images,
-                prompt: prompt.to_owned(),
-            })
+        let prompt = keys
+            .iter()
+            .find_map(|key| row.columns.get(*key)?.as_str())
+            .or(default);
+        let prompt = match prompt {
+            _ if row.images.is_empty() => Err(format!(
+                "{origin}: expected `image` with a path relative to this file"
+            )),
+            None => Err(format!("{origin}: expected `{}` with a text", keys[0])),
+            Some(prompt) => Ok(prompt.to_owned()),
         };
-        Item {
+        Self {
             names,
             label,
-            question: question(),
+            origin,
+            images: row.images.clone(),
+            prompt,
         }
-    };
-    Ok(table.rows.iter().map(item).collect())
+    }
+
+    /// The question with its images read; or why it cannot be asked.
+    fn question(&self) -> Result<Question, String> {
+        let prompt = self.prompt.clone()?;
+        let images = self.images.iter().enumerate();
+        let images = images.map(|(index, image)| image.load(&self.origin, index));
+        let images = images.collect::<Result<Vec<_>, DataError>>();
+        Ok(Question {
+            origin: self.origin.clone(),
+            images: images.map_err(|error| error.to_string())?,
+            prompt,
+        })
+    }
 }
 
 impl Asking {
@@ -145,24 +130,20 @@ impl Asking {
         };
         let (total, mut failed) = (items.len(), 0);
         for group in items.chunks(GROUP) {
-            let questions: Vec<Question> = group
-                .iter()
-                .filter_map(|item| item.question.as_ref().ok())
-                .cloned()
-                .collect();
-            let mut answers = answerer
-                .answer_each(&model, &questions, search)?
-                .into_iter();
-            for item in group {
-                let answer = match &item.question {
+            let questions: Vec<Result<Question, String>> =
+                group.iter().map(Item::question).collect();
+            let readable: Vec<Question> = questions.iter().flatten().cloned().collect();
+            let mut answers = answerer.answer_each(&model, &readable, search)?.into_iter();
+            for (item, question) in group.iter().zip(questions) {
+                let answer = match question {
                     Ok(question) => match answers.next() {
                         Some(answer) => answer.map(|a| (question, a)).map_err(|e| e.to_string()),
                         None => bail!("an answer is missing; this is a defect of Fourfold"),
                     },
-                    Err(message) => Err(message.clone()),
+                    Err(message) => Err(message),
                 };
                 match answer {
-                    Ok((question, answer)) => self.write(item, question, &answer, total)?,
+                    Ok((question, answer)) => self.write(item, &question, &answer, total)?,
                     Err(message) => {
                         failed += 1;
                         note(format_args!("error: {message}"));
@@ -208,7 +189,9 @@ pub fn gather(
         .map(|image| Item::file(image, prompt.unwrap_or_default()))
         .collect();
     if let Some(file) = jsonl {
-        items.extend(rows(file, keys, prompt)?);
+        let table = Table::read(file)?;
+        let rows = table.rows.iter();
+        items.extend(rows.map(|row| Item::row(&table, row, keys, prompt)));
     }
     if items.is_empty() {
         bail!("there is nothing to ask: the file has no rows");
