@@ -22,6 +22,8 @@ const SHOWN: usize = 3;
 pub struct Bars {
     watched: bool,
     stage: Option<StageBar>,
+    /// Whether a stage began.
+    trained: bool,
     skipped: usize,
     samples: Vec<SampleRecord>,
 }
@@ -45,9 +47,15 @@ impl Bars {
         Self {
             watched: watched(),
             stage: None,
+            trained: false,
             skipped: 0,
             samples: Vec::new(),
         }
+    }
+
+    /// Whether there was anything to train.
+    pub fn trained(&self) -> bool {
+        self.trained
     }
 
     fn line(&self, text: &str) {
@@ -121,6 +129,7 @@ impl Progress for Bars {
             ));
         }
         self.stage = Some(bar);
+        self.trained = true;
     }
 
     fn updated(&mut self, record: &StepRecord) {

@@ -38,25 +38,27 @@ impl Run {
     pub fn make(self) -> Result<RunFolder> {
         let stop = interrupt::flag("this update")?;
         let options = TrainOptions {
-            folder: self.folder,
+            folder: self.folder.clone(),
             start: self.start,
             strict: self.strict,
             stop: Arc::clone(&stop),
         };
-        match train(self.recipe.clone(), &options, &mut Bars::new())? {
+        let mut bars = Bars::new();
+        match train(self.recipe.clone(), &options, &mut bars)? {
             Outcome::Stopped { run, checkpoint } => {
                 note(format_args!(
                     "stopped; everything is in {}",
                     shown(&checkpoint)
                 ));
-                let folder = quoted(&shown(run.path()));
-                note(format_args!(
-                    "go on with: {} train --resume --run {folder}",
-                    program()
-                ));
+                note(format_args!("go on with: {}", self.go_on(&run)));
                 Err(Interrupted.into())
             }
             Outcome::Finished { run } => {
+                if !bars.trained() {
+                    note(format_args!(
+                        "all stages are done already; nothing is left to train"
+                    ));
+                }
                 note(format_args!("the model is in {}", shown(&run.model())));
                 if self.evaluate && !self.recipe.evaluation.is_empty() {
                     let scores = measure(&self.recipe, &run, stop)?;
@@ -66,6 +68,23 @@ impl Run {
                 Ok(run)
             }
         }
+    }
+
+    /// The command that goes on with `run` as it was begun. Its recipe is in its folder; what is no part of the
+    /// recipe has to be said again.
+    fn go_on(&self, run: &RunFolder) -> String {
+        let folder = quoted(&shown(run.path()));
+        let mut command = format!("{} train --resume --run {folder}", program());
+        if self.strict {
+            command += " --strict";
+        }
+        if !self.evaluate {
+            command += " --no-eval";
+        }
+        if let Some(threads) = self.recipe.threads {
+            command += &format!(" --threads {threads}");
+        }
+        command
     }
 }
 
