@@ -1,5 +1,6 @@
 //! `fourfold quickstart`: the whole way on the data that ship with Fourfold.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -7,6 +8,7 @@ use clap::Args;
 use fourfold_train::estimate::{Estimate, estimate};
 use fourfold_train::recipe::Recipe;
 use fourfold_train::run_folder::RunFolder;
+use fourfold_train::samples;
 use fourfold_train::trainer::Start;
 
 use crate::machine::Machine;
@@ -16,6 +18,10 @@ use crate::run::Run;
 
 /// Where the recipe lies in Fourfold's folder.
 const RECIPE: &str = "recipes/quickstart.toml";
+/// The recipe that goes on from its model, beside it.
+const ADAPT: &str = "adapt-easy-vqa.toml";
+/// Where that recipe looks for the model, as seen from its folder.
+const MODEL: &str = "../runs/quickstart/model";
 /// Seconds that each stage is measured for.
 const MEASURED: f64 = 2.0;
 
@@ -51,7 +57,8 @@ impl Quickstart {
     /// When Fourfold's files are not here, the run exists already, or training stops.
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
-        let mut recipe = Recipe::load(&find()?, &self.set)?;
+        let file = find()?;
+        let mut recipe = Recipe::load(&file, &self.set)?;
         if let Some(threads) = self.machine.threads {
             recipe.threads = Some(threads.into());
         }
@@ -64,7 +71,7 @@ impl Quickstart {
         if let Some(minutes) = self.minutes {
             estimate.fit(&mut recipe, 60.0 * minutes);
         }
-        announce(&estimate);
+        announce(&estimate, self.minutes);
         let run = Run {
             recipe,
             folder,
@@ -74,11 +81,11 @@ impl Quickstart {
         }
         .make()?;
         page::show(&run)?;
-        farewell(&run)
+        farewell(&run, &file)
     }
 }
 
-fn announce(estimate: &Estimate) {
+fn announce(estimate: &Estimate, minutes: Option<f64>) {
     for stage in &estimate.stages {
         note(format_args!(
             "  {:<12} {:>6} samples  about {}",
@@ -93,20 +100,56 @@ fn announce(estimate: &Estimate) {
         estimate.answers(),
         duration(estimate.answer_seconds())
     ));
+    let asked = minutes.map(|minutes| 60.0 * minutes);
+    if let Some(asked) = asked.filter(|asked| estimate.answer_seconds() >= *asked) {
+        note(format_args!(
+            "the scores alone take longer than the {} asked for with --minutes, so each stage makes a single \
+             update; score fewer samples with --set evaluation.NAME.limit=N, or give more minutes",
+            duration(asked)
+        ));
+    }
     note(format_args!(
         "all of it takes about {}\n",
         duration(estimate.seconds())
     ));
 }
 
-fn farewell(run: &RunFolder) -> Result<()> {
+fn farewell(run: &RunFolder, recipe: &Path) -> Result<()> {
     let folder = quoted(&shown(run.path()));
     say(format_args!(
-        "\neverything is in {folder}; its report.html opens in a browser. Next:\n  \
-         {0} ask --model {folder} {folder}/samples/000.webp \"What colour is it?\"\n  \
-         {0} train recipes/adapt-easy-vqa.toml",
-        program()
-    ))
+        "\neverything is in {folder}; its report.html opens in a browser. Next:"
+    ))?;
+    if let Some(image) = first_image(run)? {
+        say(format_args!(
+            "  {} ask --model {folder} {} \"What is the main color?\"",
+            program(),
+            quoted(&shown(&image))
+        ))?;
+    }
+    let adapt = recipe.with_file_name(ADAPT);
+    let mut command = format!("{} train {}", program(), quoted(&shown(&adapt)));
+    if let Some(from) = elsewhere(run, recipe) {
+        command += &format!(" --set {}", quoted(&format!("model.from={from}")));
+    }
+    say(format_args!("  {command}"))
+}
+
+/// The first held-out image that the run kept.
+fn first_image(run: &RunFolder) -> Result<Option<PathBuf>> {
+    let records = samples::read(&run.samples())?.pop();
+    let images = records.into_iter().flat_map(|(_, records)| records);
+    Ok(images
+        .filter_map(|record| Some(run.samples().join(record.image?)))
+        .find(|image| image.is_file()))
+}
+
+/// Where the model is, if not where the next recipe looks for it: absolute, since that recipe's paths are relative
+/// to its own folder.
+fn elsewhere(run: &RunFolder, recipe: &Path) -> Option<String> {
+    let model = fs::canonicalize(run.model()).ok()?;
+    let expected = recipe.with_file_name(MODEL);
+    let expected = fs::canonicalize(expected).ok();
+    (expected.as_ref() != Some(&model)).then(|| model.display().to_string())
 }
 
 /// The recipe in this folder or one above it.
