@@ -187,6 +187,15 @@ fn training_leaves_a_run_with_scores() {
     let predictions =
         fs::read_to_string(run.join("predictions/held-out.jsonl")).expect("predictions");
     assert_eq!(json_lines(&predictions)[0]["prediction"], "red");
+    let report = fs::read_to_string(run.join("report.html")).expect("report");
+    let (_, after) = report
+        .split_once("<h2>Scores</h2>")
+        .expect("the report has scores");
+    let (scores, _) = after.split_once("</pre>").expect("a table");
+    assert!(
+        scores.contains("held-out") && scores.contains("100.0"),
+        "{scores}"
+    );
 }
 
 #[test]
@@ -249,6 +258,76 @@ fn captions_and_answers_come_as_text_and_as_json() {
     );
     let line = &json_lines(&asked.out)[0];
     assert_eq!((&line["id"], &line["text"]), (&7.into(), &"blue".into()));
+}
+
+/// More rows than are answered at a time.
+#[test]
+fn captions_of_many_rows_come_in_their_order() {
+    let place = trained();
+    let rows = tempfile::tempdir().expect("a temporary folder");
+    fs::copy(place.join("blue.png"), rows.path().join("b.png")).expect("copied");
+    let mut lines = String::from("{\"image\": \"b.png\"}\n");
+    for id in 1..70 {
+        lines += &format!("{{\"image\": \"b.png\", \"prompt\": \"What colour?\", \"id\": {id}}}\n");
+    }
+    write(rows.path(), "rows.jsonl", &lines);
+    let file = rows.path().join("rows.jsonl");
+    let file = file.to_str().expect("a path");
+    let out = good(place, &["caption", "--model", "runs/tiny", "--jsonl", file]).out;
+    let mut said = out.lines();
+    let first = said.next().expect("a line");
+    assert!(first.ends_with("b.png: blue"), "{first}");
+    for id in 1..70 {
+        assert_eq!(said.next(), Some(format!("{id}: blue").as_str()));
+    }
+    assert_eq!(said.next(), None);
+}
+
+#[test]
+fn a_run_that_was_moved_away_from_its_data_is_of_use() {
+    let place = trained();
+    let moved = tempfile::tempdir().expect("a temporary folder");
+    let moved = moved.path();
+    let run = moved.join("far/off");
+    fs::create_dir_all(run.join("model")).expect("made");
+    fs::copy(place.join("runs/tiny/recipe.toml"), run.join("recipe.toml")).expect("copied");
+    for file in fs::read_dir(place.join("runs/tiny/model")).expect("a folder") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), run.join("model").join(file.file_name())).expect("copied");
+    }
+    fs::copy(place.join("red.png"), moved.join("red.png")).expect("copied");
+    let caption = good(moved, &["caption", "--model", "far/off", "red.png"]);
+    assert_eq!(caption.out, "red\n", "the prompt is that of the recipe");
+    write(
+        moved,
+        "mine.jsonl",
+        "{\"image\": \"red.png\", \"name\": \"red\"}\n",
+    );
+    let out = good(
+        moved,
+        &[
+            "eval",
+            "--model",
+            "far/off",
+            "--data",
+            "mine.jsonl",
+            "--prompt",
+            "What colour?",
+            "--answer",
+            "{{ name }}",
+            "--metrics",
+            "accuracy",
+            "--json",
+        ],
+    );
+    let scores: Value = serde_json::from_str(&out.out).expect("JSON");
+    assert_eq!(scores["mine.jsonl"]["model"]["accuracy"], 1.0);
+    let message = refused(
+        moved,
+        &["eval", "--model", "far/off", "--data", "held-out"],
+        1,
+    );
+    assert!(message.contains("colors.jsonl"), "{message}");
 }
 
 #[test]
@@ -368,6 +447,23 @@ fn data_is_shown_and_checked() {
     let ended = run(place, &["data", "check", "colors.jsonl"]);
     assert_eq!(ended.code, 1);
     assert!(ended.out.contains("colors.jsonl:line 2"), "{}", ended.out);
+    assert!(
+        !ended.out.contains("tokens"),
+        "nothing counted them: {}",
+        ended.out
+    );
+    let lines: String = (0..30)
+        .map(|row| format!("{{\"image\": \"green.png\", \"name\": \"name {row}\"}}\n"))
+        .collect();
+    write(place, "colors.jsonl", &lines);
+    for target in ["colors.jsonl", "tiny.toml"] {
+        let ended = run(place, &["data", "check", target]);
+        assert_eq!(ended.code, 1);
+        for line in 1..=30 {
+            let line = format!("colors.jsonl:line {line}: ");
+            assert!(ended.out.contains(&line), "{target}: {}", ended.out);
+        }
+    }
 }
 
 #[test]
@@ -397,10 +493,11 @@ fn a_run_is_kept_and_a_broken_sample_is_told() {
         message.contains("seed"),
         "a checkpoint of another recipe: {message}"
     );
-    good(
+    let again = good(
         place,
         &["train", "--resume", "--run", "runs/tiny", "--no-eval"],
     );
+    assert!(again.err.contains("all stages are done"), "{}", again.err);
     assert_eq!(
         weights,
         fs::read(place.join("runs/tiny/model/model.safetensors")).expect("weights")
@@ -425,12 +522,20 @@ fn a_run_is_kept_and_a_broken_sample_is_told() {
 fn an_interrupted_run_says_how_to_go_on_and_goes_on() {
     let place = workplace();
     let place = place.path();
+    // A thousand updates: enough for the signal to arrive in time, few enough to wait for the end of them.
     let long = [
         "train",
         "tiny.toml",
         "--set",
-        "stage.align.samples=200000",
+        "stage.align.samples=4000",
+        "--set",
+        "stage.unify.samples=4",
+        "--set",
+        "training.checkpoint_every=100000",
         "--no-eval",
+        "--strict",
+        "--threads",
+        "1",
     ];
     let child = command(place, &long)
         .stderr(Stdio::piped())
@@ -459,16 +564,23 @@ fn an_interrupted_run_says_how_to_go_on_and_goes_on() {
         "{}",
         ended.err
     );
-    assert!(
-        ended.err.contains("train --resume --run runs/tiny"),
-        "{}",
-        ended.err
-    );
+    let told = "train --resume --run runs/tiny --strict --no-eval --threads 1";
+    assert!(ended.err.contains(told), "{}", ended.err);
     assert!(!place.join("runs/tiny/model").exists());
     let message = refused(place, &["caption", "--model", "runs/tiny", "red.png"], 1);
     assert!(message.contains("not finished"), "{message}");
     let checkpoints = fs::read_dir(place.join("runs/tiny/checkpoints")).expect("a folder");
     assert!(checkpoints.count() > 0);
+    let arguments: Vec<&str> = told.split(' ').collect();
+    good(place, &arguments);
+    assert!(place.join("runs/tiny/model/model.safetensors").is_file());
+    let metrics = fs::read_to_string(metrics).expect("metrics");
+    let steps: Vec<Value> = json_lines(&metrics)
+        .iter()
+        .map(|line| line["step"].clone())
+        .collect();
+    let all: Vec<Value> = (1..=1001).map(Value::from).collect();
+    assert_eq!(steps, all, "no update is left out or made twice");
 }
 
 #[test]
@@ -508,10 +620,22 @@ fn the_quickstart_trains_scores_and_shows() {
     fs::create_dir(place.join("recipes")).expect("made");
     let recipe = RECIPE.replace("colors.jsonl", "../colors.jsonl");
     write(place, "recipes/quickstart.toml", &recipe);
-    let ended = good(place, &["quickstart", "--minutes", "0.01"]);
+    let ended = good(place, &["quickstart", "--minutes", "1e-6"]);
+    assert!(
+        ended.err.contains("the scores alone take longer"),
+        "{}",
+        ended.err
+    );
     assert!(ended.err.contains("all of it takes about"), "{}", ended.err);
     assert!(ended.out.contains("shuffled images"), "{}", ended.out);
     assert!(ended.out.contains("said: "), "{}", ended.out);
+    for next in [
+        "runs/tiny/samples/000.png \"What is the main color?\"",
+        "train recipes/adapt-easy-vqa.toml --set model.from=/",
+        "/runs/tiny/model\n",
+    ] {
+        assert!(ended.out.contains(next), "{}", ended.out);
+    }
     assert!(place.join("runs/tiny/scores.json").is_file());
     assert!(place.join("runs/tiny/report.html").is_file());
     let message = refused(place, &["quickstart"], 1);
@@ -551,6 +675,24 @@ fn mistakes_are_told_with_the_way_out() {
     );
     let message = refused(place, &["data", "check", "none.jsonl"], 1);
     assert!(message.contains("none.jsonl"), "{message}");
+    let message = refused(
+        place,
+        &["eval", "--model", "m", "--data", "d", "--beams", "65"],
+        2,
+    );
+    assert!(message.contains("1..=64"), "{message}");
+    let ended = ended(
+        &command(place, &["plan", "tiny.toml"])
+            .env("FOURFOLD_ISA", "avx1024")
+            .output()
+            .expect("started"),
+    );
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.err.contains("FOURFOLD_ISA") && ended.err.contains("avx512bf16"),
+        "{}",
+        ended.err
+    );
     refused(place, &["ask", "--model", "runs/none"], 2);
     refused(place, &["train", "--resume"], 1);
 }
