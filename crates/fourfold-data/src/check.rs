@@ -38,8 +38,8 @@ pub struct RowCounts {
     pub truncated: usize,
 }
 
-/// Makes every sample of a source into a document and counts. Broken samples are listed in the
-/// report; only what concerns the whole source, such as an unfit tokenizer, is an error.
+/// Makes every sample of a source into a document and counts. Broken samples, and those that `max_tokens`
+/// leaves without a target, are listed in the report; only what concerns the whole source, such as an unfit tokenizer, is an error.
 pub fn check(source: &dyn Source, encoder: &Encoder) -> Result<CheckReport, DataError> {
     let measure = |row: usize| {
         let mut rng = sample_rng(0, row as u64);
@@ -76,7 +76,11 @@ pub fn check(source: &dyn Source, encoder: &Encoder) -> Result<CheckReport, Data
                 rows.longest = rows.longest.max(tokens);
                 rows.truncated += usize::from(truncated);
             }
-            Err(error) if error.concerns_sample() => report.broken.list(source.name(), &error),
+            Err(error)
+                if error.concerns_sample() || matches!(error, DataError::AllMasked { .. }) =>
+            {
+                report.broken.list(source.name(), &error);
+            }
             Err(error) => return Err(error),
         }
     }

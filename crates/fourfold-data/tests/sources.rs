@@ -63,6 +63,15 @@ fn every_broken_row_is_told_with_its_place_and_reason() {
 }
 
 #[test]
+fn a_check_lists_the_samples_that_the_limit_leaves_without_a_target() {
+    // The visual tokens and the prompt alone fill the three rows.
+    let report = check(&*open(&names()), &encoder(None, 3)).unwrap();
+    assert_eq!((report.good, report.broken.count), (0, report.samples));
+    let reason = &report.broken.first[0].reason;
+    assert!(reason.contains("max_tokens"), "{reason}");
+}
+
+#[test]
 fn lists_are_expanded_in_step() {
     let source = open(&questions());
     // 2 + 1 + 0 + 0 + 1 questions, 1 of each broken row; the last row's lists disagree: one error.
