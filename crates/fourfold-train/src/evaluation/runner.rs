@@ -163,7 +163,8 @@ impl<'a> Evaluator<'a> {
         let mut cases = cases.into_iter();
         for group in questions.chunks(GROUP) {
             let answers = self.answerer.answer_each(self.model, group, search)?;
-            for (case, answer) in cases.by_ref().zip(answers) {
+            // The answers first: where they end, a zip that began with the cases would have taken one more.
+            for (answer, case) in answers.into_iter().zip(cases.by_ref()) {
                 match answer {
                     Ok(answer) => {
                         good.push(case);

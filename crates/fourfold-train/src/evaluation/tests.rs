@@ -7,9 +7,10 @@ use fourfold_model::Model;
 use fourfold_tensor::Precision;
 
 use super::*;
+use crate::answer::{Answerer, Search};
 use crate::assemble::{Reading, assemble, tokenizer};
 use crate::files::testing::Scratch;
-use crate::recipe::{Metric, Recipe};
+use crate::recipe::{Measure, Metric, Recipe};
 use crate::run_folder::RunFolder;
 use crate::sources::Sources;
 
@@ -162,6 +163,50 @@ fn an_unreadable_image_is_left_out_of_every_system() {
             .iter()
             .all(|(_, lines)| lines.len() == 2)
     );
+}
+
+#[test]
+fn every_case_keeps_its_own_answer_in_many_groups() {
+    let place = workplace("groups");
+    let lines: String = (0..600)
+        .map(|i| {
+            format!(
+                "{{\"image\": \"test-red.png\", \"question\": \"{i}?\", \"answer\": \"{i}\"}}\n"
+            )
+        })
+        .collect();
+    fs::write(place.path().join("many.jsonl"), lines).unwrap();
+    let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
+    let (model, reading) = untrained(&recipe);
+    let source = open(place.path(), "many.jsonl", "{{ question }}");
+    let measure = Measure {
+        metrics: vec![Metric::ExactMatch],
+        baselines: Vec::new(),
+        max_new_tokens: 2,
+        ..recipe.evaluation["colors"].measure.clone()
+    };
+    let evaluated = Evaluator::new(&model, &reading)
+        .unwrap()
+        .evaluate("many", &*source, &measure, &[], &mut Quiet)
+        .unwrap();
+    assert_eq!(evaluated.scores.samples, 600);
+    let search = Search {
+        max_new_tokens: 2,
+        ..Search::default()
+    };
+    let answerer = Answerer::new(&model, &reading).unwrap();
+    for (index, line) in evaluated.predictions[0].1.iter().enumerate() {
+        assert_eq!(line.id, format!("many.jsonl:line {}", index + 1));
+        assert_eq!(line.references, [index.to_string()]);
+    }
+    // The last of the second group and the first of the third.
+    for index in [511, 512] {
+        let case = &Cases::read(&*source, None).cases[index];
+        let alone = answerer
+            .answer(&model, &[case.question(None)], search)
+            .unwrap();
+        assert_eq!(evaluated.predictions[0].1[index].prediction, alone[0]);
+    }
 }
 
 #[test]
