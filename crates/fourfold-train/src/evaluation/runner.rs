@@ -156,24 +156,20 @@ impl<'a> Evaluator<'a> {
     ) -> Result<(Vec<Case>, Vec<String>)> {
         watch.begins(evaluation, "model", cases.len());
         let questions: Vec<Question> = cases.iter().map(|case| case.question(None)).collect();
-        let (mut good, mut said) = (
-            Vec::with_capacity(cases.len()),
-            Vec::with_capacity(cases.len()),
-        );
-        let mut cases = cases.into_iter();
+        let mut answers = Vec::with_capacity(cases.len());
         for group in questions.chunks(GROUP) {
-            let answers = self.answerer.answer_each(self.model, group, search)?;
-            // The answers first: where they end, a zip that began with the cases would have taken one more.
-            for (answer, case) in answers.into_iter().zip(cases.by_ref()) {
-                match answer {
-                    Ok(answer) => {
-                        good.push(case);
-                        said.push(answer.text);
-                    }
-                    Err(error) => skipped.add(evaluation, &error),
-                }
-            }
+            answers.extend(self.answerer.answer_each(self.model, group, search)?);
             watch.advanced(group.len())?;
+        }
+        let (mut good, mut said) = (Vec::new(), Vec::new());
+        for (case, answer) in cases.into_iter().zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    good.push(case);
+                    said.push(answer.text);
+                }
+                Err(error) => skipped.add(evaluation, &error),
+            }
         }
         Ok((good, said))
     }
