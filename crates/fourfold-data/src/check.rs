@@ -39,7 +39,8 @@ pub struct RowCounts {
 }
 
 /// Makes every sample of a source into a document and counts. Broken samples, and those that `max_tokens`
-/// leaves without a target, are listed in the report; only what concerns the whole source, such as an unfit tokenizer, is an error.
+/// leaves without a target, are listed in the report; only what concerns the whole source, such as an
+/// unfit tokenizer, is an error.
 pub fn check(source: &dyn Source, encoder: &Encoder) -> Result<CheckReport, DataError> {
     let measure = |row: usize| {
         let mut rng = sample_rng(0, row as u64);

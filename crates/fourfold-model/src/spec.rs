@@ -127,7 +127,7 @@ fn matrix_deviation(inner: usize, depth: usize) -> f32 {
     0.5 / (inner as f32).sqrt() / (depth as f32).sqrt()
 }
 
-/// How much longer than the grid the longest wave is, in radians a cell: `1 / LONGEST`.
+/// The waves of [`grid`] run from 1 radian a cell to nearly `1 / LONGEST`.
 const LONGEST: f32 = 100.0;
 
 /// Fixed two-dimensional positions (as MoCo v3, Chen et al. 2021), half as strong, which is the scale of embedded

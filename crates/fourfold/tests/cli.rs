@@ -155,6 +155,29 @@ fn trained() -> &'static Path {
         .path()
 }
 
+/// The accuracy of a model on the colours of a file.
+fn accuracy(place: &Path, model: &str, file: &str) -> Value {
+    let out = good(
+        place,
+        &[
+            "eval",
+            "--model",
+            model,
+            "--data",
+            file,
+            "--prompt",
+            "What colour?",
+            "--answer",
+            "{{ name }}",
+            "--metrics",
+            "accuracy",
+            "--json",
+        ],
+    );
+    let scores: Value = serde_json::from_str(&out.out).expect("JSON");
+    scores[file]["model"]["accuracy"].clone()
+}
+
 fn json_lines(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).expect(line))
@@ -303,25 +326,7 @@ fn a_run_that_was_moved_away_from_its_data_is_of_use() {
         "mine.jsonl",
         "{\"image\": \"red.png\", \"name\": \"red\"}\n",
     );
-    let out = good(
-        moved,
-        &[
-            "eval",
-            "--model",
-            "far/off",
-            "--data",
-            "mine.jsonl",
-            "--prompt",
-            "What colour?",
-            "--answer",
-            "{{ name }}",
-            "--metrics",
-            "accuracy",
-            "--json",
-        ],
-    );
-    let scores: Value = serde_json::from_str(&out.out).expect("JSON");
-    assert_eq!(scores["mine.jsonl"]["model"]["accuracy"], 1.0);
+    assert_eq!(accuracy(moved, "far/off", "mine.jsonl"), 1.0);
     let message = refused(
         moved,
         &["eval", "--model", "far/off", "--data", "held-out"],
@@ -372,25 +377,7 @@ fn evaluations_are_found_by_name_and_by_file() {
         text.contains("shuffled images") && text.contains("majority"),
         "{text}"
     );
-    let out = good(
-        place,
-        &[
-            "eval",
-            "--model",
-            "runs/tiny",
-            "--data",
-            "colors.jsonl",
-            "--prompt",
-            "What colour?",
-            "--answer",
-            "{{ name }}",
-            "--metrics",
-            "accuracy",
-            "--json",
-        ],
-    );
-    let scores: Value = serde_json::from_str(&out.out).expect("JSON");
-    assert_eq!(scores["colors.jsonl"]["model"]["accuracy"], 1.0);
+    assert_eq!(accuracy(place, "runs/tiny", "colors.jsonl"), 1.0);
     let message = refused(
         place,
         &["eval", "--model", "runs/tiny", "--data", "held-oot"],
