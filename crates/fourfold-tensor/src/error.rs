@@ -13,7 +13,7 @@ pub enum TensorError {
     },
     /// An environment variable that names no instruction set.
     #[error(
-        "the environment variable FOURFOLD_ISA is '{value}'; expected portable, avx2, avx512 or avx512bf16; \
+        "the environment variable FOURFOLD_ISA is '{value}'; expected portable, avx2, avx512, avx512bf16 or amx; \
          unset it to use the best that the machine has"
     )]
     Isa {

@@ -15,11 +15,13 @@ pub enum Isa {
     Avx512,
     /// AVX-512 with 16-bit brain-float dot products.
     Avx512Bf16,
+    /// The same with tile registers for 16-bit brain-float products (AMX).
+    Amx,
 }
 
 impl Isa {
     /// The best set of this machine, or the lower one that the environment variable `FOURFOLD_ISA`
-    /// (`portable`, `avx2`, `avx512`, `avx512bf16`) asks for. Kernels cannot refuse any other value: a program
+    /// (`portable`, `avx2`, `avx512`, `avx512bf16`, `amx`) asks for. Kernels cannot refuse any other value: a program
     /// calls [`Isa::check_environment`] when it starts.
     pub fn current() -> Self {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
@@ -55,13 +57,14 @@ impl Isa {
             "avx2" => Some(Self::Avx2),
             "avx512" => Some(Self::Avx512),
             "avx512bf16" => Some(Self::Avx512Bf16),
+            "amx" => Some(Self::Amx),
             _ => None,
         }
     }
 
     /// Whether 16-bit products have their own instructions.
     pub fn has_bf16(self) -> bool {
-        self == Self::Avx512Bf16
+        self >= Self::Avx512Bf16
     }
 
     /// Whether 16-bit dot products outrun f32 multiply-adds, so that large products had better use them.
@@ -84,7 +87,10 @@ impl Isa {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl");
-        if avx512 && is_x86_feature_detected!("avx512bf16") {
+        let avx512_bf16 = avx512 && is_x86_feature_detected!("avx512bf16");
+        if avx512_bf16 && amx_is_usable() {
+            Self::Amx
+        } else if avx512_bf16 {
             Self::Avx512Bf16
         } else if avx512 {
             Self::Avx512
@@ -108,6 +114,26 @@ fn is_intel() -> bool {
     let vendor = unsafe { std::arch::x86_64::__cpuid(0) };
     let bytes = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
     bytes.as_flattened() == b"GenuineIntel"
+}
+
+/// Whether the processor has tile registers with 16-bit products and the system lets this process have them: their
+/// 8 KiB of state are given only to those who ask.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[allow(unsafe_code, unused_unsafe)]
+fn amx_is_usable() -> bool {
+    const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
+    const ARCH_REQ_XCOMP_PERM: libc::c_int = 0x1023;
+    const TILE_DATA: libc::c_ulong = 18;
+    // SAFETY: every processor with AVX-512 has leaf 7.
+    let leaf = unsafe { std::arch::x86_64::__cpuid_count(7, 0) };
+    // SAFETY: the call takes two numbers and touches no memory of ours.
+    leaf.edx & BF16_AND_TILES == BF16_AND_TILES
+        && unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) } == 0
+}
+
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn amx_is_usable() -> bool {
+    false
 }
 
 /// Defines a function whose body is compiled once for each instruction set and chosen at run time.

@@ -31,8 +31,9 @@ pub(super) fn product<K: MicroKernel>(
         return;
     }
     let parallel = m * n * k >= SMALL && rayon::current_num_threads() > 1;
-    let left = pack::Left::new(packing, a, parallel);
-    let right = pack::right(packing, b, K::COLUMNS, parallel);
+    let pairs = pack::pairs_of(k).next_multiple_of(K::PAIRS);
+    let left = pack::Left::new(packing, a, pairs, parallel);
+    let right = pack::right(packing, b, [pairs, K::COLUMNS], parallel);
     let (left_pairs, left_step) = left.pairs();
     let (out, accumulate) = match output {
         Output::F32 { out, accumulate } => (Destination::F32(Place::of(out, n)), accumulate),
@@ -42,7 +43,7 @@ pub(super) fn product<K: MicroKernel>(
         kernel,
         rows: m,
         columns: n,
-        pairs: pack::pairs_of(k),
+        pairs,
         left: Place::reading(left_pairs, left_step),
         right: right.numbers(),
         bias,
@@ -116,7 +117,7 @@ impl<K: MicroKernel> Job<'_, K> {
 
     /// Computes one block, part after part of a long sum.
     fn block(&self, block: Block) {
-        let part = self.pairs.div_ceil(self.pairs.div_ceil(DEPTH));
+        let part = self.pairs.div_ceil(self.pairs.div_ceil(DEPTH)).next_multiple_of(K::PAIRS);
         let parts = self.pairs.div_ceil(part);
         let out = self.out.at(block.row, block.column);
         // A 16-bit result cannot hold the sums between parts.
@@ -153,7 +154,7 @@ impl<K: MicroKernel> Job<'_, K> {
             for column in (0..block.columns).step_by(K::COLUMNS) {
                 let panel = (block.column + column) / K::COLUMNS;
                 let right = &self.right[(panel * self.pairs + first_pair) * K::COLUMNS..];
-                // SAFETY: `left` holds `rows` rows of `pairs` numbers and the tile's rows are among them; the panel
+                // SAFETY: `pairs`, a part, is a multiple of `K::PAIRS` as the whole is; `left` holds `rows` rows of `pairs` numbers and the tile's rows are among them; the panel
                 // holds `pairs` rows, from `first_pair` at least `pairs` more; `super::product` checked that the
                 // result is [rows, columns] and the bias [columns], and blocks, so tasks, do not overlap.
                 unsafe {

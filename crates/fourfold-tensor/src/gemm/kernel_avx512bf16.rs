@@ -28,6 +28,7 @@ impl Avx512Bf16 {
 impl MicroKernel for Avx512Bf16 {
     const ROWS: usize = 8;
     const COLUMNS: usize = VECTORS * LANES;
+    const PAIRS: usize = 1;
 
     #[inline]
     #[allow(unsafe_code)]
@@ -118,28 +119,45 @@ unsafe fn write<const ROWS: usize>(sums: Sums<ROWS>, columns: usize, finish: Fin
     let masks: [__mmask16; VECTORS] =
         from_fn(|index| first_lanes(columns.saturating_sub(index * LANES)));
     for (row, sums) in sums.into_iter().enumerate() {
-        for (index, mut sum) in sums.into_iter().enumerate() {
-            let (column, mask) = (index * LANES, masks[index]);
+        for (index, (sum, mask)) in sums.into_iter().zip(masks).enumerate() {
             // SAFETY: a lane is in `mask` only if its column is below `columns`, and `row < ROWS`: every number
-            // touched is one that the caller promised; lanes outside the mask are neither read nor written.
-            unsafe {
-                if let Some(earlier) = finish.earlier {
-                    let earlier = _mm512_maskz_loadu_ps(mask, earlier.at(row, column).start);
-                    sum = _mm512_add_ps(sum, earlier);
-                }
-                if let Some(bias) = finish.bias {
-                    let bias = _mm512_maskz_loadu_ps(mask, bias.wrapping_add(column));
-                    sum = _mm512_add_ps(sum, bias);
-                }
-                match finish.out {
-                    Destination::F32(out) => {
-                        _mm512_mask_storeu_ps(out.at(row, column).start, mask, sum);
-                    }
-                    Destination::Bf16(out) => {
-                        let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(sum));
-                        _mm256_mask_storeu_epi16(out.at(row, column).start.cast(), mask, rounded);
-                    }
-                }
+            // touched is one that the caller promised.
+            unsafe { write_vector(sum, row, index * LANES, mask, finish) };
+        }
+    }
+}
+
+/// Finishes and writes the sums of 16 columns from `column` on; lanes outside `mask` are neither read nor written.
+///
+/// # Safety
+/// The places in `finish`, and its bias, must hold the numbers at `row` and the columns in `mask`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[allow(unsafe_code)]
+pub(super) unsafe fn write_vector(
+    mut sum: __m512,
+    row: usize,
+    column: usize,
+    mask: __mmask16,
+    finish: Finish,
+) {
+    // SAFETY: the caller's promise; both types of sixteen 16-bit numbers are plain bits.
+    unsafe {
+        if let Some(earlier) = finish.earlier {
+            let earlier = _mm512_maskz_loadu_ps(mask, earlier.at(row, column).start);
+            sum = _mm512_add_ps(sum, earlier);
+        }
+        if let Some(bias) = finish.bias {
+            let bias = _mm512_maskz_loadu_ps(mask, bias.wrapping_add(column));
+            sum = _mm512_add_ps(sum, bias);
+        }
+        match finish.out {
+            Destination::F32(out) => {
+                _mm512_mask_storeu_ps(out.at(row, column).start, mask, sum);
+            }
+            Destination::Bf16(out) => {
+                let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(sum));
+                _mm256_mask_storeu_epi16(out.at(row, column).start.cast(), mask, rounded);
             }
         }
     }
@@ -147,7 +165,7 @@ unsafe fn write<const ROWS: usize>(sums: Sums<ROWS>, columns: usize, finish: Fin
 
 /// The lanes below `count`.
 #[inline(always)]
-fn first_lanes(count: usize) -> __mmask16 {
+pub(super) fn first_lanes(count: usize) -> __mmask16 {
     if count >= LANES { !0 } else { (1 << count) - 1 }
 }
 

@@ -9,6 +9,8 @@ mod blocked;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
+mod kernel_amx;
+#[cfg(target_arch = "x86_64")]
 mod kernel_avx512bf16;
 #[cfg(target_arch = "x86_64")]
 mod pack;
@@ -108,11 +110,16 @@ pub fn product(
     }
     #[cfg(target_arch = "x86_64")]
     if precision == Precision::Bf16
-        && (m <= WORTH_DOTS || Isa::has_fast_dots())
-        && let Some(kernel) = kernel_avx512bf16::Avx512Bf16::find()
+        && let Some(avx512) = kernel_avx512bf16::Avx512Bf16::find()
     {
-        blocked::product(kernel, kernel, a, b, bias, output);
-        return Ok(());
+        if let Some(amx) = kernel_amx::Amx::find() {
+            blocked::product(amx, avx512, a, b, bias, output);
+            return Ok(());
+        }
+        if m <= WORTH_DOTS || Isa::has_fast_dots() {
+            blocked::product(avx512, avx512, a, b, bias, output);
+            return Ok(());
+        }
     }
     portable::product(a, b, bias, precision, output);
     Ok(())

@@ -35,19 +35,25 @@ pub(super) enum Left<'a> {
 }
 
 impl<'a> Left<'a> {
-    /// Packs `matrix: [m, k]` where it must be.
-    pub(super) fn new(proof: Avx512Bf16, matrix: Matrix<'a>, parallel: bool) -> Self {
+    /// Packs `matrix: [m, k]` where it must be, for rows of `pairs` pairs.
+    pub(super) fn new(
+        proof: Avx512Bf16,
+        matrix: Matrix<'a>,
+        pairs: usize,
+        parallel: bool,
+    ) -> Self {
         let (rows, k) = (matrix.rows, matrix.columns);
         if let (false, View::Bf16(values)) = (matrix.transposed, matrix.view)
-            && k > 0
-            && k.is_multiple_of(2)
-            && !pairs_of(k).is_multiple_of(PAIRS_OF_ONE_SET)
-            && let Ok(pairs) = bytemuck::try_cast_slice(values)
+            && k == 2 * pairs
+            && !pairs.is_multiple_of(PAIRS_OF_ONE_SET)
+            && let Ok(stored) = bytemuck::try_cast_slice(values)
         {
-            let row_step = k / 2;
-            return Self::Stored { pairs, row_step };
+            return Self::Stored {
+                pairs: stored,
+                row_step: pairs,
+            };
         }
-        let mut row_step = pairs_of(k).next_multiple_of(SIDE);
+        let mut row_step = pairs.next_multiple_of(SIDE);
         if row_step.is_multiple_of(PAIRS_OF_ONE_SET) {
             row_step += SIDE;
         }
@@ -77,18 +83,18 @@ impl<'a> Left<'a> {
 pub(super) fn right(
     proof: Avx512Bf16,
     matrix: Matrix<'_>,
-    columns: usize,
+    [pairs, columns]: [usize; 2],
     parallel: bool,
 ) -> Aligned {
     let (k, n) = (matrix.rows, matrix.columns);
-    let panel = pairs_of(k) * columns;
-    let mut pairs = Aligned::new(n.div_ceil(columns) * panel);
+    let panel = pairs * columns;
+    let mut panels = Aligned::new(n.div_ceil(columns) * panel);
     with_source(matrix.view, n, k, matrix.transposed, |source| {
-        for_pieces(pairs.numbers_mut(), panel, parallel, |index, out| {
+        for_pieces(panels.numbers_mut(), panel, parallel, |index, out| {
             source.fill_panel(proof, index * columns, out, columns);
         });
     });
-    pairs
+    panels
 }
 
 /// Calls `work` with the stored numbers as a source of either format.

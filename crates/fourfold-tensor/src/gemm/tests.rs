@@ -251,28 +251,43 @@ fn the_portable_path_agrees_with_sums_in_f64() {
 /// Also for the few rows that [`product`] would take the skinny way.
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn the_blocked_kernel_agrees_with_the_portable_path() {
-    let Some(kernel) = kernel_avx512bf16::Avx512Bf16::find() else {
-        return;
-    };
-    for case in cases(3, Precision::Bf16) {
-        let blocked = case.run(|a, b, bias, output| {
-            blocked::product(kernel, kernel, a, b, bias, output);
-        });
-        case.check(&blocked);
-        let portable = case.run(|a, b, bias, output| {
-            portable::product(a, b, bias, Precision::Bf16, output);
-        });
-        let scale = portable
-            .iter()
-            .fold(1e-3f32, |scale, value| scale.max(value.abs()));
-        for (blocked, portable) in blocked.iter().zip(&portable) {
-            assert!(
-                (blocked - portable).abs() <= 1e-2 * scale,
-                "{case}: {blocked} and {portable}"
-            );
+fn the_blocked_kernels_agree_with_the_portable_path() {
+    for blocked in blocked_products() {
+        for case in cases(3, Precision::Bf16) {
+            let found = blocked(&case);
+            case.check(&found);
+            let portable = case.run(|a, b, bias, output| {
+                portable::product(a, b, bias, Precision::Bf16, output);
+            });
+            let scale = portable
+                .iter()
+                .fold(1e-3f32, |scale, value| scale.max(value.abs()));
+            for (found, portable) in found.iter().zip(&portable) {
+                assert!(
+                    (found - portable).abs() <= 1e-2 * scale,
+                    "{case}: {found} and {portable}"
+                );
+            }
         }
     }
+}
+
+/// The blocked product with each micro-kernel that this machine has.
+#[cfg(target_arch = "x86_64")]
+fn blocked_products() -> Vec<fn(&Case) -> Vec<f32>> {
+    fn run<K: kernel::MicroKernel>(kernel: Option<K>, case: &Case) -> Vec<f32> {
+        let packing = kernel_avx512bf16::Avx512Bf16::find().expect("found before");
+        let kernel = kernel.expect("found before");
+        case.run(|a, b, bias, output| blocked::product(kernel, packing, a, b, bias, output))
+    }
+    let mut found: Vec<fn(&Case) -> Vec<f32>> = Vec::new();
+    if kernel_avx512bf16::Avx512Bf16::find().is_some() {
+        found.push(|case| run(kernel_avx512bf16::Avx512Bf16::find(), case));
+    }
+    if kernel_amx::Amx::find().is_some() {
+        found.push(|case| run(kernel_amx::Amx::find(), case));
+    }
+    found
 }
 
 /// The lanes' way of adding differs, the sums do not beyond rounding; also where [`product`] takes neither.
@@ -335,14 +350,10 @@ fn threads_do_not_change_a_bit() {
                 let case = Case::random(&mut random, size, precision);
                 same_bits(&case, &Case::product);
                 #[cfg(target_arch = "x86_64")]
-                if let (Precision::Bf16, Some(kernel)) =
-                    (precision, kernel_avx512bf16::Avx512Bf16::find())
-                {
-                    same_bits(&case, &|case| {
-                        case.run(|a, b, bias, output| {
-                            blocked::product(kernel, kernel, a, b, bias, output);
-                        })
-                    });
+                if precision == Precision::Bf16 {
+                    for blocked in blocked_products() {
+                        same_bits(&case, &|case| blocked(case));
+                    }
                 }
             }
         }
