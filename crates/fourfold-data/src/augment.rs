@@ -34,6 +34,9 @@ pub struct Augment {
     pub noise: f32,
     /// Probability that a rectangle of 2 to 20 % of the area is painted over in one colour.
     pub erase: f32,
+    /// How many variations an image has, drawn once and for all; without it, every look at an image is a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub views: Option<u32>,
 }
 
 /// Rec. 601 luma, as torchvision's grey uses.
@@ -61,6 +64,12 @@ impl Augment {
                 let message = format!("expected a number from 0 to {high}, got {value}");
                 return Err(DataError::config(format!("augment.{key}"), message));
             }
+        }
+        if self.views == Some(0) {
+            return Err(DataError::config(
+                "augment.views",
+                "expected at least 1; remove the key for a new variation at every look",
+            ));
         }
         match self.scale {
             Some([low, high]) if !(low >= 0.1 && low <= high && high <= 10.0) => {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use rand::RngExt;
+
 use crate::format::Markers;
 use crate::{
-    Augment, DataError, EncodedImage, ImageTransform, PixelArray, Sample, SampleRng, TextFormat,
-    Tokenizer, decode_rgb,
+    Augment, DataError, EncodedImage, ImageKey, ImageTransform, KnownImages, PixelArray, Sample,
+    SampleRng, TextFormat, Tokenizer, decode_rgb,
 };
 
 /// The rows of one image's visual tokens.
@@ -17,6 +19,25 @@ pub struct VisualSpan {
     pub len: usize,
     /// The image, an index into the images of the document or pack the span belongs to.
     pub image: usize,
+}
+
+/// An image of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DocumentImage {
+    /// Normalized, `[3, height, width]`; with the key to keep its features under, where that is asked for.
+    Pixels(PixelArray, Option<ImageKey>),
+    /// One of the [`KnownImages`]; its pixels were not made.
+    Known(ImageKey),
+}
+
+impl DocumentImage {
+    /// The pixels, where they were made.
+    pub fn pixels(&self) -> Option<&PixelArray> {
+        match self {
+            Self::Pixels(pixels, _) => Some(pixels),
+            Self::Known(_) => None,
+        }
+    }
 }
 
 /// One sample, ready to be packed. Row `i` holds `tokens[i]` and is to predict `targets[i]`.
@@ -34,8 +55,8 @@ pub struct Document {
     pub prompt_end: usize,
     /// Where the images' visual tokens go.
     pub visual: Vec<VisualSpan>,
-    /// The images, normalized, `[3, height, width]` each.
-    pub images: Vec<PixelArray>,
+    /// The images.
+    pub images: Vec<DocumentImage>,
     /// Whether the answer was cut at the token limit.
     pub truncated: bool,
 }
@@ -63,10 +84,12 @@ pub struct EncoderConfig {
 }
 
 /// Turns samples into documents.
+#[derive(Clone)]
 pub struct Encoder {
     tokenizer: Arc<Tokenizer>,
     config: EncoderConfig,
     markers: Markers,
+    known: Option<Arc<KnownImages>>,
 }
 
 impl Encoder {
@@ -91,7 +114,17 @@ impl Encoder {
                 tokenizer,
                 config,
                 markers,
+                known: None,
             }),
+        }
+    }
+
+    /// The same for a user who keeps features: images get their keys, and those in `known` are not even decoded.
+    /// Has no effect on images whose variations are not fixed.
+    pub fn knowing(&self, known: Arc<KnownImages>) -> Self {
+        Self {
+            known: Some(known),
+            ..self.clone()
         }
     }
 
@@ -157,8 +190,8 @@ impl Encoder {
             });
         }
         for (index, image) in sample.images.iter().enumerate() {
-            let pixels = self.image(&sample.origin, index, image, Some(rng))?;
-            document.images.push(pixels);
+            let image = self.image(&sample.origin, index, image, rng)?;
+            document.images.push(image);
         }
         Ok(document)
     }
@@ -184,8 +217,9 @@ impl Encoder {
         document.prompt_end = document.tokens.len();
         document.targets = vec![None; document.tokens.len()];
         for (index, image) in images.iter().enumerate() {
-            let pixels = self.image(origin, index, image, None)?;
-            document.images.push(pixels);
+            let mut pixels = self.resized(origin, index, image)?;
+            self.config.transform.normalize(&mut pixels);
+            document.images.push(DocumentImage::Pixels(pixels, None));
         }
         Ok(document)
     }
@@ -214,32 +248,53 @@ impl Encoder {
         }
     }
 
-    /// Decodes, resizes, augments if `rng` is given, and normalizes one image.
+    /// Decodes, resizes, varies and normalizes one image of a training document, unless it is known.
     fn image(
         &self,
         origin: &str,
         index: usize,
         image: &EncodedImage,
-        rng: Option<&mut SampleRng>,
+        rng: &mut SampleRng,
+    ) -> Result<DocumentImage, DataError> {
+        let config = &self.config;
+        let augment = config.augment.as_ref().filter(|a| !a.is_none());
+        let view = match augment {
+            None => Some(0),
+            Some(augment) => augment.views.map(|views| rng.random_range(0..views)),
+        };
+        let wanted = self.known.is_some() || augment.is_some();
+        let key = view
+            .filter(|_| wanted)
+            .map(|view| ImageKey::new(image, view));
+        if let (Some(known), Some(key)) = (&self.known, key)
+            && known.contains(&key)
+        {
+            return Ok(DocumentImage::Known(key));
+        }
+        let mut pixels = self.resized(origin, index, image)?;
+        match (augment, key) {
+            (Some(augment), Some(key)) => augment.apply(&mut pixels, &mut key.rng()),
+            (Some(augment), None) => augment.apply(&mut pixels, rng),
+            (None, _) => {}
+        }
+        config.transform.normalize(&mut pixels);
+        let key = key.filter(|_| self.known.is_some());
+        Ok(DocumentImage::Pixels(pixels, key))
+    }
+
+    fn resized(
+        &self,
+        origin: &str,
+        index: usize,
+        image: &EncodedImage,
     ) -> Result<PixelArray, DataError> {
-        let transform = &self.config.transform;
-        let mut pixels = decode_rgb(&image.bytes)
-            .and_then(|rgb| transform.resize(&rgb))
+        decode_rgb(&image.bytes)
+            .and_then(|rgb| self.config.transform.resize(&rgb))
             .map_err(|message| DataError::Image {
                 origin: origin.into(),
                 image: image.path.clone().unwrap_or(index.to_string()),
                 message,
-            })?;
-        let augment = self
-            .config
-            .augment
-            .as_ref()
-            .filter(|augment| !augment.is_none());
-        if let (Some(augment), Some(rng)) = (augment, rng) {
-            augment.apply(&mut pixels, rng);
-        }
-        transform.normalize(&mut pixels);
-        Ok(pixels)
+            })
     }
 }
 

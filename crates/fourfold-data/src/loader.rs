@@ -197,7 +197,7 @@ impl Worker {
             documents: self.config.batch,
             tokens: packs.iter().map(|pack| pack.tokens.len()).sum(),
             targets: packs.iter().map(Pack::target_count).sum(),
-            images: packs.iter().map(|pack| pack.image_count).sum(),
+            images: packs.iter().map(|pack| pack.images.len()).sum(),
             truncated,
             packs,
             skipped,

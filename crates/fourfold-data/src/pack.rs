@@ -1,6 +1,6 @@
 //! Packs: documents laid end to end under a budget of tokens and images. No padding.
 
-use crate::{DataError, Document, VisualSpan};
+use crate::{DataError, Document, DocumentImage, VisualSpan};
 
 /// What one pack may hold at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -23,12 +23,8 @@ pub struct Pack {
     pub positions: Vec<u32>,
     /// The documents, in the order of their rows, which they fill without gaps.
     pub documents: Vec<PackedDocument>,
-    /// The pixels of all images, `[images, 3, height, width]`.
-    pub images: Vec<f32>,
-    /// How many images.
-    pub image_count: usize,
-    /// Height and width of every image; 0 without images.
-    pub image_size: usize,
+    /// The images of all documents; those with pixels have one size.
+    pub images: Vec<DocumentImage>,
 }
 
 /// One document's place in a pack. Rows are the pack's.
@@ -58,25 +54,23 @@ impl Pack {
     /// [`DataError::Row`] if its images have another size than the pack's.
     pub fn push(&mut self, document: Document) -> Result<(), DataError> {
         let start = self.tokens.len();
-        for pixels in &document.images {
-            if self.image_size == 0 {
-                self.image_size = pixels.height;
-            }
-            if (pixels.height, pixels.width) != (self.image_size, self.image_size) {
-                return Err(DataError::Row {
-                    origin: document.origin,
-                    message: format!(
-                        "an image of {} × {} cannot be packed with images of {2} × {2}",
-                        pixels.height, pixels.width, self.image_size
-                    ),
-                });
-            }
+        let images = self.images.iter().chain(&document.images);
+        let mut sizes = images
+            .filter_map(DocumentImage::pixels)
+            .map(|pixels| (pixels.height, pixels.width));
+        if let Some((height, width)) = sizes.next()
+            && let Some(other) = sizes.find(|size| *size != (height, width))
+        {
+            return Err(DataError::Row {
+                origin: document.origin,
+                message: format!(
+                    "an image of {} × {} cannot be packed with images of {height} × {width}",
+                    other.0, other.1
+                ),
+            });
         }
-        let first_image = self.image_count;
-        self.image_count += document.images.len();
-        for pixels in &document.images {
-            self.images.extend_from_slice(&pixels.data);
-        }
+        let first_image = self.images.len();
+        self.images.extend(document.images);
         self.positions.extend(0..document.tokens.len() as u32);
         self.tokens.extend(document.tokens);
         self.targets.extend(document.targets);
@@ -110,7 +104,7 @@ pub fn pack(documents: Vec<Document>, budget: PackBudget) -> Result<Vec<Pack>, D
             .iter_mut()
             .filter(|pack| {
                 pack.tokens.len() + tokens <= budget.tokens
-                    && pack.image_count + images <= budget.images
+                    && pack.images.len() + images <= budget.images
             })
             // The earliest of the fullest.
             .reduce(|best, pack| {

@@ -75,14 +75,14 @@ fn a_batch_has_its_count_and_its_sums() {
             batch.targets
         );
         assert_eq!(
-            batch.packs.iter().map(|p| p.image_count).sum::<usize>(),
+            batch.packs.iter().map(|p| p.images.len()).sum::<usize>(),
             batch.images
         );
         assert!(
             batch
                 .packs
                 .iter()
-                .all(|p| p.tokens.len() <= 64 && p.image_count <= 2)
+                .all(|p| p.tokens.len() <= 64 && p.images.len() <= 2)
         );
         let draws = 5 + batch.skipped.count as u64;
         assert!(batch.state_after.total() >= draws);

@@ -27,6 +27,22 @@ pub struct Model {
     pub(crate) language: LanguageModel,
 }
 
+/// Images as the model takes them; there may be none.
+#[derive(Clone, Copy, Debug)]
+pub enum Images<'a> {
+    /// f32 `[images, channels, height, width]`, normalised.
+    Pixels(&'a Tensor),
+    /// What [`Model::encode`] gave for them, `[images, patches, vision_width]`; no gradient reaches the encoder.
+    Features(&'a Tensor),
+}
+
+impl Images<'_> {
+    fn count(self) -> usize {
+        let (Self::Pixels(tensor) | Self::Features(tensor)) = self;
+        tensor.shape().first().copied().unwrap_or(0)
+    }
+}
+
 /// One pack as the model reads it.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
@@ -36,8 +52,8 @@ pub struct Input<'a> {
     pub positions: &'a [u32],
     /// The documents, without overlap.
     pub documents: &'a [DocumentSpan],
-    /// f32 `[images, channels, height, width]`, normalised; may hold no image.
-    pub images: &'a Tensor,
+    /// The images that visual tokens are made of.
+    pub images: Images<'a>,
     /// Rows and the token that each should predict.
     pub targets: &'a [(u32, u32)],
 }
@@ -166,6 +182,19 @@ impl Model {
         )?)
     }
 
+    /// The vision encoder's features of `images: [images, channels, height, width]`, normalised:
+    /// `[images, patches, vision_width]` in the precision of products.
+    ///
+    /// # Errors
+    /// When the images are of another size than the encoder takes.
+    pub fn encode(&self, images: &Tensor) -> Result<Tensor> {
+        let features = self
+            .vision
+            .forward(&Tape::inference(&self.parameters), images)?;
+        let count = images.shape()[0];
+        Ok(features.reshape(&[count, self.config.vision.patches(), features.width()])?)
+    }
+
     /// Logits of the next token after every row, f32 `[tokens, vocabulary]`.
     ///
     /// # Errors
@@ -198,7 +227,7 @@ impl Model {
     /// The rows that the language model reads: embedded text with visual tokens in their places, f32.
     pub(crate) fn embed(&self, tape: &Tape<'_>, input: &Input<'_>) -> Result<Tensor> {
         let text = self.language.embed(tape, input.tokens)?;
-        if input.images.shape().first().copied().unwrap_or(0) == 0 {
+        if input.images.count() == 0 {
             return match input
                 .documents
                 .iter()
@@ -212,15 +241,17 @@ impl Model {
             };
         }
         let rows = self.visual_rows(input)?;
-        let visual = self
-            .projector
-            .forward(tape, &self.vision.forward(tape, input.images)?)?;
+        let features = match input.images {
+            Images::Pixels(images) => self.vision.forward(tape, images)?,
+            Images::Features(features) => features.clone(),
+        };
+        let visual = self.projector.forward(tape, &features)?;
         Ok(ops::place(tape, &text, &visual, &rows)?)
     }
 
     /// The row of every visual token, in the order of the image stack.
     fn visual_rows(&self, input: &Input<'_>) -> Result<Vec<u32>> {
-        let (images, each) = (input.images.shape()[0], self.config.visual_tokens());
+        let (images, each) = (input.images.count(), self.config.visual_tokens());
         let mut starts = vec![None; images];
         for span in input.documents.iter().flat_map(|document| &document.visual) {
             if span.len != each {

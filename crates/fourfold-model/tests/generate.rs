@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use fourfold_model::{
-    DocumentSpan, GenerateOptions, Generated, Input, Model, Prompt, VisibilityKind, VisualSpan,
+    DocumentSpan, GenerateOptions, Generated, Images, Input, Model, Prompt, VisibilityKind,
+    VisualSpan,
 };
 use fourfold_tensor::{Precision, Tensor};
 
@@ -81,7 +82,7 @@ fn next(model: &Model, prompt: &Prompt, answer: &[u32], visibility: VisibilityKi
         tokens: &tokens,
         positions: &positions,
         documents: &documents,
-        images: &prompt.images,
+        images: Images::Pixels(&prompt.images),
         targets: &[],
     };
     let logits = model.logits(&input, visibility).expect("a valid prompt");

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use fourfold_model::{DocumentSpan, Input, Model, VisibilityKind, VisualSpan};
+use fourfold_model::{DocumentSpan, Images, Input, Model, VisibilityKind, VisualSpan};
 use fourfold_tensor::{Gradients, Precision, Tape, Tensor};
 use safetensors::SafeTensors;
 
@@ -147,7 +147,7 @@ fn check(kind: &str, precision: Precision, tolerance: f64) {
             tokens: &fixture.tokens,
             positions: &fixture.positions,
             documents: &documents,
-            images: &fixture.images,
+            images: Images::Pixels(&fixture.images),
             targets: &fixture.targets,
         };
         let scale = 1.0 / fixture.targets.len() as f32;

@@ -107,6 +107,57 @@ impl Tensor {
         })
     }
 
+    /// Tensors of one shape and format one after the other, `[tensors, …shape]`; carries no place on the tape.
+    ///
+    /// # Errors
+    /// When shapes or formats differ, or there is no tensor.
+    pub fn stack(tensors: &[&Self]) -> Result<Self> {
+        let Some(first) = tensors.first() else {
+            return Err(TensorError::shape("stack", "expected at least one tensor"));
+        };
+        let kind = |tensor: &Self| (tensor.shape.clone(), tensor.precision());
+        if let Some(other) = tensors.iter().find(|tensor| kind(tensor) != kind(first)) {
+            let message = format!("{:?} and {:?}", kind(first), kind(other));
+            return Err(TensorError::shape("stack", message));
+        }
+        let shape = [&[tensors.len()], first.shape()].concat();
+        let views = tensors.iter().map(|tensor| tensor.view());
+        Ok(match first.precision() {
+            Precision::F32 => Self::gather(&shape, views.filter_map(View::as_f32)),
+            Precision::Bf16 => Self::gather(&shape, views.filter_map(View::as_bf16)),
+        })
+    }
+
+    /// Copies of the entries of the first dimension; the opposite of [`Tensor::stack`].
+    pub fn unstack(&self) -> Vec<Self> {
+        let shape = self.shape.get(1..).unwrap_or_default();
+        let len = shape.iter().product::<usize>();
+        let count = self.shape.first().copied().unwrap_or(0);
+        let entries = (0..count).map(|index| index * len..(index + 1) * len);
+        match self.view() {
+            View::F32(values) => entries
+                .map(|entry| Self::gather(shape, [&values[entry]].into_iter()))
+                .collect(),
+            View::Bf16(values) => entries
+                .map(|entry| Self::gather(shape, [&values[entry]].into_iter()))
+                .collect(),
+        }
+    }
+
+    /// A tensor of pieces laid end to end.
+    fn gather<'a, T: Storable + 'a>(
+        shape: &[usize],
+        pieces: impl Iterator<Item = &'a [T]>,
+    ) -> Self {
+        Self::build::<T>(shape, |mut out| {
+            for piece in pieces {
+                let (here, rest) = out.split_at_mut(piece.len());
+                here.copy_from_slice(piece);
+                out = rest;
+            }
+        })
+    }
+
     /// The numbers in their stored format.
     pub fn view(&self) -> View<'_> {
         match self.buffer.precision {
@@ -188,6 +239,22 @@ pub enum View<'a> {
     Bf16(&'a [bf16]),
 }
 
+impl<'a> View<'a> {
+    fn as_f32(self) -> Option<&'a [f32]> {
+        match self {
+            Self::F32(values) => Some(values),
+            Self::Bf16(_) => None,
+        }
+    }
+
+    fn as_bf16(self) -> Option<&'a [bf16]> {
+        match self {
+            Self::Bf16(values) => Some(values),
+            Self::F32(_) => None,
+        }
+    }
+}
+
 /// An element format that a tensor can be stored in.
 pub(crate) trait Storable: Element {
     const PRECISION: Precision;
@@ -199,4 +266,33 @@ impl Storable for f32 {
 
 impl Storable for bf16 {
     const PRECISION: Precision = Precision::Bf16;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stacked_comes_apart_again() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let tensor = |first: f32| {
+                let values: Vec<f32> = (0..6).map(|i| first + i as f32).collect();
+                let tensor = Tensor::from_f32(&[2, 3], &values).expect("six numbers");
+                tensor.to_precision(precision)
+            };
+            let (a, b) = (tensor(1.0), tensor(-20.0));
+            let stacked = Tensor::stack(&[&a, &b, &a]).expect("one shape");
+            assert_eq!(stacked.shape(), [3, 2, 3]);
+            let apart = stacked.unstack();
+            assert_eq!(apart.len(), 3);
+            for (found, expected) in apart.iter().zip([&a, &b, &a]) {
+                assert_eq!(found.shape(), expected.shape());
+                assert_eq!(found.precision(), precision);
+                assert_eq!(found.to_f32_vec(), expected.to_f32_vec());
+            }
+            let other = Tensor::zeros(&[3, 2]).to_precision(precision);
+            assert!(Tensor::stack(&[&a, &other]).is_err());
+        }
+        assert!(Tensor::stack(&[]).is_err());
+    }
 }

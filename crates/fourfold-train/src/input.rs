@@ -1,14 +1,15 @@
 //! From packs of data to what the model reads.
 
-use anyhow::Result;
-use fourfold_data::{Document, Pack, VisualSpan};
-use fourfold_model::{DocumentSpan, Input, Prompt};
+use anyhow::{Context, Result};
+use fourfold_data::{Document, DocumentImage, Pack, PixelArray, VisualSpan};
+use fourfold_model::{DocumentSpan, Images, Input, Prompt};
 use fourfold_tensor::Tensor;
 
-/// A pack with its images as a tensor and its targets as a list.
+/// A pack with its images, or their features, as a tensor and its targets as a list.
 pub struct PackInput<'p> {
     pack: &'p Pack,
     images: Tensor,
+    encoded: bool,
     documents: Vec<DocumentSpan>,
     targets: Vec<(u32, u32)>,
 }
@@ -17,9 +18,18 @@ impl<'p> PackInput<'p> {
     /// Prepares `pack`.
     ///
     /// # Errors
-    /// When its pixels are not as many as it says.
+    /// When images differ in size, or one comes without pixels.
     pub fn new(pack: &'p Pack) -> Result<Self> {
-        let side = pack.image_size;
+        let pixels = pixels(&pack.images).context("an image of a pack came without pixels")?;
+        Ok(Self::with(pack, stack_pixels(pixels.into_iter())?, false))
+    }
+
+    /// Prepares `pack` with the features of its images, `[images, patches, vision_width]`.
+    pub fn encoded(pack: &'p Pack, features: Tensor) -> Self {
+        Self::with(pack, features, true)
+    }
+
+    fn with(pack: &'p Pack, images: Tensor, encoded: bool) -> Self {
         let documents = pack.documents.iter().map(|document| DocumentSpan {
             start: document.start,
             end: document.end,
@@ -28,12 +38,13 @@ impl<'p> PackInput<'p> {
         });
         let rows = pack.targets.iter().enumerate();
         let targets = rows.filter_map(|(row, target)| target.map(|token| (row as u32, token)));
-        Ok(Self {
-            images: Tensor::from_f32(&[pack.image_count, 3, side, side], &pack.images)?,
+        Self {
+            images,
+            encoded,
             documents: documents.collect(),
             targets: targets.collect(),
             pack,
-        })
+        }
     }
 
     /// What the model reads.
@@ -42,7 +53,11 @@ impl<'p> PackInput<'p> {
             tokens: &self.pack.tokens,
             positions: &self.pack.positions,
             documents: &self.documents,
-            images: &self.images,
+            images: if self.encoded {
+                Images::Features(&self.images)
+            } else {
+                Images::Pixels(&self.images)
+            },
             targets: &self.targets,
         }
     }
@@ -53,21 +68,32 @@ impl<'p> PackInput<'p> {
 /// # Errors
 /// When the images of the document differ in size.
 pub fn prompt(document: &Document) -> Result<Prompt> {
-    let (height, width) = document
-        .images
-        .first()
-        .map_or((0, 0), |p| (p.height, p.width));
-    let pixels: Vec<f32> = document
-        .images
-        .iter()
-        .flat_map(|p| &p.data)
-        .copied()
-        .collect();
+    let pixels = pixels(&document.images).context("an image of a prompt came without pixels")?;
     Ok(Prompt {
         tokens: document.tokens.clone(),
         visual: visual(&document.visual),
-        images: Tensor::from_f32(&[document.images.len(), 3, height, width], &pixels)?,
+        images: stack_pixels(pixels.into_iter())?,
     })
+}
+
+fn pixels(images: &[DocumentImage]) -> Option<Vec<&PixelArray>> {
+    images.iter().map(DocumentImage::pixels).collect()
+}
+
+/// Images of one size as f32 `[images, 3, height, width]`.
+///
+/// # Errors
+/// When they differ in size.
+pub(crate) fn stack_pixels<'a>(images: impl Iterator<Item = &'a PixelArray>) -> Result<Tensor> {
+    let (mut count, mut size, mut numbers) = (0, (0, 0), Vec::new());
+    for image in images {
+        if count == 0 {
+            size = (image.height, image.width);
+        }
+        count += 1;
+        numbers.extend_from_slice(&image.data);
+    }
+    Ok(Tensor::from_f32(&[count, 3, size.0, size.1], &numbers)?)
 }
 
 fn visual(spans: &[VisualSpan]) -> Vec<fourfold_model::VisualSpan> {

@@ -8,6 +8,7 @@ pub mod checksum;
 pub mod environment;
 pub mod estimate;
 pub mod evaluation;
+pub mod feature_cache;
 pub mod files;
 pub mod input;
 pub mod measure;

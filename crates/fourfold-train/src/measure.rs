@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::assemble::{assemble, tokenizer};
+use crate::feature_cache::FeatureCache;
 use crate::recipe::Recipe;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
@@ -35,8 +36,24 @@ impl StageSpeed {
     }
 }
 
+/// Some updates in a row.
+#[derive(Default)]
+struct Pass {
+    updates: usize,
+    tokens: usize,
+    images: usize,
+    seconds: f64,
+}
+
+impl Pass {
+    fn seconds_per_update(&self) -> f64 {
+        self.seconds / self.updates as f64
+    }
+}
+
 /// Times the updates of every stage on a model of its own, which is thrown away: one update to warm up, then
-/// updates until `seconds_per_stage` are over, at least one and at most as many as the stage has.
+/// updates until `seconds_per_stage` are over, at least one and at most as many as the stage has. Where a stage keeps
+/// features, the updates are made once more with what is kept, and weighed by how many images will be new.
 ///
 /// # Errors
 /// As training: whatever keeps the recipe from running is found here, before a run folder exists.
@@ -48,32 +65,50 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
         let config = assembled.model.config();
         let plans = StagePlan::all(recipe, &sources, config, &assembled.reading)?;
         let mut speeds = Vec::new();
+        let limit = recipe.training.feature_cache_mib;
         for plan in plans {
             plan.prepare(&mut assembled.model);
             let mut updater = Updater::new(&plan, &assembled.model, plan.updates)?;
-            let mut loader = plan.load(recipe.seed, false, None)?;
-            let mut update = |number: usize| -> Result<usize> {
-                let batch = loader.next_batch()?;
-                updater.update(&plan, &mut assembled.model, &batch, number)?;
-                Ok(batch.tokens)
+            let mut cache = FeatureCache::for_stage(None, &plan.stage, limit);
+            let mut pass = |at_most: usize| -> Result<Pass> {
+                let mut loader = plan.load(recipe.seed, false, None, cache.as_ref())?;
+                let mut update = |number: usize| -> Result<(usize, usize)> {
+                    let batch = loader.next_batch()?;
+                    let model = &mut assembled.model;
+                    updater.update(&plan, model, cache.as_mut(), &batch, number)?;
+                    Ok((batch.tokens, batch.images))
+                };
+                update(0)?;
+                let (begin, mut pass) = (Instant::now(), Pass::default());
+                while pass.updates == 0
+                    || (pass.seconds < seconds_per_stage && pass.updates < at_most)
+                {
+                    let (tokens, images) = update((pass.updates + 1).min(plan.updates - 1))?;
+                    pass.updates += 1;
+                    pass.tokens += tokens;
+                    pass.images += images;
+                    pass.seconds = begin.elapsed().as_secs_f64();
+                }
+                Ok(pass)
             };
-            update(0)?;
-            let (begin, mut measured, mut tokens) = (Instant::now(), 0, 0);
-            while measured == 0
-                || (begin.elapsed().as_secs_f64() < seconds_per_stage
-                    && measured + 1 < plan.updates)
-            {
-                measured += 1;
-                tokens += update(measured.min(plan.updates - 1))?;
+            let first = pass(plan.updates.saturating_sub(1))?;
+            let mut seconds_per_update = first.seconds_per_update();
+            if plan.stage.cache_features {
+                // The same batches again, whose images are all kept by now.
+                let again = pass(first.updates)?.seconds_per_update();
+                let images = first.images as f64 / first.updates as f64 * plan.updates as f64;
+                let new = plan.encoded_images(images) / images.max(1.0);
+                seconds_per_update = again + new * (seconds_per_update - again).max(0.0);
             }
-            let seconds = begin.elapsed().as_secs_f64();
             speeds.push(StageSpeed {
                 name: plan.stage.name.clone(),
-                measured,
+                measured: first.updates,
                 updates: plan.updates,
                 batch: plan.stage.batch,
-                seconds_per_update: seconds / measured as f64,
-                tokens_per_second: tokens as f64 / seconds.max(1e-9),
+                seconds_per_update,
+                tokens_per_second: first.tokens as f64
+                    / first.updates as f64
+                    / seconds_per_update.max(1e-9),
             });
         }
         Ok(speeds)

@@ -8,6 +8,7 @@ use serde::Serialize;
 use anyhow::Result;
 
 use crate::assemble::{model_config, reading, tokenizer};
+use crate::feature_cache::bytes_of;
 use crate::recipe::Recipe;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
@@ -66,7 +67,7 @@ pub struct Memory {
     pub training: f64,
     /// What a pack's forward pass keeps for its backward pass, and the logits of a chunk.
     pub activations: f64,
-    /// Pixels of the batches that wait.
+    /// Pixels of the batches that wait, and features that are kept.
     pub data: f64,
 }
 
@@ -92,10 +93,11 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let config = model_config(recipe, &tokenizer)?;
     let reading = reading(recipe, tokenizer, &config)?;
     let precision = recipe.precision.resolve();
+    let limit = recipe.training.feature_cache_mib;
     let mut stages = Vec::new();
     for plan in StagePlan::all(recipe, &sources, &config, &reading)? {
         let average = Average::of(&plan, recipe.seed);
-        stages.push(cost(&plan, average, &config, precision)?);
+        stages.push(cost(&plan, average, &config, precision, limit)?);
     }
     Ok(Plan {
         parameters: config.parameter_counts()?.to_vec(),
@@ -146,6 +148,7 @@ fn cost(
     average: Average,
     config: &ModelConfig,
     precision: Precision,
+    feature_cache_mib: usize,
 ) -> Result<StageCost> {
     let stage = &plan.stage;
     let counts = config.parameter_counts()?;
@@ -158,12 +161,24 @@ fn cost(
     let samples = plan.updates * stage.batch;
     let documents = samples as f64;
     let shapes = Shapes::of(config);
-    let bytes = match precision {
+    let copy = match precision {
         Precision::F32 => 0.0,
         Precision::Bf16 => 2.0,
     };
     let batch = stage.batch as f64;
     let side = config.vision.image_size as f64;
+    let encoded = plan.encoded_images(documents * average.images);
+    let passed = if average.images > 0.0 {
+        encoded / (documents * average.images)
+    } else {
+        1.0
+    };
+    let kept = if stage.cache_features {
+        let image = shapes.patches * shapes.vision.width * bytes_of(precision) as f64;
+        (encoded * image).min(feature_cache_mib as f64 * f64::from(1 << 20))
+    } else {
+        0.0
+    };
     Ok(StageCost {
         name: stage.name.clone(),
         trainable,
@@ -172,12 +187,12 @@ fn cost(
         tokens: documents * average.tokens,
         targets: documents * average.targets,
         images: documents * average.images,
-        operations: documents * shapes.operations(average, |part| stage.trains(part)),
+        operations: documents * shapes.operations(average, passed, |part| stage.trains(part)),
         memory: Memory {
-            weights: all as f64 * (4.0 + bytes),
+            weights: all as f64 * (4.0 + copy),
             training: trainable as f64 * 12.0,
             activations: shapes.activations(plan, average, precision),
-            data: BATCHES * batch * average.images * 3.0 * side * side * 4.0,
+            data: BATCHES * batch * average.images * 3.0 * side * side * 4.0 + kept,
         },
     })
 }
@@ -268,12 +283,12 @@ impl Shapes {
         }
     }
 
-    /// Operations a document.
-    fn operations(&self, average: Average, trains: impl Fn(Part) -> bool) -> f64 {
+    /// Operations a document, of whose images the part `encoded` passes the encoder.
+    fn operations(&self, average: Average, encoded: f64, trains: impl Fn(Part) -> bool) -> f64 {
         let [vision, projector, language] = Part::ALL.map(&trains);
         // Once forward, once if a gradient passes, once if the part itself trains.
         let passes = |flows: bool, trains: bool| 1.0 + f64::from(flows) + f64::from(trains);
-        let rows = average.images * self.patches;
+        let rows = encoded * average.images * self.patches;
         let seen = self.vision.forward(self.patches) * rows * passes(vision, vision);
         let visual = average.images * self.visual_tokens;
         let flows = vision || projector;
@@ -289,10 +304,7 @@ impl Shapes {
     fn activations(&self, plan: &StagePlan, average: Average, precision: Precision) -> f64 {
         let stage = &plan.stage;
         let [vision, projector, language] = Part::ALL.map(|part| stage.trains(part));
-        let bytes = match precision {
-            Precision::F32 => 4.0,
-            Precision::Bf16 => 2.0,
-        };
+        let bytes = bytes_of(precision) as f64;
         let batch = stage.batch as f64;
         let tokens = (batch * average.tokens).min(stage.pack_tokens as f64);
         let images = (batch * average.images).min(stage.pack_images as f64);

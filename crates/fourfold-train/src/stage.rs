@@ -10,6 +10,7 @@ use fourfold_data::{
 use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
 
 use crate::assemble::Reading;
+use crate::feature_cache::FeatureCache;
 use crate::recipe::{Recipe, Stage};
 use crate::schedule::LearningRate;
 use crate::sources::Sources;
@@ -91,11 +92,22 @@ impl StagePlan {
         })
     }
 
-    /// Starts the stage's data, at its beginning or where a checkpoint was taken.
+    /// Starts the stage's data, at its beginning or where a checkpoint was taken. Images in `cache` come without
+    /// pixels.
     ///
     /// # Errors
     /// When the position is of other data.
-    pub fn load(&self, seed: u64, strict: bool, resume: Option<SamplerState>) -> Result<Loader> {
+    pub fn load(
+        &self,
+        seed: u64,
+        strict: bool,
+        resume: Option<SamplerState>,
+        cache: Option<&FeatureCache>,
+    ) -> Result<Loader> {
+        let encoder = match cache {
+            Some(cache) => Arc::new(self.encoder.knowing(cache.known())),
+            None => Arc::clone(&self.encoder),
+        };
         let config = LoaderConfig {
             batch: self.stage.batch,
             budget: PackBudget {
@@ -107,13 +119,8 @@ impl StagePlan {
             threads: rayon::current_num_threads().div_ceil(2),
             strict,
         };
-        Loader::start(
-            self.mixture.clone(),
-            Arc::clone(&self.encoder),
-            config,
-            resume,
-        )
-        .with_context(|| format!("in stage '{}'", self.stage.name))
+        Loader::start(self.mixture.clone(), encoder, config, resume)
+            .with_context(|| format!("in stage '{}'", self.stage.name))
     }
 
     /// Makes the stage's parts trainable and no other, and notes its visibility in the model.
@@ -132,6 +139,25 @@ impl StagePlan {
         parts
             .filter_map(|part| Some((*part, self.stage.lr.of(*part)? * factor)))
             .collect()
+    }
+
+    /// How many of `images` looks at images the vision encoder is asked for: all of them, or where features are kept,
+    /// as many different ones as so many draws are expected to meet. Sources of one file are taken to show the same
+    /// images, one a sample; the cache is taken to hold them.
+    pub fn encoded_images(&self, images: f64) -> f64 {
+        if !self.stage.cache_features {
+            return images;
+        }
+        let mut files: BTreeMap<&str, usize> = BTreeMap::new();
+        for (source, _) in self.mixture.sources() {
+            let samples = files.entry(source.name()).or_default();
+            *samples = source.len().max(*samples);
+        }
+        let augment = self.stage.augment.as_ref();
+        let views = augment.and_then(|augment| augment.views).unwrap_or(1);
+        let distinct = files.values().sum::<usize>() as f64 * f64::from(views);
+        // Each of n draws misses one of d images with probability 1 - 1/d.
+        distinct * (1.0 - (-images / distinct.max(1.0)).exp())
     }
 
     /// The data of the stage.

@@ -15,6 +15,7 @@ use crate::checkpoint::{self, Checkpoint, State, TensorRef};
 use crate::checks::{FrozenGuard, checksums, trainable};
 use crate::environment::{Environment, hash_files};
 use crate::evaluation::check_evaluations;
+use crate::feature_cache::FeatureCache;
 use crate::metrics::{Metrics, StepRecord, memory_mib};
 use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
@@ -110,6 +111,7 @@ struct Session<'a> {
     never_trained: BTreeMap<String, u64>,
     step: usize,
     resume: Option<Checkpoint>,
+    features: Option<FeatureCache>,
 }
 
 impl<'a> Session<'a> {
@@ -202,6 +204,7 @@ impl<'a> Session<'a> {
             never_trained,
             step,
             resume,
+            features: None,
         })
     }
 
@@ -258,7 +261,10 @@ impl<'a> Session<'a> {
             trainable: trainable(&self.model),
         };
         self.progress.stage_begins(&info);
-        let mut loader = plan.load(self.recipe.seed, self.options.strict, sampler)?;
+        let limit = self.recipe.training.feature_cache_mib;
+        self.features = FeatureCache::for_stage(self.features.take(), stage, limit);
+        let features = self.features.as_ref();
+        let mut loader = plan.load(self.recipe.seed, self.options.strict, sampler, features)?;
         for update in done..plan.updates {
             let state = self.update(plan, &mut updater, &mut loader, update)?;
             let last = update + 1 == plan.updates;
@@ -308,7 +314,8 @@ impl<'a> Session<'a> {
         if batch.skipped.count > 0 {
             self.progress.skipped(&batch.skipped);
         }
-        let updated = updater.update(plan, &mut self.model, &batch, update)?;
+        let features = self.features.as_mut();
+        let updated = updater.update(plan, &mut self.model, features, &batch, update)?;
         self.step += 1;
         let seconds = begin.elapsed().as_secs_f64();
         let record = StepRecord {

@@ -6,6 +6,7 @@ use fourfold_model::Model;
 use fourfold_tensor::{Gradients, Tape};
 
 use crate::checks::{GradientWatch, demand_finite};
+use crate::feature_cache::FeatureCache;
 use crate::input::PackInput;
 use crate::optimizer::Optimizer;
 use crate::stage::StagePlan;
@@ -41,7 +42,8 @@ impl Updater {
         })
     }
 
-    /// Update `update` of the stage, counted from 0, on `batch`.
+    /// Update `update` of the stage, counted from 0, on `batch`; with `cache`, the encoder is asked only for images
+    /// that are not in it.
     ///
     /// The loss is the mean over all targets of the batch: how it is split into packs changes nothing.
     ///
@@ -51,12 +53,13 @@ impl Updater {
         &mut self,
         plan: &StagePlan,
         model: &mut Model,
+        cache: Option<&mut FeatureCache>,
         batch: &Batch,
         update: usize,
     ) -> Result<Updated> {
         let within = || format!("in update {} of stage '{}'", update + 1, plan.stage.name);
         let loss = self
-            .accumulate(plan, model, batch, update)
+            .accumulate(plan, model, cache, batch, update)
             .with_context(within)?;
         self.watch
             .note(&self.gradients, &model.parameters)
@@ -79,6 +82,7 @@ impl Updater {
         &mut self,
         plan: &StagePlan,
         model: &Model,
+        mut cache: Option<&mut FeatureCache>,
         batch: &Batch,
         update: usize,
     ) -> Result<f64> {
@@ -86,7 +90,12 @@ impl Updater {
         let scale = 1.0 / batch.targets.max(1) as f32;
         let mut total = 0.0;
         for pack in &batch.packs {
-            let input = PackInput::new(pack)?;
+            let input = match &mut cache {
+                Some(cache) if !pack.images.is_empty() => {
+                    PackInput::encoded(pack, cache.features(model, &pack.images)?)
+                }
+                _ => PackInput::new(pack)?,
+            };
             let tape = Tape::recording(&model.parameters);
             let loss = model
                 .loss(&tape, &input.as_input(), plan.visibility, scale)

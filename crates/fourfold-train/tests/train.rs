@@ -244,6 +244,63 @@ fn splitting_a_batch_into_packs_changes_nothing_but_rounding() {
     }
 }
 
+/// The second stage with a frozen encoder, two variations an image.
+const FROZEN_ENCODER: [&str; 2] = [
+    "stage.unify.train=[\"projector\", \"language\"]",
+    "stage.unify.augment={ shift = 0.1, brightness = 0.1, views = 2 }",
+];
+
+#[test]
+fn kept_features_change_nothing_but_rounding() {
+    let place = workplace();
+    let with = |name: &str, more: &[&str]| {
+        let overrides = [&FROZEN_ENCODER, more].concat();
+        whole(place.path(), name, &overrides).expect("trains")
+    };
+    let kept = with("kept", &["stage.unify.cache_features=true"]);
+    let no_room = [
+        "stage.unify.cache_features=true",
+        "training.feature_cache_mib=0",
+    ];
+    let no_room = with("no-room", &no_room);
+    assert!(
+        weights(&kept) == weights(&no_room),
+        "an image found and one computed anew are the same to the bit"
+    );
+    let losses = |run: &Path| -> Vec<f64> {
+        let records = metrics::read(&run.join("metrics.jsonl")).expect("readable");
+        records.iter().map(|record| record.loss).collect()
+    };
+    let plain = losses(&with("plain", &[]));
+    for (update, (kept, plain)) in losses(&kept).iter().zip(&plain).enumerate() {
+        assert!(
+            (kept - plain).abs() < 1e-3 * plain,
+            "update {update}: loss {kept} with kept features, {plain} without"
+        );
+    }
+}
+
+#[test]
+fn a_stopped_run_with_kept_features_goes_on_as_if_it_had_not_been() {
+    let place = workplace();
+    let overrides = [&FROZEN_ENCODER[..], &["stage.unify.cache_features=true"]].concat();
+    let straight = weights(&whole(place.path(), "straight", &overrides).expect("trains"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut progress = StopAfter(17, stop.clone());
+    let new = Start::New { force: false };
+    run(
+        place.path(),
+        "stopped",
+        &overrides,
+        new,
+        stop,
+        &mut progress,
+    )
+    .expect("trains");
+    let stopped = resume(place.path(), "stopped", &overrides);
+    assert!(weights(&stopped) == straight);
+}
+
 #[test]
 fn what_a_stage_freezes_does_not_move() {
     let place = workplace();

@@ -28,6 +28,7 @@ fn everything() -> Augment {
         blur: 1.0,
         noise: 0.05,
         erase: 0.5,
+        views: None,
     }
 }
 

@@ -1,9 +1,14 @@
 //! The layout of documents, and small encoders and samples for other tests.
 
-use super::tests_support::{encoder, picture, text_sample};
-use crate::{DataError, EncodedImage, Sample, Turn, sample_rng};
+use std::sync::Arc;
 
-fn names(encoder: &crate::Encoder, tokens: &[u32]) -> Vec<String> {
+use super::tests_support::{encoder, picture, text_sample};
+use crate::{
+    Augment, DataError, DocumentImage, EncodedImage, Encoder, EncoderConfig, ImageKey, KnownImages,
+    Sample, Turn, sample_rng,
+};
+
+fn names(encoder: &Encoder, tokens: &[u32]) -> Vec<String> {
     tokens
         .iter()
         .map(|id| encoder.tokenizer().token(*id).expect("a known id"))
@@ -146,4 +151,71 @@ fn a_prompt_is_the_beginning_of_its_document() {
     assert_eq!(prompt.tokens, document.tokens[..document.prompt_end]);
     assert_eq!(prompt.images, document.images);
     assert_eq!(prompt.visual, document.visual);
+}
+
+fn one_image(bytes: Vec<u8>) -> Sample {
+    let mut sample = text_sample("say", "hi");
+    sample.images.push(EncodedImage::new(bytes));
+    sample
+}
+
+fn varied(views: Option<u32>) -> Encoder {
+    let plain = encoder(4, 100);
+    let config = EncoderConfig {
+        augment: Some(Augment {
+            noise: 0.5,
+            views,
+            ..Augment::default()
+        }),
+        ..plain.config().clone()
+    };
+    Encoder::new(Arc::clone(plain.tokenizer()), config).unwrap()
+}
+
+#[test]
+fn an_image_has_as_many_variations_as_it_may() {
+    let distinct = |views: Option<u32>| {
+        let encoder = varied(views);
+        let mut found: Vec<Vec<f32>> = Vec::new();
+        for ordinal in 0..60 {
+            let mut rng = sample_rng(3, ordinal);
+            let document = encoder.document(&one_image(picture()), &mut rng).unwrap();
+            let pixels = document.images[0].pixels().unwrap().data.clone();
+            if !found.contains(&pixels) {
+                found.push(pixels);
+            }
+        }
+        found.len()
+    };
+    assert_eq!(distinct(Some(1)), 1);
+    assert_eq!(distinct(Some(3)), 3);
+    assert_eq!(distinct(None), 60);
+}
+
+#[test]
+fn a_known_image_is_left_undecoded_and_no_other() {
+    let known = Arc::new(KnownImages::default());
+    let encoder = varied(Some(1)).knowing(Arc::clone(&known));
+    let image = |bytes: &[u8]| {
+        let document = encoder.document(&one_image(bytes.to_vec()), &mut sample_rng(0, 0));
+        document.map(|document| document.images[0].clone())
+    };
+    let Ok(DocumentImage::Pixels(_, Some(key))) = image(&picture()) else {
+        panic!("an unknown image comes with pixels and key");
+    };
+    known.insert(key);
+    assert_eq!(image(&picture()).unwrap(), DocumentImage::Known(key));
+    // Broken bytes are another image, and are looked at.
+    assert!(matches!(image(b"no image"), Err(DataError::Image { .. })));
+    known.insert(ImageKey::new(&EncodedImage::new(&b"no image"[..]), 0));
+    assert!(image(b"no image").is_ok());
+}
+
+#[test]
+fn an_image_that_varies_without_end_is_never_known() {
+    let known = Arc::new(KnownImages::default());
+    let encoder = varied(None).knowing(known);
+    let document = encoder.document(&one_image(picture()), &mut sample_rng(0, 0));
+    let image = document.unwrap().images[0].clone();
+    assert!(matches!(image, DocumentImage::Pixels(_, None)));
 }

@@ -5,7 +5,7 @@ use fourfold_tensor::ops::attention::{KeyValueCache, attention_step};
 use fourfold_tensor::{Tape, Tensor};
 
 use super::{GenerateOptions, Prompt};
-use crate::model::Input;
+use crate::model::{Images, Input};
 use crate::{DocumentSpan, Model, Result, VisibilityKind, VisualSpan};
 
 pub(super) struct Decoder<'m> {
@@ -67,7 +67,7 @@ impl<'m> Decoder<'m> {
             tokens: &pack.tokens,
             positions: &pack.positions,
             documents: &pack.documents,
-            images: &pack.images,
+            images: Images::Pixels(&pack.images),
             targets: &[],
         };
         let embedded = self.model.embed(&tape, &input)?;

@@ -117,7 +117,10 @@ impl<K: MicroKernel> Job<'_, K> {
 
     /// Computes one block, part after part of a long sum.
     fn block(&self, block: Block) {
-        let part = self.pairs.div_ceil(self.pairs.div_ceil(DEPTH)).next_multiple_of(K::PAIRS);
+        let part = self
+            .pairs
+            .div_ceil(self.pairs.div_ceil(DEPTH))
+            .next_multiple_of(K::PAIRS);
         let parts = self.pairs.div_ceil(part);
         let out = self.out.at(block.row, block.column);
         // A 16-bit result cannot hold the sums between parts.

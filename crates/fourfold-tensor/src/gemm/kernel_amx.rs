@@ -141,13 +141,7 @@ unsafe fn upper_and_lower(
 /// # Safety
 /// As for [`upper_and_lower`].
 #[allow(unsafe_code)]
-unsafe fn upper(
-    pairs: usize,
-    left: Place<u32>,
-    right: *const u32,
-    rows: usize,
-    sums: &mut Sums,
-) {
+unsafe fn upper(pairs: usize, left: Place<u32>, right: *const u32, rows: usize, sums: &mut Sums) {
     let configuration = configuration(rows, 0);
     // SAFETY: as in `upper_and_lower`, with two of the four registers.
     unsafe {

@@ -36,12 +36,7 @@ pub(super) enum Left<'a> {
 
 impl<'a> Left<'a> {
     /// Packs `matrix: [m, k]` where it must be, for rows of `pairs` pairs.
-    pub(super) fn new(
-        proof: Avx512Bf16,
-        matrix: Matrix<'a>,
-        pairs: usize,
-        parallel: bool,
-    ) -> Self {
+    pub(super) fn new(proof: Avx512Bf16, matrix: Matrix<'a>, pairs: usize, parallel: bool) -> Self {
         let (rows, k) = (matrix.rows, matrix.columns);
         if let (false, View::Bf16(values)) = (matrix.transposed, matrix.view)
             && k == 2 * pairs

@@ -56,7 +56,7 @@ fn a_document_costs_two_four_or_six_operations_a_number() {
         targets: 4.0,
         images: 1.0,
     };
-    let cost = |trains: &[Part]| shapes.operations(average, |part| trains.contains(&part));
+    let cost = |trains: &[Part]| shapes.operations(average, 1.0, |part| trains.contains(&part));
     // By hand: 16 patches through 2 blocks of 4·8² + 2·8·20 numbers and a stem of 8·48; attention over 16 keys.
     let vision = 16.0 * (2.0 * 384.0 + 2.0 * (2.0 * 576.0 + 4.0 * 16.0 * 8.0));
     let projector = 4.0 * 2.0 * (32.0 * 12.0);

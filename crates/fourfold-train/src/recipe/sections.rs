@@ -121,6 +121,8 @@ pub struct Training {
     pub keep_checkpoints: usize,
     /// Updates between captions of the held-out `samples`; they are always made where a stage ends.
     pub sample_every: usize,
+    /// Most memory for kept features (`cache_features` of a stage), in MiB; images beyond it are encoded anew.
+    pub feature_cache_mib: usize,
     /// The number format of the finished model's file.
     pub model_format: StoredFormat,
     /// The number format of exported parts.
@@ -155,6 +157,7 @@ impl Default for Training {
             checkpoint_every: 200,
             keep_checkpoints: 2,
             sample_every: 200,
+            feature_cache_mib: 1024,
             model_format: StoredFormat::F32,
             parts_format: StoredFormat::Bf16,
             samples: None,

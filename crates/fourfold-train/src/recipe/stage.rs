@@ -61,6 +61,10 @@ pub struct Stage {
     /// Random changes to training images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augment: Option<Augment>,
+    /// Whether the features of a frozen vision encoder are kept in memory, so that an image passes it once. Images
+    /// must not vary, or in a fixed number of ways (`augment.views`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cache_features: bool,
     /// What a row may see in this stage; the model's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<VisibilityKind>,

@@ -88,6 +88,28 @@ fn refusals_name_file_key_and_the_way_out() {
             "give [model.vision]",
         ),
         (refusal("", "", &["stage.align.lr"]), "expected KEY=VALUE"),
+        (
+            refusal(
+                "",
+                "",
+                &[
+                    "stage.align.cache_features=true",
+                    "stage.align.train=[\"vision\"]",
+                ],
+            ),
+            "key 'stage.align.cache_features': the vision encoder trains",
+        ),
+        (
+            refusal(
+                "",
+                "",
+                &[
+                    "stage.align.cache_features=true",
+                    "stage.align.augment.noise=0.1",
+                ],
+            ),
+            "key 'stage.align.augment': features are cached",
+        ),
     ];
     for (message, expected) in cases {
         assert!(

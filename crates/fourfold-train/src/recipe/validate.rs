@@ -1,5 +1,6 @@
 //! What can be wrong with a recipe whose keys are all known.
 
+use fourfold_data::Augment;
 use fourfold_model::Part;
 
 use super::key::{KeyError, KeyPath};
@@ -199,6 +200,24 @@ impl Recipe {
             },
         )?;
         validate_numbers(stage, path)?;
+        let endless = |augment: &Augment| !augment.is_none() && augment.views.is_none();
+        demand(
+            !stage.cache_features || !stage.trains(Part::Vision),
+            path.key("cache_features"),
+            || {
+                "the vision encoder trains in this stage, so its features change; expected false"
+                    .into()
+            },
+        )?;
+        demand(
+            !stage.cache_features || !stage.augment.as_ref().is_some_and(endless),
+            path.key("augment"),
+            || {
+                "features are cached in this stage, but every look at an image is a new variation; give their \
+                 number, `views = 4` for example, or remove `cache_features`"
+                    .into()
+            },
+        )?;
         for (index, part) in stage.export.iter().enumerate() {
             demand(
                 *part != Part::Projector,
