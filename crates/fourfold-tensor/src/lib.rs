@@ -4,6 +4,7 @@
 //! gradient will need and nothing else. Matrices are computed in the tape's [`Precision`]; what is summed over
 //! many layers (the residual stream, gradients of parameters, norms, softmax) stays in f32.
 
+mod adamw;
 mod element;
 mod error;
 mod exp;
@@ -19,6 +20,7 @@ mod tensor;
 #[cfg(test)]
 mod testing;
 
+pub use adamw::AdamW;
 pub use element::Element;
 pub use error::TensorError;
 pub use isa::Isa;

@@ -3,9 +3,15 @@
 use std::collections::HashMap;
 
 use half::bf16;
+use rayon::prelude::*;
 
+use crate::gemm::round_all;
+use crate::isa::multiversion;
 use crate::tape::Node;
-use crate::{Element, Precision, Result, Tensor, TensorError};
+use crate::{Precision, Result, Tensor, TensorError};
+
+/// Numbers whose squares one task adds.
+const SQUARES_PER_TASK: usize = 64 * 1024;
 
 /// Names a parameter within its [`Parameters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,10 +152,7 @@ impl Parameters {
         change(master);
         match parameter.working.unique_mut::<bf16>() {
             Some(working) if !same => {
-                let values = parameter.master.f32()?;
-                for (working, value) in working.iter_mut().zip(values) {
-                    *working = Element::store(*value);
-                }
+                round_all(parameter.master.f32()?, working);
             }
             _ => parameter.working = working_copy(&parameter.master, precision),
         }
@@ -224,9 +227,11 @@ impl Gradients {
     pub fn norm(&self) -> f64 {
         let squares = |slot: &Slot| -> f64 {
             let values = slot.values.f32().unwrap_or(&[]);
-            values
-                .chunks(4096)
-                .map(|c| c.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>())
+            let pieces = values.par_chunks(SQUARES_PER_TASK);
+            pieces
+                .map(sum_of_squares)
+                .collect::<Vec<f64>>()
+                .iter()
                 .sum()
         };
         self.slots
@@ -248,5 +253,21 @@ impl Gradients {
             write(values, slot.written);
             slot.written = true;
         }
+    }
+}
+multiversion! {
+    /// In eight sums side by side, so that it becomes vector code.
+    fn sum_of_squares(values: &[f32]) -> f64 {
+        let mut sums = [0.0; 8];
+        let (whole, rest) = values.as_chunks::<8>();
+        for values in whole {
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += f64::from(*value) * f64::from(*value);
+            }
+        }
+        for (sum, value) in sums.iter_mut().zip(rest) {
+            *sum += f64::from(*value) * f64::from(*value);
+        }
+        sums.iter().sum()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use half::bf16;
 
+use crate::gemm::round_all;
 use crate::pool::Words;
 use crate::tape::Node;
 use crate::{Element, Precision, Result, TensorError};
@@ -195,11 +196,9 @@ impl Tensor {
             ..self.clone()
         };
         match (self.view(), precision) {
-            (View::F32(values), Precision::Bf16) => Self::build::<bf16>(&self.shape, |out| {
-                for (out, value) in out.iter_mut().zip(values) {
-                    *out = Element::store(*value);
-                }
-            }),
+            (View::F32(values), Precision::Bf16) => {
+                Self::build(&self.shape, |out| round_all(values, out))
+            }
             (View::Bf16(values), Precision::F32) => Self::build::<f32>(&self.shape, |out| {
                 for (out, value) in out.iter_mut().zip(values) {
                     *out = value.load();

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::assemble::Reading;
 use crate::input;
+use crate::threads::in_pool;
 
 /// One thing to ask.
 #[derive(Clone, Debug)]
@@ -121,7 +122,8 @@ impl Answerer {
                 .flatten()
                 .map(input::prompt)
                 .collect::<Result<Vec<_>>>()?;
-            let mut generated = model.generate(&prompts, &options)?.into_iter();
+            let generated = in_pool(None, || Ok(model.generate(&prompts, &options)?))?;
+            let mut generated = generated.into_iter();
             for document in documents {
                 let answer = document.map(|_| generated.next());
                 answers.push(match answer {

@@ -12,7 +12,7 @@ use crate::evaluation::Cases;
 use crate::measure::{StageSpeed, measure};
 use crate::recipe::{Baseline, Evaluation, Recipe};
 use crate::sources::Sources;
-use crate::trainer::in_pool;
+use crate::threads::in_pool;
 
 /// Cases that are answered to learn how long one takes.
 const TRIED: usize = 64;

@@ -24,5 +24,6 @@ pub mod save;
 pub mod schedule;
 pub mod sources;
 pub mod stage;
+mod threads;
 pub mod trainer;
 pub mod update;

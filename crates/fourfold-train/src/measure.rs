@@ -9,7 +9,7 @@ use crate::feature_cache::FeatureCache;
 use crate::recipe::Recipe;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
-use crate::trainer::in_pool;
+use crate::threads::in_pool;
 use crate::update::Updater;
 
 /// How fast a stage is here.

@@ -23,6 +23,7 @@ use crate::run_folder::RunFolder;
 use crate::samples::HeldOut;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
+use crate::threads::in_pool;
 use crate::update::Updater;
 use crate::{files, report, save};
 
@@ -80,19 +81,6 @@ pub fn train(
     in_pool(recipe.threads, || {
         Session::begin(recipe, options, progress)?.run()
     })
-}
-
-/// Runs `work` with as many threads as the recipe says.
-pub(crate) fn in_pool<T: Send>(
-    threads: Option<usize>,
-    work: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
-    let Some(threads) = threads else {
-        return work();
-    };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.with_context(|| format!("cannot start {threads} threads"))?
-        .install(work)
 }
 
 struct Session<'a> {

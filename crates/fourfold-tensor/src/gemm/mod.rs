@@ -24,6 +24,7 @@ use crate::Isa;
 use crate::tensor::View;
 use crate::{Precision, Result, Tensor, TensorError};
 use half::bf16;
+pub(crate) use portable::round_all;
 
 /// Products of fewer multiplications than this run on the calling thread: waking others would cost more.
 const SMALL: usize = 1 << 20;

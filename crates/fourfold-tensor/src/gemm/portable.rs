@@ -42,9 +42,7 @@ pub(super) fn product(
                 for_rows(sums, n, |_, rows| begin_with(rows, bias, false));
             }
             f32_product(a, a_values, b, b_values, sums, bias.is_some());
-            out.par_chunks_mut(NUMBERS_PER_TASK)
-                .zip(sums.par_chunks(NUMBERS_PER_TASK))
-                .for_each(|(out, sums)| round(sums, out));
+            round_all(sums, out);
         }
     }
 }
@@ -88,6 +86,13 @@ fn convert<T: Sync>(values: &[T], out: &mut [f32], work: impl Fn(&[T], &mut [f32
     out.par_chunks_mut(NUMBERS_PER_TASK)
         .zip(values.par_chunks(NUMBERS_PER_TASK))
         .for_each(|(out, values)| work(values, out));
+}
+
+/// Rounds f32 numbers to 16 bits, in parallel.
+pub(crate) fn round_all(values: &[f32], out: &mut [bf16]) {
+    out.par_chunks_mut(NUMBERS_PER_TASK)
+        .zip(values.par_chunks(NUMBERS_PER_TASK))
+        .for_each(|(out, values)| round(values, out));
 }
 
 multiversion! {
