@@ -155,9 +155,10 @@ impl StagePlan {
         }
         let augment = self.stage.augment.as_ref();
         let views = augment.and_then(|augment| augment.views).unwrap_or(1);
-        let distinct = files.values().sum::<usize>() as f64 * f64::from(views);
-        // Each of n draws misses one of d images with probability 1 - 1/d.
-        distinct * (1.0 - (-images / distinct.max(1.0)).exp())
+        different(
+            files.values().sum::<usize>() as f64 * f64::from(views),
+            images,
+        )
     }
 
     /// The data of the stage.
@@ -166,10 +167,39 @@ impl StagePlan {
     }
 }
 
+/// How many of `all` things `draws` draws are expected to meet: a draw misses a thing with probability `1 - 1/all`.
+fn different(all: f64, draws: f64) -> f64 {
+    all * (1.0 - (-draws / all.max(1.0)).exp())
+}
+
 /// A seed of its own for each stage (the finalizer of SplitMix64).
 fn stage_seed(seed: u64, stage: usize) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(stage as u64 + 1));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::different;
+
+    #[test]
+    fn draws_meet_as_many_different_things_as_counted() {
+        let all = 500;
+        let mut state = 1u64;
+        for draws in [0, 100, 500, 5000] {
+            let mut met = vec![false; all];
+            for _ in 0..draws {
+                state = super::stage_seed(state, 0);
+                met[(state % all as u64) as usize] = true;
+            }
+            let counted = met.iter().filter(|met| **met).count() as f64;
+            let expected = different(all as f64, f64::from(draws));
+            assert!(
+                (counted - expected).abs() <= 20.0,
+                "{draws} draws: {counted}, expected {expected}"
+            );
+        }
+    }
 }
