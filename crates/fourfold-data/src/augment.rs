@@ -83,7 +83,11 @@ impl Augment {
 
     /// Whether nothing is varied.
     pub fn is_none(&self) -> bool {
-        *self == Self::default()
+        let varied = Self {
+            views: None,
+            ..self.clone()
+        };
+        varied == Self::default()
     }
 
     /// Varies one image in place.

@@ -22,7 +22,10 @@ struct Idle {
 
 /// Owned memory of 64-bit words, so that it can be read as any element format.
 #[derive(Debug)]
-pub(crate) struct Words(Vec<u64>);
+pub(crate) struct Words {
+    memory: Vec<u64>,
+    pooled: bool,
+}
 
 /// The number of words that a request of `words` gets: the next of eight sizes per power of two.
 fn size_class(words: usize) -> usize {
@@ -40,24 +43,42 @@ impl Words {
         let mut pool = POOL.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(found) = pool.by_words.get_mut(&words).and_then(Vec::pop) {
             pool.bytes -= words * 8;
-            return Self(found);
+            return Self {
+                memory: found,
+                pooled: true,
+            };
         }
         drop(pool);
-        Self(vec![0; words])
+        Self {
+            memory: vec![0; words],
+            pooled: true,
+        }
+    }
+
+    /// Memory of no more than `bytes` bytes for what is kept long: it goes back to the allocator, where a pool full of
+    /// it would have no room for what a step needs.
+    pub(crate) fn kept(bytes: usize) -> Self {
+        Self {
+            memory: vec![0; bytes.div_ceil(8)],
+            pooled: false,
+        }
     }
 
     pub(crate) fn as_slice<T: bytemuck::Pod>(&self, len: usize) -> &[T] {
-        &bytemuck::cast_slice(&self.0)[..len]
+        &bytemuck::cast_slice(&self.memory)[..len]
     }
 
     pub(crate) fn as_mut_slice<T: bytemuck::Pod>(&mut self, len: usize) -> &mut [T] {
-        &mut bytemuck::cast_slice_mut(&mut self.0)[..len]
+        &mut bytemuck::cast_slice_mut(&mut self.memory)[..len]
     }
 }
 
 impl Drop for Words {
     fn drop(&mut self) {
-        let words = std::mem::take(&mut self.0);
+        if !self.pooled {
+            return;
+        }
+        let words = std::mem::take(&mut self.memory);
         let bytes = words.len() * 8;
         let mut pool = POOL.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if bytes > 0 && pool.bytes + bytes <= IDLE_LIMIT {

@@ -21,6 +21,14 @@ impl Precision {
         }
     }
 
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+
     /// The word used in recipes and messages.
     pub fn name(self) -> &'static str {
         match self {

@@ -44,8 +44,15 @@ impl Tensor {
     /// A tensor of format `T` whose numbers `fill` writes; it must write all of them.
     pub(crate) fn build<T: Storable>(shape: &[usize], fill: impl FnOnce(&mut [T])) -> Self {
         let len = shape.iter().product::<usize>();
-        let mut words = Words::take(len * size_of::<T>());
-        fill(words.as_mut_slice(len));
+        Self::build_in(Words::take(len * size_of::<T>()), shape, fill)
+    }
+
+    fn build_in<T: Storable>(
+        mut words: Words,
+        shape: &[usize],
+        fill: impl FnOnce(&mut [T]),
+    ) -> Self {
+        fill(words.as_mut_slice(shape.iter().product()));
         Self {
             shape: shape.to_vec(),
             buffer: Arc::new(Buffer {
@@ -129,19 +136,22 @@ impl Tensor {
         })
     }
 
-    /// Copies of the entries of the first dimension; the opposite of [`Tensor::stack`].
+    /// Copies of the entries of the first dimension, to be kept long; the opposite of [`Tensor::stack`].
     pub fn unstack(&self) -> Vec<Self> {
+        fn copies<T: Storable>(values: &[T], shape: &[usize], count: usize) -> Vec<Tensor> {
+            let len = shape.iter().product::<usize>();
+            let copy = |index: usize| {
+                let entry = &values[index * len..(index + 1) * len];
+                let words = Words::kept(size_of_val(entry));
+                Tensor::build_in::<T>(words, shape, |out| out.copy_from_slice(entry))
+            };
+            (0..count).map(copy).collect()
+        }
         let shape = self.shape.get(1..).unwrap_or_default();
-        let len = shape.iter().product::<usize>();
         let count = self.shape.first().copied().unwrap_or(0);
-        let entries = (0..count).map(|index| index * len..(index + 1) * len);
         match self.view() {
-            View::F32(values) => entries
-                .map(|entry| Self::gather(shape, [&values[entry]].into_iter()))
-                .collect(),
-            View::Bf16(values) => entries
-                .map(|entry| Self::gather(shape, [&values[entry]].into_iter()))
-                .collect(),
+            View::F32(values) => copies(values, shape, count),
+            View::Bf16(values) => copies(values, shape, count),
         }
     }
 

@@ -61,16 +61,17 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
     in_pool(recipe.threads, || {
         let sources = Sources::new(recipe);
         let tokenizer = tokenizer(recipe, &sources, None)?;
-        let mut assembled = assemble(recipe, tokenizer, recipe.precision.resolve())?;
+        let precision = recipe.precision.resolve();
+        let mut assembled = assemble(recipe, tokenizer, precision)?;
         let config = assembled.model.config();
         let plans = StagePlan::all(recipe, &sources, config, &assembled.reading)?;
         let mut speeds = Vec::new();
         let limit = recipe.training.feature_cache_mib;
         for plan in plans {
             plan.prepare(&mut assembled.model);
-            let mut updater = Updater::new(&plan, &assembled.model, plan.updates)?;
             let mut cache = FeatureCache::for_stage(None, &plan.stage, limit);
-            let mut pass = |at_most: usize| -> Result<Pass> {
+            let mut pass = |at_most: usize, watched: usize| -> Result<Pass> {
+                let mut updater = Updater::new(&plan, &assembled.model, watched)?;
                 let mut loader = plan.load(recipe.seed, false, None, cache.as_ref())?;
                 let mut update = |number: usize| -> Result<(usize, usize)> {
                     let batch = loader.next_batch()?;
@@ -91,14 +92,20 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
                 }
                 Ok(pass)
             };
-            let first = pass(plan.updates.saturating_sub(1))?;
+            let first = pass(plan.updates.saturating_sub(1), plan.updates)?;
             let mut seconds_per_update = first.seconds_per_update();
             if plan.stage.cache_features {
-                // The same batches again, whose images are all kept by now.
-                let again = pass(first.updates)?.seconds_per_update();
-                let images = first.images as f64 / first.updates as f64 * plan.updates as f64;
-                let new = plan.encoded_images(images) / images.max(1.0);
-                seconds_per_update = again + new * (seconds_per_update - again).max(0.0);
+                // The same batches again, most of whose images are kept by now: the difference is what the encoder
+                // took for those that were new.
+                let again = pass(first.updates, 0)?.seconds_per_update();
+                let room = FeatureCache::capacity(limit, assembled.model.config(), precision);
+                let share = |updates: usize| {
+                    let looks = first.images as f64 / first.updates as f64 * updates as f64;
+                    plan.encoded_images(looks, room) / looks.max(1.0)
+                };
+                let encoding =
+                    (seconds_per_update - again).max(0.0) / share(first.updates).max(1e-9);
+                seconds_per_update = again + encoding * share(plan.updates);
             }
             speeds.push(StageSpeed {
                 name: plan.stage.name.clone(),

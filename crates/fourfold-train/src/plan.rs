@@ -8,7 +8,7 @@ use serde::Serialize;
 use anyhow::Result;
 
 use crate::assemble::{model_config, reading, tokenizer};
-use crate::feature_cache::bytes_of;
+use crate::feature_cache::FeatureCache;
 use crate::recipe::Recipe;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
@@ -167,15 +167,16 @@ fn cost(
     };
     let batch = stage.batch as f64;
     let side = config.vision.image_size as f64;
-    let encoded = plan.encoded_images(documents * average.images);
+    let room = FeatureCache::capacity(feature_cache_mib, config, precision);
+    let encoded = plan.encoded_images(documents * average.images, room);
     let passed = if average.images > 0.0 {
         encoded / (documents * average.images)
     } else {
         1.0
     };
     let kept = if stage.cache_features {
-        let image = shapes.patches * shapes.vision.width * bytes_of(precision) as f64;
-        (encoded * image).min(feature_cache_mib as f64 * f64::from(1 << 20))
+        let image = shapes.patches * shapes.vision.width * precision.bytes() as f64;
+        encoded.min(room) * image
     } else {
         0.0
     };
@@ -304,7 +305,7 @@ impl Shapes {
     fn activations(&self, plan: &StagePlan, average: Average, precision: Precision) -> f64 {
         let stage = &plan.stage;
         let [vision, projector, language] = Part::ALL.map(|part| stage.trains(part));
-        let bytes = bytes_of(precision) as f64;
+        let bytes = precision.bytes() as f64;
         let batch = stage.batch as f64;
         let tokens = (batch * average.tokens).min(stage.pack_tokens as f64);
         let images = (batch * average.images).min(stage.pack_images as f64);

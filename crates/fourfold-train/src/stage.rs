@@ -1,6 +1,7 @@
 //! One stage made ready: what trains, its data, its length.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
@@ -141,24 +142,28 @@ impl StagePlan {
             .collect()
     }
 
-    /// How many of `images` looks at images the vision encoder is asked for: all of them, or where features are kept,
-    /// as many different ones as so many draws are expected to meet. Sources of one file are taken to show the same
-    /// images, one a sample; the cache is taken to hold them.
-    pub fn encoded_images(&self, images: f64) -> f64 {
-        if !self.stage.cache_features {
-            return images;
+    /// How many of `looks` looks at images the vision encoder is expected to be asked for: all of them, or, where
+    /// features are kept, the first look at each and those at images beyond the `room` that there is.
+    pub fn encoded_images(&self, looks: f64, room: f64) -> f64 {
+        if self.stage.cache_features {
+            encoded(self.different_images() as f64, room, looks)
+        } else {
+            looks
         }
-        let mut files: BTreeMap<&str, usize> = BTreeMap::new();
+    }
+
+    /// Images of the mixture, each variation counted.
+    fn different_images(&self) -> usize {
+        let mut files: HashMap<&Path, HashMap<u32, usize>> = HashMap::new();
         for (source, _) in self.mixture.sources() {
-            let samples = files.entry(source.name()).or_default();
-            *samples = source.len().max(*samples);
+            if let Some((file, rows)) = source.image_rows() {
+                files.entry(file).or_default().extend(rows);
+            }
         }
+        let images: usize = files.values().flat_map(HashMap::values).sum();
         let augment = self.stage.augment.as_ref();
         let views = augment.and_then(|augment| augment.views).unwrap_or(1);
-        different(
-            files.values().sum::<usize>() as f64 * f64::from(views),
-            images,
-        )
+        images * views as usize
     }
 
     /// The data of the stage.
@@ -167,9 +172,13 @@ impl StagePlan {
     }
 }
 
-/// How many of `all` things `draws` draws are expected to meet: a draw misses a thing with probability `1 - 1/all`.
-fn different(all: f64, draws: f64) -> f64 {
-    all * (1.0 - (-draws / all.max(1.0)).exp())
+/// How many of `looks` looks at `all` images find no kept features, where `room` of the images find room: the first
+/// look at each of those, and every look at another. A look misses a given image with probability `1 - 1/all`.
+fn encoded(all: f64, room: f64, looks: f64) -> f64 {
+    let kept = room.min(all).floor();
+    let looks_at_kept = looks * kept / all.max(1.0);
+    let first = kept * (1.0 - (-looks_at_kept / kept.max(1.0)).exp());
+    first + looks - looks_at_kept
 }
 
 /// A seed of its own for each stage (the finalizer of SplitMix64).
@@ -182,23 +191,24 @@ fn stage_seed(seed: u64, stage: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::different;
+    use super::encoded;
 
+    /// Against draws that are made and counted.
     #[test]
-    fn draws_meet_as_many_different_things_as_counted() {
+    fn encoded_images_are_as_many_as_counted() {
         let all = 500;
-        let mut state = 1u64;
-        for draws in [0, 100, 500, 5000] {
-            let mut met = vec![false; all];
+        for (room, draws) in [(500, 0), (500, 100), (500, 5000), (200, 3000), (0, 300)] {
+            let (mut state, mut kept, mut counted) = (1u64, vec![false; all], 0);
             for _ in 0..draws {
                 state = super::stage_seed(state, 0);
-                met[(state % all as u64) as usize] = true;
+                let image = (state % all as u64) as usize;
+                counted += usize::from(!kept[image]);
+                kept[image] |= image < room;
             }
-            let counted = met.iter().filter(|met| **met).count() as f64;
-            let expected = different(all as f64, f64::from(draws));
+            let expected = encoded(all as f64, room as f64, f64::from(draws));
             assert!(
-                (counted - expected).abs() <= 20.0,
-                "{draws} draws: {counted}, expected {expected}"
+                (counted as f64 - expected).abs() <= 0.05 * f64::from(draws),
+                "room for {room}, {draws} draws: {counted}, expected {expected}"
             );
         }
     }

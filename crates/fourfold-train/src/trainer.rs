@@ -302,8 +302,16 @@ impl<'a> Session<'a> {
         if batch.skipped.count > 0 {
             self.progress.skipped(&batch.skipped);
         }
+        let was_full = self.features.as_ref().is_some_and(FeatureCache::is_full);
         let features = self.features.as_mut();
         let updated = updater.update(plan, &mut self.model, features, &batch, update)?;
+        if !was_full && self.features.as_ref().is_some_and(FeatureCache::is_full) {
+            self.progress.note(&format!(
+                "the features of the images seen so far fill training.feature_cache_mib = {}: further images are \
+                 encoded at every look; raise it if there is memory",
+                self.recipe.training.feature_cache_mib
+            ));
+        }
         self.step += 1;
         let seconds = begin.elapsed().as_secs_f64();
         let record = StepRecord {

@@ -6,7 +6,7 @@ use fourfold_model::Model;
 use fourfold_tensor::{Gradients, Tape};
 
 use crate::checks::{GradientWatch, demand_finite};
-use crate::feature_cache::FeatureCache;
+use crate::feature_cache::{FeatureCache, Features};
 use crate::input::PackInput;
 use crate::optimizer::Optimizer;
 use crate::stage::StagePlan;
@@ -82,17 +82,24 @@ impl Updater {
         &mut self,
         plan: &StagePlan,
         model: &Model,
-        mut cache: Option<&mut FeatureCache>,
+        cache: Option<&mut FeatureCache>,
         batch: &Batch,
         update: usize,
     ) -> Result<f64> {
         self.gradients.clear();
         let scale = 1.0 / batch.targets.max(1) as f32;
         let mut total = 0.0;
+        let fresh = match &cache {
+            Some(cache) => {
+                let images = batch.packs.iter().flat_map(|pack| &pack.images);
+                cache.missing(model, images)?
+            }
+            None => Features::new(),
+        };
         for pack in &batch.packs {
-            let input = match &mut cache {
+            let input = match &cache {
                 Some(cache) if !pack.images.is_empty() => {
-                    PackInput::encoded(pack, cache.features(model, &pack.images)?)
+                    PackInput::encoded(pack, cache.stack(&fresh, &pack.images)?)
                 }
                 _ => PackInput::new(pack)?,
             };
@@ -107,6 +114,9 @@ impl Updater {
             if tape.recorded() > 0 {
                 tape.backward(&loss, &mut self.gradients)?;
             }
+        }
+        if let Some(cache) = cache {
+            cache.keep(fresh);
         }
         Ok(total)
     }

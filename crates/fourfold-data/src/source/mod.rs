@@ -7,7 +7,7 @@ mod rows;
 mod table;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
@@ -37,6 +37,12 @@ pub trait Source: Send + Sync {
     /// Where sample `row` comes from, as `file.parquet:row 12`.
     fn origin(&self, row: usize) -> String;
 
+    /// The file and, of every row of it that samples show images of, its number and how many they are; `None` where
+    /// samples show no image.
+    fn image_rows(&self) -> Option<(&Path, Vec<(u32, usize)>)> {
+        None
+    }
+
     /// The columns and variables a template sees at sample `row`; for grouping and references.
     fn columns(&self, row: usize) -> Map<String, Value>;
 }
@@ -54,7 +60,7 @@ impl Tables {
     }
 
     /// The rows of a `.parquet` or `.jsonl` file.
-    pub fn table(&self, path: &std::path::Path) -> Result<Arc<Table>, DataError> {
+    pub fn table(&self, path: &Path) -> Result<Arc<Table>, DataError> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = loaded.get(path) {
             return Ok(table.clone());

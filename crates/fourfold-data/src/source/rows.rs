@@ -1,6 +1,7 @@
 //! A table seen through a source's configuration: filtered, expanded, rendered.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -178,6 +179,19 @@ impl Source for RowSource {
             None | Some(u32::MAX) => origin,
             Some(element) => format!("{origin} element {element}"),
         }
+    }
+
+    fn image_rows(&self) -> Option<(&Path, Vec<(u32, usize)>)> {
+        if !self.config.images {
+            return None;
+        }
+        // Elements of one row lie side by side.
+        let mut rows: Vec<u32> = self.visible.iter().map(|(row, _)| *row).collect();
+        rows.dedup();
+        let images = |row: u32| self.table.rows[row as usize].images.len();
+        let rows = rows.into_iter().map(|row| (row, images(row)));
+        let shown: Vec<(u32, usize)> = rows.filter(|(_, images)| *images > 0).collect();
+        (!shown.is_empty()).then_some((self.table.path.as_path(), shown))
     }
 
     fn columns(&self, row: usize) -> Map<String, Value> {

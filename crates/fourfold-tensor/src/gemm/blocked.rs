@@ -8,7 +8,8 @@ use super::{Matrix, Output, SMALL, pack};
 use crate::pool::Words;
 
 /// Pairs that a tile sums before it goes on to the next: 8 rows of `left` of this depth fit the first-level cache
-/// beside a stream of `right`, 4 panels of `right` the second-level one. Longer sums are cut at fixed places, so that
+/// beside a stream of `right` (32 rows, as AMX takes them, the second-level one), 4 panels of `right` the
+/// second-level one. Longer sums are cut at fixed places, so that
 /// a result does not depend on the number of threads.
 const DEPTH: usize = 512;
 /// Rows and panels of a task's block where the result is large.
@@ -149,17 +150,18 @@ impl<K: MicroKernel> Job<'_, K> {
         }
     }
 
-    /// Computes all tiles of a block for one part of the sum. The rows of a tile stay in the first-level cache while
-    /// the panels pass by.
+    /// Computes all tiles of a block for one part of the sum. The rows of a tile stay in a cache while the panels
+    /// pass by.
     #[allow(unsafe_code)]
     fn tiles(&self, block: &Block, first_pair: usize, pairs: usize, finish: Finish) {
         for row in (0..block.rows).step_by(K::ROWS) {
             for column in (0..block.columns).step_by(K::COLUMNS) {
                 let panel = (block.column + column) / K::COLUMNS;
                 let right = &self.right[(panel * self.pairs + first_pair) * K::COLUMNS..];
-                // SAFETY: `pairs`, a part, is a multiple of `K::PAIRS` as the whole is; `left` holds `rows` rows of `pairs` numbers and the tile's rows are among them; the panel
-                // holds `pairs` rows, from `first_pair` at least `pairs` more; `super::product` checked that the
-                // result is [rows, columns] and the bias [columns], and blocks, so tasks, do not overlap.
+                // SAFETY: `pairs`, a part, is a multiple of `K::PAIRS` as the whole is; `left` holds `rows` rows of
+                // `pairs` numbers and the tile's rows are among them; the panel holds `pairs` rows, from `first_pair`
+                // at least `pairs` more; `super::product` checked that the result is [rows, columns] and the bias
+                // [columns], and blocks, so tasks, do not overlap.
                 unsafe {
                     self.kernel.tile(
                         pairs,

@@ -18,9 +18,9 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     /// Writes `left · right` for the first `rows` rows and `columns` columns of a tile, finished by `finish`.
     ///
     /// # Safety
-    /// With `1 <= rows <= ROWS`, `1 <= columns <= COLUMNS` and `pairs` a positive multiple of `PAIRS`: `left` must be readable for `pairs` numbers in each
-    /// of `rows` rows, `right` for `pairs * COLUMNS` numbers, the places in `finish` for `rows` by `columns` numbers
-    /// (its bias for `columns`), and no other thread may touch what it writes.
+    /// With `1 <= rows <= ROWS`, `1 <= columns <= COLUMNS` and `pairs` a positive multiple of `PAIRS`: `left` must be
+    /// readable for `pairs` numbers in each of `rows` rows, `right` for `pairs * COLUMNS` numbers, the places in
+    /// `finish` for `rows` by `columns` numbers (its bias for `columns`), and no other thread may touch what it writes.
     #[allow(unsafe_code)]
     unsafe fn tile(
         self,

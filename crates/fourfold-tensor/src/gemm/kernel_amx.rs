@@ -6,7 +6,8 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::kernel::{Finish, MicroKernel, Place};
-use super::kernel_avx512bf16::{first_lanes, write_vector};
+use super::kernel_avx512bf16::write_vector;
+use super::pack::first_16;
 use crate::Isa;
 
 /// Rows, columns and pairs of a tile register.
@@ -83,7 +84,7 @@ fn configuration(upper_rows: usize, lower_rows: usize) -> Configuration {
     }
 }
 
-/// Sums of more than 16 rows.
+/// Sums of more than 16 rows. They begin at zero: to configure the registers is to clear them.
 ///
 /// # Safety
 /// The machine must have AMX; otherwise the promise of [`MicroKernel::tile`] for `left` and `right`.
@@ -180,7 +181,7 @@ unsafe fn upper(pairs: usize, left: Place<u32>, right: *const u32, rows: usize, 
 unsafe fn write(sums: &Sums, rows: usize, columns: usize, finish: Finish) {
     for (row, sums) in sums.0.iter().take(rows).enumerate() {
         for column in (0..columns).step_by(SIDE) {
-            let mask = first_lanes(columns - column);
+            let mask = first_16(columns - column);
             // SAFETY: `sums` holds whole vectors; lanes in `mask` are columns below `columns`.
             unsafe {
                 let sum = _mm512_loadu_ps(sums[column..].as_ptr());

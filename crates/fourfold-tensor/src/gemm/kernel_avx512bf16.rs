@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::array::from_fn;
 
 use super::kernel::{Destination, Finish, MicroKernel, Place};
+use super::pack::first_16;
 use crate::Isa;
 
 /// f32 lanes of a vector.
@@ -117,7 +118,7 @@ unsafe fn dot_products<const ROWS: usize>(
 #[allow(unsafe_code)]
 unsafe fn write<const ROWS: usize>(sums: Sums<ROWS>, columns: usize, finish: Finish) {
     let masks: [__mmask16; VECTORS] =
-        from_fn(|index| first_lanes(columns.saturating_sub(index * LANES)));
+        from_fn(|index| first_16(columns.saturating_sub(index * LANES)));
     for (row, sums) in sums.into_iter().enumerate() {
         for (index, (sum, mask)) in sums.into_iter().zip(masks).enumerate() {
             // SAFETY: a lane is in `mask` only if its column is below `columns`, and `row < ROWS`: every number
@@ -161,12 +162,6 @@ pub(super) unsafe fn write_vector(
             }
         }
     }
-}
-
-/// The lanes below `count`.
-#[inline(always)]
-pub(super) fn first_lanes(count: usize) -> __mmask16 {
-    if count >= LANES { !0 } else { (1 << count) - 1 }
 }
 
 /// The same bits as pairs of 16-bit numbers.

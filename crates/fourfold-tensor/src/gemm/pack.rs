@@ -12,6 +12,7 @@ use super::Matrix;
 use super::kernel_avx512bf16::Avx512Bf16;
 use crate::pool::Words;
 use crate::tensor::View;
+pub(super) use block::first_16;
 use block::{Number, SIDE, Source};
 
 /// Bytes of a cache line: packed numbers begin on one, so that no vector straddles two.

@@ -14,6 +14,11 @@ const BEAMS: u64 = 64;
 /// Of an answer.
 const NEW_TOKENS: u64 = 1 << 16;
 
+/// Of memory: 16 TiB.
+const MEBIBYTES: u64 = 1 << 24;
+/// Of an image.
+const VIEWS: u64 = 10_000;
+
 impl Recipe {
     /// Refuses numbers beyond the limits; the error knows the key.
     pub(super) fn validate_limits(&self) -> Result<(), KeyError> {
@@ -25,6 +30,8 @@ impl Recipe {
             let path = KeyPath::from("training.samples.max_new_tokens");
             at_most(NEW_TOKENS, samples.max_new_tokens, path)?;
         }
+        let path = KeyPath::from("training.feature_cache_mib");
+        at_most(MEBIBYTES, self.training.feature_cache_mib, path)?;
         for (index, stage) in self.stage.iter().enumerate() {
             let path = KeyPath::from("stage").index(index);
             at_most(BATCH, stage.batch, path.key("batch"))?;
@@ -32,6 +39,9 @@ impl Recipe {
             let max_tokens = stage.max_tokens.unwrap_or(0);
             at_most(TOKENS, max_tokens, path.key("max_tokens"))?;
             at_most(SAMPLES, stage.samples.unwrap_or(0), path.key("samples"))?;
+            let views = stage.augment.as_ref().and_then(|augment| augment.views);
+            let path_of_views = path.key("augment").key("views");
+            at_most(VIEWS, views.unwrap_or(0) as usize, path_of_views)?;
             if stage.epochs.is_some_and(|epochs| epochs > EPOCHS) {
                 return Err(too_large(path.key("epochs"), EPOCHS));
             }

@@ -159,6 +159,18 @@ fn absurd_numbers_are_refused_by_their_key() {
             more("max_new_tokens = 65537"),
             "evaluation.held-out.max_new_tokens': expected at most 65536",
         ),
+        (
+            refusal("", "", &["training.feature_cache_mib=16777217"]),
+            "training.feature_cache_mib': expected at most 16777216",
+        ),
+        (
+            refusal(
+                "",
+                "",
+                &["stage.align.augment={ noise = 0.1, views = 10001 }"],
+            ),
+            "stage.align.augment.views': expected at most 10000",
+        ),
         // Whether the data is an evaluation's or not.
         (
             more(&format!("{samples}0 }}")),

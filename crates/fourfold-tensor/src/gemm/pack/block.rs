@@ -197,7 +197,7 @@ const ODD_QUARTERS: i32 = 0b11_01_11_01;
 
 /// The lanes below `count`.
 #[inline(always)]
-fn first_16(count: usize) -> __mmask16 {
+pub(crate) fn first_16(count: usize) -> __mmask16 {
     if count >= 16 { !0 } else { (1 << count) - 1 }
 }
 

@@ -1,7 +1,7 @@
 //! Sines and cosines of all positions so far, kept between calls.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -21,19 +21,21 @@ type ByTheta = HashMap<(u32, usize), Arc<Table>>;
 impl Table {
     /// A table that holds the positions up to `highest`, made or extended if need be.
     pub(super) fn shared(theta: f32, half: usize, highest: u32) -> Arc<Self> {
-        let mut tables = TABLES
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let tables = tables.get_or_insert_default();
         let key = (theta.to_bits(), half);
-        if let Some(table) = tables.get(&key)
+        let lock = || TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = lock().get_or_insert_default().get(&key).cloned();
+        if let Some(table) = found
             && table.cosines.len() > highest as usize * half
         {
-            return Arc::clone(table);
+            return table;
         }
+        // Made without the lock: a thread that waits for others to finish their part may be given work that asks for
+        // a table as well.
         let positions = (highest as usize + 1).next_power_of_two().max(1024);
         let table = Arc::new(Self::new(theta, half, positions));
-        tables.insert(key, Arc::clone(&table));
+        lock()
+            .get_or_insert_default()
+            .insert(key, Arc::clone(&table));
         table
     }
 

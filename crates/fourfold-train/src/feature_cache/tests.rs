@@ -1,0 +1,141 @@
+//! What is kept, what is not, and that it is the same.
+
+use fourfold_data::EncodedImage;
+use fourfold_model::{
+    LanguageConfig, LlamaConfig, ProjectorConfig, ProjectorKind, VisibilityKind, VisionConfig,
+};
+
+use super::*;
+
+const SIDE: usize = 8;
+
+fn model(precision: Precision) -> Model {
+    let vision = serde_json::json!({
+        "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": SIDE, "patch_size": 4,
+    });
+    let vision: VisionConfig = serde_json::from_value(vision).unwrap();
+    let language = serde_json::json!({
+        "vocab_size": 50, "hidden_size": 12, "intermediate_size": 30, "num_hidden_layers": 1,
+        "num_attention_heads": 3, "num_key_value_heads": 1, "max_position_embeddings": 64,
+        "tie_word_embeddings": true,
+    });
+    let language: LlamaConfig = serde_json::from_value(language).unwrap();
+    let config = ModelConfig {
+        vision,
+        projector: ProjectorConfig {
+            kind: ProjectorKind::Linear,
+            pixel_shuffle: 2,
+            hidden_size: None,
+        },
+        language: LanguageConfig::Llama(language),
+        visibility: VisibilityKind::default(),
+        tokenizer_sha256: String::new(),
+    };
+    Model::new(config, precision, 1).unwrap()
+}
+
+fn stage(more: &str) -> Stage {
+    let text = format!(
+        "name = \"a\"\ntrain = [\"language\"]\nmixture = [\"d\"]\nsamples = 8\nbatch = 8\nlr = 1e-3\n{more}"
+    );
+    toml::from_str(&text).unwrap()
+}
+
+fn key(number: u8) -> ImageKey {
+    ImageKey::new(&EncodedImage::new(vec![number]), 0)
+}
+
+fn image(number: u8) -> DocumentImage {
+    let pixels = PixelArray {
+        data: (0..3 * SIDE * SIDE)
+            .map(|i| ((i * 7 + usize::from(number) * 31) % 97) as f32 / 97.0)
+            .collect(),
+        height: SIDE,
+        width: SIDE,
+    };
+    DocumentImage::Pixels(pixels, Some(key(number)))
+}
+
+fn cache(limit_mib: usize) -> FeatureCache {
+    FeatureCache::for_stage(None, &stage("cache_features = true"), limit_mib).unwrap()
+}
+
+#[test]
+fn features_do_not_depend_on_the_images_beside() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        let model = model(precision);
+        let all: Vec<DocumentImage> = (0..11).map(image).collect();
+        let together = cache(1).missing(&model, all.iter()).unwrap();
+        assert_eq!(together.len(), 11);
+        for number in [0, 7, 8, 10] {
+            let alone = cache(1).missing(&model, [image(number)].iter()).unwrap();
+            let bits = |features: &Features| features[&key(number)].to_f32_vec();
+            assert_eq!(
+                bits(&together),
+                bits(&alone),
+                "{precision:?}, image {number}"
+            );
+        }
+        // And they are what the encoder says of it.
+        let DocumentImage::Pixels(pixels, _) = image(3) else {
+            unreachable!("made above");
+        };
+        let plain = model
+            .encode(&stack_pixels([pixels].iter()).unwrap())
+            .unwrap();
+        let found = together[&key(3)].to_f32_vec();
+        for (found, plain) in found.iter().zip(plain.to_f32_vec()) {
+            assert!((found - plain).abs() < 0.05, "{found} and {plain}");
+        }
+    }
+}
+
+#[test]
+fn a_kept_image_is_not_encoded_again_and_is_found_by_its_key() {
+    let model = model(Precision::F32);
+    let mut cache = cache(1);
+    let images = [image(1), image(2), image(1)];
+    let fresh = cache.missing(&model, images.iter()).unwrap();
+    assert_eq!(fresh.len(), 2, "the third is the first");
+    let before = cache.stack(&fresh, &images).unwrap().to_f32_vec();
+    assert!(!cache.known().contains(&key(1)));
+    cache.keep(fresh);
+    assert!(cache.known().contains(&key(1)) && !cache.is_full());
+    let mixed = [DocumentImage::Known(key(1)), image(2), image(1)];
+    let fresh = cache.missing(&model, mixed.iter()).unwrap();
+    assert!(fresh.is_empty());
+    assert_eq!(cache.stack(&fresh, &mixed).unwrap().to_f32_vec(), before);
+    let unknown = [DocumentImage::Known(key(9))];
+    assert!(cache.stack(&fresh, &unknown).is_err());
+}
+
+#[test]
+fn without_room_nothing_is_kept_and_it_is_said() {
+    let model = model(Precision::F32);
+    let mut cache = cache(0);
+    let images = [image(1)];
+    let fresh = cache.missing(&model, images.iter()).unwrap();
+    assert!(cache.stack(&fresh, &images).is_ok());
+    cache.keep(fresh);
+    assert!(cache.is_full() && !cache.known().contains(&key(1)));
+    assert_eq!(cache.missing(&model, images.iter()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_cache_goes_on_only_where_nothing_of_it_changes() {
+    let model = model(Precision::F32);
+    let filled = || {
+        let mut cache = cache(1);
+        let fresh = cache.missing(&model, [image(1)].iter()).unwrap();
+        cache.keep(fresh);
+        cache
+    };
+    let next = |more: &str| FeatureCache::for_stage(Some(filled()), &stage(more), 1);
+    let same = next("cache_features = true").unwrap();
+    assert!(same.known().contains(&key(1)));
+    let varied = next("cache_features = true\naugment = { noise = 0.1, views = 2 }").unwrap();
+    assert!(!varied.known().contains(&key(1)));
+    // As every stage whose encoder trains.
+    assert!(next("").is_none());
+}
