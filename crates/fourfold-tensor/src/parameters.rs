@@ -255,6 +255,7 @@ impl Gradients {
         }
     }
 }
+
 multiversion! {
     /// In eight sums side by side, so that it becomes vector code.
     fn sum_of_squares(values: &[f32]) -> f64 {

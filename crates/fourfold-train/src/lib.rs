@@ -24,6 +24,8 @@ pub mod save;
 pub mod schedule;
 pub mod sources;
 pub mod stage;
+#[cfg(test)]
+mod testing;
 mod threads;
 pub mod trainer;
 pub mod update;

@@ -157,6 +157,18 @@ impl Progress for StopAfter {
     }
 }
 
+/// Begins a run and stops it after `updates` updates.
+fn stopped(place: &Path, name: &str, overrides: &[&str], updates: usize) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut progress = StopAfter(updates, stop.clone());
+    let new = Start::New { force: false };
+    let outcome = run(place, name, overrides, new, stop, &mut progress).expect("trains");
+    assert!(
+        matches!(outcome, Outcome::Stopped { .. }),
+        "stopped at {updates}"
+    );
+}
+
 #[test]
 fn the_loss_falls_and_a_run_repeats_bit_for_bit() {
     let place = workplace();
@@ -180,17 +192,8 @@ fn a_stopped_run_goes_on_as_if_it_had_not_been() {
     // Within the first stage, at its end, and within the second.
     for stop_at in [2, 6, 15] {
         let name = format!("stopped-{stop_at}");
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut progress = StopAfter(stop_at, stop.clone());
-        let new = Start::New { force: false };
-        let outcome = run(place.path(), &name, &[], new, stop, &mut progress).expect("trains");
-        assert!(
-            matches!(outcome, Outcome::Stopped { .. }),
-            "stopped at {stop_at}"
-        );
-        let never = Arc::new(AtomicBool::new(false));
-        run(place.path(), &name, &[], Start::Resume, never, &mut Silent).expect("goes on");
-        let folder = place.path().join(&name);
+        stopped(place.path(), &name, &[], stop_at);
+        let folder = resume(place.path(), &name, &[]);
         assert!(
             weights(&folder) == straight,
             "stopped after {stop_at} updates"
@@ -285,20 +288,9 @@ fn a_stopped_run_with_kept_features_goes_on_as_if_it_had_not_been() {
     let place = workplace();
     let overrides = [&FROZEN_ENCODER[..], &["stage.unify.cache_features=true"]].concat();
     let straight = weights(&whole(place.path(), "straight", &overrides).expect("trains"));
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut progress = StopAfter(17, stop.clone());
-    let new = Start::New { force: false };
-    run(
-        place.path(),
-        "stopped",
-        &overrides,
-        new,
-        stop,
-        &mut progress,
-    )
-    .expect("trains");
-    let stopped = resume(place.path(), "stopped", &overrides);
-    assert!(weights(&stopped) == straight);
+    stopped(place.path(), "stopped", &overrides, 17);
+    let resumed = resume(place.path(), "stopped", &overrides);
+    assert!(weights(&resumed) == straight);
 }
 
 #[test]
@@ -522,18 +514,7 @@ fn a_stage_resumed_before_a_batch_of_text_passes_as_the_whole_does() {
     let records = metrics::read(&straight.join("metrics.jsonl")).expect("readable");
     let images: Vec<usize> = records.iter().map(|record| record.images).collect();
     assert_eq!(images, [4, 1, 0, 1, 0]);
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut progress = StopAfter(4, stop.clone());
-    let new = Start::New { force: false };
-    run(
-        place.path(),
-        "stopped",
-        &overrides,
-        new,
-        stop,
-        &mut progress,
-    )
-    .expect("stops");
+    stopped(place.path(), "stopped", &overrides, 4);
     let folder = resume(place.path(), "stopped", &overrides);
     assert!(weights(&folder) == weights(&straight));
 }

@@ -1,38 +1,15 @@
 //! What is kept, what is not, and that it is the same.
 
 use fourfold_data::EncodedImage;
-use fourfold_model::{
-    LanguageConfig, LlamaConfig, ProjectorConfig, ProjectorKind, VisibilityKind, VisionConfig,
-};
 
 use super::*;
+use crate::testing::config;
 
-const SIDE: usize = 8;
+/// Of the images that the model takes.
+const SIDE: usize = 16;
 
 fn model(precision: Precision) -> Model {
-    let vision = serde_json::json!({
-        "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "image_size": SIDE, "patch_size": 4,
-    });
-    let vision: VisionConfig = serde_json::from_value(vision).unwrap();
-    let language = serde_json::json!({
-        "vocab_size": 50, "hidden_size": 12, "intermediate_size": 30, "num_hidden_layers": 1,
-        "num_attention_heads": 3, "num_key_value_heads": 1, "max_position_embeddings": 64,
-        "tie_word_embeddings": true,
-    });
-    let language: LlamaConfig = serde_json::from_value(language).unwrap();
-    let config = ModelConfig {
-        vision,
-        projector: ProjectorConfig {
-            kind: ProjectorKind::Linear,
-            pixel_shuffle: 2,
-            hidden_size: None,
-        },
-        language: LanguageConfig::Llama(language),
-        visibility: VisibilityKind::default(),
-        tokenizer_sha256: String::new(),
-    };
-    Model::new(config, precision, 1).unwrap()
+    Model::new(config(), precision, 1).unwrap()
 }
 
 fn stage(more: &str) -> Stage {
