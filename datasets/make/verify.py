@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 import questions
+from families import family
 from texts import normal
 
 DATASETS = Path(__file__).resolve().parent.parent
@@ -66,6 +67,8 @@ def check_emoji(data: dict[str, list[dict]]) -> None:
     need({row["concept"] for row in style} <= known, "every test-style concept is in train")
     need(not {row["concept"] for row in unseen} & (known | {row["concept"] for row in style}),
          "no test-concept concept is in another split")
+    need(not {family(row["concept"]) for row in unseen} & {family(row["concept"]) for row in train + style},
+         "nor another form of one")
     pairs = [(row["concept"], row["vendor"]) for part in data.values() for row in part]
     need(len(pairs) == len(set(pairs)), "a concept has one drawing a vendor")
 
