@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::{DataError, Encoder, SkipReport, Source, sample_rng};
+use crate::pack::fits_alone;
+use crate::{DataError, Document, Encoder, PackBudget, SkipReport, Source, sample_rng};
 
 /// What a source holds, as training would see it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -19,8 +20,10 @@ pub struct CheckReport {
     /// Their rows; none where no tokenizer counted them.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub rows: Option<RowCounts>,
-    /// The others, every one of them.
+    /// Those that training passes over, every one of them.
     pub broken: SkipReport,
+    /// Those that it stops at, because the limit leaves them no target.
+    pub masked: SkipReport,
 }
 
 /// The rows of a source's good samples.
@@ -38,14 +41,33 @@ pub struct RowCounts {
     pub truncated: usize,
 }
 
-/// Makes every sample of a source into a document and counts. Broken samples, and those that `max_tokens`
-/// leaves without a target, are listed in the report; only what concerns the whole source, such as an
-/// unfit tokenizer, is an error.
-pub fn check(source: &dyn Source, encoder: &Encoder) -> Result<CheckReport, DataError> {
+/// The document that training makes of sample `row`.
+///
+/// # Errors
+/// When the sample is broken, `max_tokens` leaves it no target, or no pack of `budget` could take it.
+pub fn training_document(
+    source: &dyn Source,
+    row: usize,
+    encoder: &Encoder,
+    budget: PackBudget,
+) -> Result<Document, DataError> {
+    let mut rng = sample_rng(0, row as u64);
+    let sample = source.sample(row, &mut rng)?;
+    let document = encoder.document(&sample, &mut rng)?;
+    fits_alone(&document, budget)?;
+    Ok(document)
+}
+
+/// Makes every sample of a source into a document and counts. Broken samples, those too large for a pack of `budget`,
+/// and those that `max_tokens` leaves without a target, are listed in the report; only what concerns the whole source,
+/// such as an unfit tokenizer, is an error.
+pub fn check(
+    source: &dyn Source,
+    encoder: &Encoder,
+    budget: PackBudget,
+) -> Result<CheckReport, DataError> {
     let measure = |row: usize| {
-        let mut rng = sample_rng(0, row as u64);
-        let sample = source.sample(row, &mut rng)?;
-        let document = encoder.document(&sample, &mut rng)?;
+        let document = training_document(source, row, encoder, budget)?;
         let sizes = [
             document.images.len(),
             document.tokens.len(),
@@ -77,11 +99,8 @@ pub fn check(source: &dyn Source, encoder: &Encoder) -> Result<CheckReport, Data
                 rows.longest = rows.longest.max(tokens);
                 rows.truncated += usize::from(truncated);
             }
-            Err(error)
-                if error.concerns_sample() || matches!(error, DataError::AllMasked { .. }) =>
-            {
-                report.broken.list(source.name(), &error);
-            }
+            Err(error) if error.concerns_sample() => report.broken.list(source.name(), &error),
+            Err(error @ DataError::AllMasked { .. }) => report.masked.list(source.name(), &error),
             Err(error) => return Err(error),
         }
     }
@@ -98,6 +117,7 @@ impl std::fmt::Display for CheckReport {
             images,
             rows,
             broken,
+            masked,
         } = self;
         writeln!(
             f,
@@ -112,6 +132,10 @@ impl std::fmt::Display for CheckReport {
                 rows.tokens, rows.targets, rows.shortest, rows.longest, rows.truncated
             )?;
         }
-        write!(f, "{broken}")
+        write!(f, "{broken}")?;
+        for masked in &masked.first {
+            write!(f, "\n  {}", masked.reason)?;
+        }
+        Ok(())
     }
 }

@@ -85,7 +85,8 @@ pub enum DataError {
     /// A document without a single target: it would train nothing, silently.
     #[error(
         "{origin}: all targets are masked: images and prompt take {prompt_tokens} tokens and the \
-         limit is {max_tokens}; raise max_tokens or shorten the prompt"
+         limit is {max_tokens}; shorten the prompt, leave the row out with `where`, or raise max_tokens where the \
+         model takes longer documents"
     )]
     AllMasked {
         /// File and row.

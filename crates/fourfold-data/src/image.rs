@@ -3,7 +3,9 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ::image::{DynamicImage, ImageReader, Limits, RgbImage};
+use ::image::{
+    DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, RgbImage,
+};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -170,7 +172,8 @@ impl ImageTransform {
 }
 
 /// Decodes PNG, JPEG, WebP, GIF (its first frame) or BMP of any colour type to 8-bit RGB; what is
-/// transparent shows white. The error says what is wrong with the bytes.
+/// transparent shows white, and a photograph is turned upright as its EXIF orientation says. The error says what is
+/// wrong with the bytes.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("is empty (0 bytes)".into());
@@ -179,6 +182,14 @@ pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, String> {
     // image, not the end of the run.
     catch_unwind(AssertUnwindSafe(|| decode(bytes)))
         .unwrap_or_else(|_| Err("makes the decoder fail; the file is damaged".into()))
+}
+
+/// Whether a JPEG ends before its last scan does. The decoder fills up with grey what is missing.
+fn is_cut(jpeg: &[u8]) -> bool {
+    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
+    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+    let last = |marker: [u8; 2]| jpeg.windows(2).rposition(|pair| pair == marker);
+    last(END_OF_IMAGE) < last(START_OF_SCAN)
 }
 
 fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
@@ -193,12 +204,25 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
             start.join(" ")
         )
     })?;
+    if format == ImageFormat::Jpeg && is_cut(bytes) {
+        return Err(format!(
+            "is a JPEG that is cut short after {} bytes",
+            bytes.len()
+        ));
+    }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
     reader.limits(limits);
-    let image = reader.decode().map_err(|error| {
+    let upright = || -> ImageResult<DynamicImage> {
+        let mut decoder = reader.into_decoder()?;
+        let orientation = decoder.orientation()?;
+        let mut image = DynamicImage::from_decoder(decoder)?;
+        image.apply_orientation(orientation);
+        Ok(image)
+    };
+    let image = upright().map_err(|error| {
         format!(
             "{format:?} of {} bytes cannot be decoded: {error}",
             bytes.len()
@@ -233,7 +257,7 @@ fn on_white(image: DynamicImage) -> RgbImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ::image::{ImageFormat, Luma, Rgb, Rgba};
+    use ::image::{Luma, Rgb, Rgba};
 
     fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
@@ -288,6 +312,30 @@ mod tests {
         );
         let message = decode_rgb(&png[..png.len() / 2]).unwrap_err();
         assert!(message.contains("cannot be decoded"), "{message}");
+        // A decoder that fills up what is missing must not hide that it is.
+        let large = RgbImage::from_fn(90, 90, |x, y| Rgb([(x * y) as u8, x as u8, y as u8]));
+        let jpeg = encode(&DynamicImage::ImageRgb8(large), ImageFormat::Jpeg);
+        for length in [jpeg.len() - 1, jpeg.len() * 3 / 4] {
+            let message = decode_rgb(&jpeg[..length]).unwrap_err();
+            assert!(message.contains("cut short"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_photograph_is_turned_upright() {
+        let wide = RgbImage::from_fn(24, 8, |x, _| Rgb(if x < 12 { [0; 3] } else { [255; 3] }));
+        let jpeg = encode(&DynamicImage::ImageRgb8(wide), ImageFormat::Jpeg);
+        // EXIF with one entry: orientation 6, to be turned by 90 degrees clockwise.
+        let mut exif =
+            b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
+        let length = (exif.len() as u16 + 2).to_be_bytes();
+        let mut turned = jpeg[..2].to_vec();
+        turned.extend([0xff, 0xe1, length[0], length[1]]);
+        turned.append(&mut exif);
+        turned.extend(&jpeg[2..]);
+        let image = decode_rgb(&turned).unwrap();
+        assert_eq!(image.dimensions(), (8, 24));
+        assert!(image.get_pixel(4, 2)[0] < 50 && image.get_pixel(4, 21)[0] > 200);
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod template;
 pub mod tokenizer;
 
 pub use augment::Augment;
-pub use check::{CheckReport, RowCounts, check};
+pub use check::{CheckReport, RowCounts, check, training_document};
 pub use document::{Document, DocumentImage, Encoder, EncoderConfig, VisualSpan};
 pub use error::DataError;
 pub use format::TextFormat;

@@ -12,6 +12,14 @@ pub struct PackBudget {
     pub images: usize,
 }
 
+impl PackBudget {
+    /// Takes every document.
+    pub const UNLIMITED: Self = Self {
+        tokens: usize::MAX,
+        images: usize::MAX,
+    };
+}
+
 /// Documents end to end: one forward pass of the model. `[tokens]` is the number of rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pack {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::{encoder, lists};
 use fourfold_data::source::{Row, Table};
-use fourfold_data::{Prompts, SourceConfig, Tables, check, decode_rgb, hash};
+use fourfold_data::{PackBudget, Prompts, SourceConfig, Tables, check, decode_rgb, hash};
 
 fn dataset(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -34,7 +34,12 @@ fn every_row_is_good() {
             images: true,
             ..Default::default()
         };
-        let report = check(&*tables.open(&config).unwrap(), &encoder).unwrap();
+        let report = check(
+            &*tables.open(&config).unwrap(),
+            &encoder,
+            PackBudget::UNLIMITED,
+        )
+        .unwrap();
         assert!(
             report.good == report.samples && report.images == report.good,
             "{report}"

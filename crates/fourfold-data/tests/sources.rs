@@ -4,7 +4,9 @@ mod common;
 
 use common::{encoder, fixture, lists, names, open, questions, refusal, texts};
 use fourfold_data::source::Accepted;
-use fourfold_data::{Prompts, Source, SourceConfig, Tables, check, decode_rgb, sample_rng};
+use fourfold_data::{
+    PackBudget, Prompts, Source, SourceConfig, Tables, check, decode_rgb, sample_rng,
+};
 use serde_json::json;
 
 fn answer(source: &dyn Source, row: usize) -> Result<String, String> {
@@ -42,7 +44,7 @@ fn images_of_every_format_with_their_text() {
 
 #[test]
 fn every_broken_row_is_told_with_its_place_and_reason() {
-    let report = check(&*open(&names()), &encoder(None, 100)).unwrap();
+    let report = check(&*open(&names()), &encoder(None, 100), PackBudget::UNLIMITED).unwrap();
     assert_eq!((report.samples, report.good, report.images), (10, 5, 5));
     let reasons = [
         "images.parquet:row 5: image cut.png: Png",
@@ -65,10 +67,27 @@ fn every_broken_row_is_told_with_its_place_and_reason() {
 #[test]
 fn a_check_lists_the_samples_that_the_limit_leaves_without_a_target() {
     // The visual tokens and the prompt alone fill the three rows.
-    let report = check(&*open(&names()), &encoder(None, 3)).unwrap();
+    let report = check(&*open(&names()), &encoder(None, 3), PackBudget::UNLIMITED).unwrap();
+    let masked = report.masked.count;
+    assert_eq!(
+        (report.good, masked + report.broken.count),
+        (0, report.samples)
+    );
+    assert!(masked >= 5, "{report}");
+    let reason = &report.masked.first[0].reason;
+    assert!(reason.contains("max_tokens"), "{reason}");
+}
+
+#[test]
+fn a_check_lists_what_no_pack_could_take() {
+    let budget = PackBudget {
+        tokens: 100,
+        images: 0,
+    };
+    let report = check(&*open(&names()), &encoder(None, 100), budget).unwrap();
     assert_eq!((report.good, report.broken.count), (0, report.samples));
     let reason = &report.broken.first[0].reason;
-    assert!(reason.contains("max_tokens"), "{reason}");
+    assert!(reason.contains("0 images"), "{reason}");
 }
 
 #[test]

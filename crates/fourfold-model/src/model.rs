@@ -65,7 +65,7 @@ impl Model {
     /// When the configuration makes no model; the key is named.
     pub fn new(config: ModelConfig, precision: Precision, seed: u64) -> Result<Self> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        Self::build(config, precision, |spec| Ok(spec.initial(&mut random)))
+        Self::build(config, precision, |spec| spec.initial(&mut random))
     }
 
     /// A model from a folder that [`Model::save`] wrote.
@@ -75,7 +75,9 @@ impl Model {
     pub fn load(folder: &Path, precision: Precision) -> Result<Self> {
         let config: ModelConfig = weights::read_config(folder)?;
         let file = weights::WeightFile::open(folder)?;
-        Self::build(config, precision, |spec| file.read(spec, ""))
+        let model = Self::build(config, precision, |spec| file.read(spec, ""))?;
+        file.demand_no_other(&model.specs)?;
+        Ok(model)
     }
 
     fn build(

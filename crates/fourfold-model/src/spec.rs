@@ -5,6 +5,8 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::{ModelError, Result};
+
 /// A parameter of a model.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
@@ -112,14 +114,26 @@ impl Spec {
     }
 
     /// First values from `random`.
-    pub fn initial(&self, random: &mut ChaCha8Rng) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn initial(&self, random: &mut ChaCha8Rng) -> Result<Vec<f32>> {
         let len = self.shape.iter().product();
+        let mut values = Vec::new();
+        values.try_reserve_exact(len).map_err(|_| {
+            let gib = 4.0 * len as f64 / f64::from(1 << 30);
+            let message = format!(
+                "needs {gib:.1} GiB, which this machine does not give; make the model smaller"
+            );
+            ModelError::config(&self.name, message)
+        })?;
         match self.init {
-            Init::Zeros => vec![0.0; len],
-            Init::Ones => vec![1.0; len],
-            Init::Normal(deviation) => (0..len).map(|_| normal(random) * deviation).collect(),
-            Init::Grid { side } => grid(side, self.shape[1]),
+            Init::Zeros => values.resize(len, 0.0),
+            Init::Ones => values.resize(len, 1.0),
+            Init::Normal(deviation) => values.extend((0..len).map(|_| normal(random) * deviation)),
+            Init::Grid { side } => values.extend(grid(side, self.shape[1])),
         }
+        Ok(values)
     }
 }
 

@@ -38,7 +38,8 @@ impl Reading {
     pub fn load(folder: &Path) -> Result<Self> {
         Ok(Self {
             tokenizer: Arc::new(Tokenizer::from_file(&folder.join(TOKENIZER))?),
-            format: read_format(folder)?.unwrap_or_default(),
+            format: read_format(folder)?
+                .with_context(|| format!("{} holds no {FORMAT}", folder.display()))?,
             transform: read_transform(folder)?
                 .with_context(|| format!("{} holds no {PREPROCESSOR}", folder.display()))?,
         })

@@ -122,6 +122,25 @@ pub fn demand_finite(what: &str, value: f64, stage: &Stage, update: usize) -> Re
     )
 }
 
+/// Refuses trained weights that are no numbers: loss and gradients were, but the last step may have gone too far.
+///
+/// # Errors
+/// Names the first, and says what usually helps.
+pub fn demand_finite_weights(parameters: &Parameters) -> Result<()> {
+    for (_, parameter) in parameters.iter().filter(|(_, p)| p.trainable()) {
+        let values = parameter.master().f32()?;
+        if let Some(bad) = values.iter().find(|value| !value.is_finite()) {
+            bail!(
+                "the weights of '{}' hold {bad}: the last steps were too large; lower `lr` or `weight_decay`, or \
+                 lengthen `warmup`. Nothing of this is saved; `train --resume` goes on from the last checkpoint, but \
+                 with the recipe unchanged",
+                parameter.name()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// The trainable numbers of a model.
 pub fn trainable(model: &Model) -> usize {
     let trainable = model
@@ -162,6 +181,18 @@ mod tests {
             .unwrap();
         let error = guard.check(&parameters).unwrap_err().to_string();
         assert!(error.contains("'language.b' is frozen"), "{error}");
+    }
+
+    #[test]
+    fn a_trained_weight_that_is_no_number_is_named() {
+        let (mut parameters, a, b) = two_parameters();
+        demand_finite_weights(&parameters).unwrap();
+        // A frozen one is the guard's matter.
+        parameters.update(b, |values| values[0] = f32::NAN).unwrap();
+        demand_finite_weights(&parameters).unwrap();
+        parameters.update(a, |v| v[1] = f32::NEG_INFINITY).unwrap();
+        let error = demand_finite_weights(&parameters).unwrap_err().to_string();
+        assert!(error.contains("'vision.a' hold -inf"), "{error}");
     }
 
     #[test]

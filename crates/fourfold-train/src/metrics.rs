@@ -111,7 +111,7 @@ pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
             Err(_) if !line.ends_with('\n') => {}
             Err(error) => {
                 let place = format!("{}, line {}", path.display(), index + 1);
-                return Err(error).with_context(|| format!("{place}: expected a step's record"));
+                return Err(error).with_context(|| format!("{place}: expected a step's record; remove the line, or the file if the record does not matter"));
             }
         }
     }

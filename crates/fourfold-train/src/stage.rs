@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use fourfold_data::{
-    Encoder, EncoderConfig, Loader, LoaderConfig, Mixture, PackBudget, SamplerState,
+    Encoder, EncoderConfig, Loader, LoaderConfig, Mixture, PackBudget, SamplerState, Source,
+    training_document,
 };
 use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
 
@@ -28,6 +29,8 @@ pub struct StagePlan {
     pub visibility: VisibilityKind,
     /// Turns samples into documents.
     pub encoder: Arc<Encoder>,
+    /// What one of its packs may hold.
+    pub budget: PackBudget,
     mixture: Mixture,
     learning_rate: LearningRate,
 }
@@ -76,6 +79,13 @@ impl StagePlan {
             max_tokens,
         };
         let encoder = Encoder::new(Arc::clone(&reading.tokenizer), config).with_context(within)?;
+        let budget = PackBudget {
+            tokens: stage.pack_tokens,
+            images: stage.pack_images,
+        };
+        for (source, _) in mixture.sources() {
+            demand_document(&**source, &encoder, budget).with_context(within)?;
+        }
         let epoch = mixture.len() as f64;
         let samples = match (stage.samples, stage.epochs) {
             (Some(samples), _) => samples,
@@ -87,6 +97,7 @@ impl StagePlan {
             updates,
             visibility: stage.visibility.unwrap_or(model.visibility),
             encoder: Arc::new(encoder),
+            budget,
             mixture,
             learning_rate: LearningRate::new(stage, updates),
             stage: stage.clone(),
@@ -111,10 +122,7 @@ impl StagePlan {
         };
         let config = LoaderConfig {
             batch: self.stage.batch,
-            budget: PackBudget {
-                tokens: self.stage.pack_tokens,
-                images: self.stage.pack_images,
-            },
+            budget: self.budget,
             seed: stage_seed(seed, self.index),
             prefetch: 2,
             threads: rayon::current_num_threads().div_ceil(2),
@@ -169,6 +177,28 @@ impl StagePlan {
     /// The data of the stage.
     pub fn mixture(&self) -> &Mixture {
         &self.mixture
+    }
+}
+
+/// Demands that some sample of `source` makes a document that fits a pack: limits that none keeps are told before the
+/// training, not when it comes to this stage.
+fn demand_document(source: &dyn Source, encoder: &Encoder, budget: PackBudget) -> Result<()> {
+    let mut first = None;
+    for row in 0..source.len() {
+        match training_document(source, row, encoder, budget) {
+            Ok(_) => return Ok(()),
+            Err(error) => first = first.or(Some(error)),
+        }
+    }
+    match first {
+        Some(error) => Err(error).with_context(|| {
+            format!(
+                "not one of the {} samples of '{}' can be trained on; the first",
+                source.len(),
+                source.name()
+            )
+        }),
+        None => Ok(()),
     }
 }
 

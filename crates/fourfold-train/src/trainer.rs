@@ -12,14 +12,14 @@ use fourfold_model::{Model, Part};
 
 use crate::assemble::{Reading, assemble, tokenizer};
 use crate::checkpoint::{self, Checkpoint, State, TensorRef};
-use crate::checks::{FrozenGuard, checksums, trainable};
+use crate::checks::{FrozenGuard, checksums, demand_finite_weights, trainable};
 use crate::environment::{Environment, hash_files};
 use crate::evaluation::check_evaluations;
 use crate::feature_cache::FeatureCache;
 use crate::metrics::{Metrics, StepRecord, memory_mib};
 use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
-use crate::run_folder::RunFolder;
+use crate::run_folder::{RunFolder, RunLock};
 use crate::samples::HeldOut;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
@@ -88,6 +88,8 @@ struct Session<'a> {
     options: &'a TrainOptions,
     progress: &'a mut (dyn Progress + Send),
     run: RunFolder,
+    /// Held until the end.
+    _lock: RunLock,
     model: Model,
     reading: Reading,
     plans: Vec<StagePlan>,
@@ -112,19 +114,21 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let sources = Sources::new(&recipe);
         let folder = &options.folder;
-        let (resume, kept) = match options.start {
+        let (resume, kept, lock) = match options.start {
             Start::New { force } => {
                 RunFolder::demand_free(folder, force)?;
-                (None, None)
+                recipe.demand_outside(folder)?;
+                (None, None, None)
             }
             Start::Resume => {
                 let run = RunFolder::open(folder)?;
+                let lock = run.lock()?;
                 let checkpoint = Checkpoint::newest(&run.checkpoints())?;
                 if checkpoint.is_none() {
                     progress.note("no checkpoint was written yet: the run begins at its beginning");
                 }
                 let kept = checkpoint.is_some().then(|| run.tokenizer());
-                (checkpoint, kept.filter(|path| path.exists()))
+                (checkpoint, kept.filter(|path| path.exists()), Some(lock))
             }
         };
         let precision = recipe.precision.resolve();
@@ -139,6 +143,9 @@ impl<'a> Session<'a> {
         let assembled = assemble(&recipe, tokenizer, precision)?;
         let (mut model, reading) = (assembled.model, assembled.reading);
         let plans = StagePlan::all(&recipe, &sources, model.config(), &reading)?;
+        if let Some(checkpoint) = &resume {
+            checkpoint.demand_position(|stage| plans.get(stage).map(|plan| plan.updates))?;
+        }
         check_evaluations(&recipe, &sources)?;
         let ever = |part: Part| recipe.stage.iter().any(|stage| stage.trains(part));
         let never_trained = checksums(&model.parameters, |name, _| {
@@ -157,13 +164,13 @@ impl<'a> Session<'a> {
         };
         let all = hash_files(&recipe.all_files(folder))?;
         let text = recipe.to_toml(folder)?;
-        let run = match options.start {
-            Start::New { force } => RunFolder::create(folder, force, &text)?,
-            Start::Resume => {
+        let (run, lock) = match (lock, options.start) {
+            (Some(lock), _) => {
                 let run = RunFolder::open(folder)?;
                 files::write_atomic(&run.recipe(), text.as_bytes())?;
-                run
+                (run, lock)
             }
+            (None, start) => RunFolder::create(folder, start == Start::New { force: true }, &text)?,
         };
         let trained = recipe.tokenizer.as_ref().and_then(|t| t.train.as_ref());
         if trained.is_some() && kept.is_none() {
@@ -183,6 +190,7 @@ impl<'a> Session<'a> {
             options,
             progress,
             run,
+            _lock: lock,
             model,
             reading,
             plans,
@@ -261,9 +269,10 @@ impl<'a> Session<'a> {
             let mut checkpoint = None;
             if last || stop || self.step.is_multiple_of(every) {
                 // Damage must not get into a checkpoint, nor into an export.
-                frozen.check(&self.model.parameters).with_context(|| {
-                    format!("after update {} of stage '{}'", update + 1, stage.name)
-                })?;
+                let parameters = &self.model.parameters;
+                let after = || format!("after update {} of stage '{}'", update + 1, stage.name);
+                frozen.check(parameters).with_context(after)?;
+                demand_finite_weights(parameters).with_context(after)?;
                 if last {
                     save::parts(&self.run, &self.recipe, stage, &self.model, &self.reading)?;
                 }

@@ -324,6 +324,14 @@ fn failures_are_loud_and_say_what_to_do() {
         "{message}"
     );
 
+    // The loss before the last step is a number; what the step makes is none.
+    let last = ["stage.unify.samples=4", "stage.unify.lr=1e38"];
+    let message = refusal(place.path(), &last);
+    assert!(
+        message.contains("'unify'") && message.contains("the weights of '"),
+        "{message}"
+    );
+
     let message = refusal(place.path(), &["stage.align.max_tokens=5"]);
     assert!(message.contains("colours.jsonl"), "{message}");
 
@@ -423,7 +431,21 @@ fn a_run_that_cannot_be_made_leaves_everything_as_it_was() {
     };
     let misspelt = evaluation("{{ nme }}");
     let failing = evaluation("{{ colour.no.such }}");
-    let cases: [(&[&str], [&str; 2]); 4] = [
+    let one_image = "evaluation.held-out={path=\"colours.jsonl\",answer=\"{{ colour }}\",metrics=[\"accuracy\"],\
+                     baselines=[\"shuffled_images\"],where={colour=\"red\"}}";
+    let cases: [(&[&str], [&str; 2]); 7] = [
+        (
+            &["stage.unify.max_tokens=2"],
+            ["stage 'unify'", "all targets are masked"],
+        ),
+        (
+            &["stage.unify.augment={ noise = 0.1, views = 0 }"],
+            ["stage 'unify'", "augment.views"],
+        ),
+        (
+            &[&one_image],
+            ["evaluation 'held-out'", "two different images"],
+        ),
         (&[too_long], ["stage 'unify'", "max_tokens = 65"]),
         (
             &[later, "stage.unify.mixture={later=1}"],
@@ -446,18 +468,48 @@ fn a_run_that_cannot_be_made_leaves_everything_as_it_was() {
     let short = ["stage.align.samples=4", "stage.unify.samples=4"];
     let folder = whole(place.path(), "early", &short).expect("a plain retry trains");
     let before = weights(&folder);
-    let never = Arc::new(AtomicBool::new(false));
-    let force = Start::New { force: true };
-    run(
-        place.path(),
-        "early",
-        &[too_long],
-        force,
-        never,
-        &mut Silent,
+    let replace = |overrides: &[&str]| {
+        let never = Arc::new(AtomicBool::new(false));
+        let force = Start::New { force: true };
+        let outcome = run(place.path(), "early", overrides, force, never, &mut Silent);
+        format!("{:#}", outcome.expect_err("refused"))
+    };
+    replace(&[too_long]);
+    // What the new run starts from would go with the old one.
+    let inside = folder.join("model/tokenizer.json");
+    fs::rename(
+        place.path().join("colours.jsonl"),
+        folder.join("samples/colours.jsonl"),
     )
-    .expect_err("refused");
-    assert!(weights(&folder) == before, "the earlier run is still there");
+    .expect("moved");
+    let message = replace(&["data.colours.path=early/samples/colours.jsonl"]);
+    assert!(
+        message.contains("'data.colours.path'") && message.contains("--run"),
+        "{message}"
+    );
+    assert!(
+        inside.exists() && weights(&folder) == before,
+        "the earlier run is still there"
+    );
+}
+
+/// Whoever edits a checkpoint's place does not get an untrained rest for a finished model.
+#[test]
+fn a_checkpoint_at_no_place_of_the_run_is_refused() {
+    let place = workplace();
+    stopped(place.path(), "done", &[], 3);
+    let newest = newest_checkpoint(&place.path().join("done")).join("state.json");
+    let text = fs::read_to_string(&newest).expect("readable");
+    let state: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    for (key, value) in [("update", 999), ("stage", 99)] {
+        let mut altered = state.clone();
+        altered[key] = value.into();
+        fs::write(&newest, altered.to_string()).expect("written");
+        let message = resume_refusal(place.path(), &[], Arc::new(AtomicBool::new(false)));
+        assert!(message.contains("altered"), "{message}");
+    }
+    fs::write(&newest, text).expect("written");
+    resume(place.path(), "done", &[]);
 }
 
 #[test]
@@ -548,13 +600,8 @@ fn a_damaged_checkpoint_is_refused_by_name() {
     let mut progress = StopAfter(3, stop.clone());
     let new = Start::New { force: false };
     run(place.path(), "damaged", &[], new, stop, &mut progress).expect("stops");
-    let checkpoints = place.path().join("damaged/checkpoints");
-    let newest = fs::read_dir(checkpoints)
-        .expect("there")
-        .flatten()
-        .next()
-        .expect("one checkpoint");
-    let files: Vec<PathBuf> = fs::read_dir(newest.path())
+    let newest = newest_checkpoint(&place.path().join("damaged"));
+    let files: Vec<PathBuf> = fs::read_dir(&newest)
         .expect("a folder")
         .flatten()
         .map(|file| file.path())
@@ -575,6 +622,14 @@ fn a_damaged_checkpoint_is_refused_by_name() {
         &mut Silent,
     );
     let error = format!("{:#}", outcome.expect_err("damaged"));
-    let name = newest.file_name().to_string_lossy().into_owned();
-    assert!(error.contains(&name), "{error}");
+    assert!(error.contains(&newest.display().to_string()), "{error}");
+}
+
+/// Of a run that has written one.
+fn newest_checkpoint(run: &Path) -> PathBuf {
+    let mut all = fs::read_dir(run.join("checkpoints")).expect("there");
+    all.next()
+        .expect("one checkpoint")
+        .expect("readable")
+        .path()
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first press asks to stop, the second insists.
+//! Ctrl-C, or a request of the system to end: the first asks to stop, the second insists.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::output::note;
 
-/// A flag that the first Ctrl-C raises; the second ends the program at once.
+/// A flag that the first Ctrl-C, hang-up or termination signal raises; the second ends the program at once.
 ///
 /// # Errors
 /// When the system lets no handler be set.

@@ -11,7 +11,7 @@ pub struct Machine {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device, help_heading = "Machine")]
     pub device: String,
     /// Worker threads; all cores when absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Machine")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Machine")]
     pub threads: Option<u16>,
 }
 

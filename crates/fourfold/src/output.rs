@@ -4,7 +4,7 @@ use std::fmt::{Arguments, Display};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 /// Writes one line to the standard output.
 ///
@@ -12,8 +12,8 @@ use anyhow::Result;
 /// When the output is closed; the command ends there without a word.
 pub fn say(text: impl Display) -> Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    Ok(out.flush()?)
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    written.context("cannot write to the standard output")
 }
 
 /// Writes one line to the standard error; a closed one is nobody's to hear.
@@ -24,6 +24,22 @@ pub fn note(text: Arguments<'_>) {
 /// Whether someone watches, so that bars can move.
 pub fn watched() -> bool {
     io::stdout().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Text of others with what would steer the terminal, or turn the direction of writing, made visible.
+pub fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control() && c != '\n' && c != '\t'
+            || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match steers(c) {
+            true => shown.extend(c.escape_unicode()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// `1234567` as `1.23 M`.
@@ -132,6 +148,12 @@ mod tests {
         assert_eq!(duration(200.0), "3 min 20 s");
         assert_eq!(duration(7500.0), "2 h 05 min");
         assert_eq!(bytes(3 << 29), "1.50 GiB");
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_shown() {
+        assert_eq!(printable("a\u{1b}[31mb\tc\n"), "a\\u{1b}[31mb\tc\n");
+        assert_eq!(printable("x\u{202e}y é"), "x\\u{202e}y é");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Asking {
     /// The longest answer, in tokens
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     max_tokens: u16,
-    /// Print one JSON object a line: id or path, prompt, text, log_probability
+    /// Print one JSON object a line: path, id where the row has one, prompt, text, log_probability, finished
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -9,11 +9,12 @@ use crate::DataError;
 
 /// Reads a JSON lines file. Empty lines are passed over; a column some lines lack is null there.
 pub fn read(path: &Path) -> Result<Table, DataError> {
-    let text = std::fs::read_to_string(path).map_err(|source| DataError::Io {
+    let bytes = std::fs::read(path).map_err(|source| DataError::Io {
         action: "read",
         path: path.into(),
         source,
     })?;
+    let text = text(&bytes).map_err(|message| DataError::file(path, message))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut rows = Vec::new();
     let mut names = Map::new();
@@ -24,7 +25,15 @@ pub fn read(path: &Path) -> Result<Table, DataError> {
     {
         let fail =
             |message: String| DataError::file(path, format!("line {}: {message}", number + 1));
-        let value = serde_json::from_str(line).map_err(|e| fail(e.to_string()))?;
+        let value = serde_json::from_str(line).map_err(|error| {
+            // The library counts lines within this one.
+            let column = error.column();
+            let text = error.to_string();
+            let reason = text.split(" at line ").next().unwrap_or(&text);
+            fail(format!(
+                "expected one JSON object a line: {reason} at column {column}"
+            ))
+        })?;
         let Value::Object(mut columns) = value else {
             return Err(fail(format!("expected an object, got {line:.40}")));
         };
@@ -69,6 +78,17 @@ pub fn read(path: &Path) -> Result<Table, DataError> {
         place: ("line", 1),
         columns,
         rows,
+    })
+}
+
+/// The text of a file, without the mark that some editors begin it with.
+fn text(bytes: &[u8]) -> Result<&str, String> {
+    const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        format!("line {line}: is no UTF-8; write the file in UTF-8")
     })
 }
 

@@ -80,11 +80,12 @@ fn read_rows(path: &Path) -> Result<Table, DataError> {
     })
 }
 
-/// An image column's cell: `{bytes, path}`, where a path alone names a file beside this one.
+/// An image column's cell: `{bytes, path}`, bytes or a path; a path alone names a file beside this one.
 fn image(folder: &Path, field: Field) -> RowImage {
     let (mut bytes, mut name) = (None, None);
     match field {
         Field::Bytes(content) => bytes = Some(content),
+        Field::Str(path) => name = Some(path),
         Field::Group(group) => {
             for (key, field) in group.into_columns() {
                 match (key.as_str(), field) {

@@ -28,6 +28,9 @@ impl RowSource {
     /// A column that the configuration uses and the table lacks is an error, as is a configuration
     /// that leaves no sample.
     pub fn new(table: Arc<Table>, config: SourceConfig) -> Result<Self, DataError> {
+        if table.rows.is_empty() {
+            return Err(DataError::file(&table.path, "the file has no rows"));
+        }
         let prompts = config.prompt.templates();
         if prompts.is_empty() {
             return Err(DataError::config(
@@ -76,13 +79,11 @@ impl RowSource {
         };
         source.visible = source.expand();
         if source.visible.is_empty() {
-            return Err(DataError::file(
-                &source.table.path,
-                match source.table.rows.len() {
-                    0 => "the file has no rows".to_string(),
-                    n => format!("none of its {n} rows is left by `where`, `each` and `turns`"),
-                },
-            ));
+            let message = format!(
+                "none of its {} rows is left by `where`, `each` and `turns`",
+                source.table.rows.len()
+            );
+            return Err(DataError::file(&source.table.path, message));
         }
         Ok(source)
     }

@@ -16,6 +16,15 @@ pub(super) const POSITIONS: usize = 1 << 24;
 /// The largest side of an image in pixels.
 pub(super) const IMAGE: usize = 8192;
 
+/// Refuses a norm's epsilon that would not keep it from dividing by 0, or would outweigh what it norms.
+pub(super) fn check_epsilon(origin: &str, epsilon: f32) -> Result<()> {
+    if epsilon > 0.0 && epsilon <= 1.0 {
+        return Ok(());
+    }
+    let message = format!("is {epsilon}; expected a number above 0 and at most 1");
+    Err(ModelError::config(origin, message))
+}
+
 /// Refuses a size of 0 or above its limit; `sizes` are the keys of `part` with their sizes and limits.
 pub(super) fn check(part: &str, sizes: &[(&str, usize, usize)]) -> Result<()> {
     for (key, size, limit) in sizes {

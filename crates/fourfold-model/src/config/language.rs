@@ -129,23 +129,27 @@ impl LanguageConfig {
 
     pub(crate) fn validate(&self) -> Result<()> {
         match self {
-            Self::Llama(config) => bounds::check(
-                "language",
-                &[
-                    ("vocab_size", config.vocab_size, VOCABULARY),
-                    ("hidden_size", config.hidden_size, WIDTH),
-                    ("intermediate_size", config.intermediate_size, WIDTH),
-                    ("num_hidden_layers", config.num_hidden_layers, LAYERS),
-                    ("num_attention_heads", config.num_attention_heads, WIDTH),
-                    ("num_key_value_heads", config.num_key_value_heads, WIDTH),
-                    (
-                        "max_position_embeddings",
-                        config.max_position_embeddings,
-                        POSITIONS,
-                    ),
-                ],
-            )?,
+            Self::Llama(config) => {
+                bounds::check_epsilon("language.rms_norm_eps", config.rms_norm_eps)?;
+                bounds::check(
+                    "language",
+                    &[
+                        ("vocab_size", config.vocab_size, VOCABULARY),
+                        ("hidden_size", config.hidden_size, WIDTH),
+                        ("intermediate_size", config.intermediate_size, WIDTH),
+                        ("num_hidden_layers", config.num_hidden_layers, LAYERS),
+                        ("num_attention_heads", config.num_attention_heads, WIDTH),
+                        ("num_key_value_heads", config.num_key_value_heads, WIDTH),
+                        (
+                            "max_position_embeddings",
+                            config.max_position_embeddings,
+                            POSITIONS,
+                        ),
+                    ],
+                )?;
+            }
             Self::Gpt2(config) => {
+                bounds::check_epsilon("language.layer_norm_epsilon", config.layer_norm_epsilon)?;
                 bounds::check(
                     "language",
                     &[

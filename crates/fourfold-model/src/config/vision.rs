@@ -86,6 +86,7 @@ impl VisionConfig {
                 ("patch_size", self.patch_size, IMAGE),
             ],
         )?;
+        bounds::check_epsilon("vision.layer_norm_eps", self.layer_norm_eps)?;
         if self.num_channels != 3 {
             return fault(
                 "num_channels",

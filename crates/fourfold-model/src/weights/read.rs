@@ -1,5 +1,6 @@
 //! Reading a weight file.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,23 @@ impl WeightFile {
             )
         })?;
         Ok(Self { path, bytes })
+    }
+
+    /// Refuses weights that no parameter of a whole model takes: its config.json is of another model.
+    pub fn demand_no_other(&self, specs: &[Spec]) -> Result<()> {
+        let file = SafeTensors::deserialize(&self.bytes)
+            .map_err(|error| ModelError::weights(&self.path, error.to_string()))?;
+        let stored = specs.iter().flat_map(|spec| &spec.stored);
+        let known: HashSet<&str> = stored.map(|stored| stored.name.as_str()).collect();
+        match file.names().into_iter().find(|name| !known.contains(*name)) {
+            None => Ok(()),
+            Some(name) => Err(ModelError::weights(
+                &self.path,
+                format!(
+                    "holds '{name}', which the model of its config.json does not have; restore that file"
+                ),
+            )),
+        }
     }
 
     /// The numbers of `spec`, put together from its stored tensors; `prefix` is left out of their names.

@@ -102,6 +102,27 @@ impl Checkpoint {
         Ok(values)
     }
 
+    /// Demands that the checkpoint is at a place that the run has: `updates` gives the length of a stage.
+    ///
+    /// # Errors
+    /// Says where it claims to be.
+    pub fn demand_position(&self, updates: impl Fn(usize) -> Option<usize>) -> Result<()> {
+        let State { stage, update, .. } = self.state;
+        let inside = match updates(stage) {
+            Some(updates) => update < updates,
+            // One after the last stage: all are done.
+            None => update == 0 && (stage == 0 || updates(stage - 1).is_some()),
+        };
+        ensure!(
+            inside,
+            "the checkpoint {} is altered: it is at update {update} of stage {} of the run, which has no such place; \
+             delete it to go on from an older one, or start the run again with --force",
+            self.path.display(),
+            stage + 1
+        );
+        Ok(())
+    }
+
     /// Demands that the checkpoint is of the run that `recipe` and `data` make.
     ///
     /// # Errors

@@ -5,11 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
-use fourfold_data::{SkipReport, Source, Tables};
+use anyhow::{Context, Result, bail, ensure};
+use fourfold_data::{SkipReport, Source, Tables, sample_rng};
 use fourfold_model::Model;
 
 use super::baselines::{blind, majority, shuffled};
+use super::cases::image_key;
 use super::figures::name;
 use super::{Case, Cases, EvaluationScores, Figures, PixelIndex, Prediction, Scores, score};
 use crate::answer::{Answerer, Question, Search};
@@ -203,11 +204,36 @@ pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
         let within = || format!("in the evaluation '{name}'");
         let source = tables.open(&evaluation.source).with_context(within)?;
         demand_sample(&*source).with_context(within)?;
+        if evaluation
+            .measure
+            .baselines
+            .contains(&Baseline::ShuffledImages)
+        {
+            demand_two_images(&*source).with_context(within)?;
+        }
         for data in &evaluation.measure.baseline_data {
             sources.get(data).with_context(within)?;
         }
     }
     Ok(())
+}
+
+/// Demands that there are images to change places with.
+fn demand_two_images(source: &dyn Source) -> Result<()> {
+    let mut first = None;
+    for row in 0..source.len() {
+        // What cannot be read is left out of the evaluation.
+        let Ok(sample) = source.sample(row, &mut sample_rng(0, row as u64)) else {
+            continue;
+        };
+        let Some(key) = image_key(&sample.images) else {
+            continue;
+        };
+        if first.get_or_insert_with(|| key.clone()) != &key {
+            return Ok(());
+        }
+    }
+    bail!("the baseline shuffled_images needs at least two different images; remove it");
 }
 
 /// Runs every `[evaluation.NAME]` of `recipe` and leaves `predictions/`, `scores.json` and a report with the scores
@@ -222,9 +248,10 @@ pub fn evaluate_recipe(
     run: &RunFolder,
     watch: &mut dyn Watch,
 ) -> Result<Scores> {
+    let _lock = run.lock()?;
     let tables = Tables::new();
     let evaluator = Evaluator::new(model, reading)?;
-    let folder = run.path().join("predictions");
+    let folder = run.predictions();
     files::create_folder(&folder)?;
     let mut scores = BTreeMap::new();
     for (name, evaluation) in &recipe.evaluation {

@@ -110,7 +110,9 @@ fn a_whole_recipe_leaves_scores_and_predictions() {
     let place = workplace("evaluation");
     let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
     let (model, reading) = untrained(&recipe);
-    let run = RunFolder::create(&place.path().join("run"), false, RECIPE).unwrap();
+    let run = RunFolder::create(&place.path().join("run"), false, RECIPE)
+        .unwrap()
+        .0;
     let scores = evaluate_recipe(&recipe, &model, &reading, &run, &mut Quiet).unwrap();
     let read = read_scores(&run).unwrap();
     assert_eq!(table(&read, Layout::Text), table(&scores, Layout::Text));
@@ -413,7 +415,9 @@ fn a_watch_can_end_an_evaluation() {
     let place = workplace("ended");
     let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
     let (model, reading) = untrained(&recipe);
-    let run = RunFolder::create(&place.path().join("run"), false, RECIPE).unwrap();
+    let run = RunFolder::create(&place.path().join("run"), false, RECIPE)
+        .unwrap()
+        .0;
     let error = evaluate_recipe(&recipe, &model, &reading, &run, &mut Ended).unwrap_err();
     assert_eq!(format!("{error:#}"), "in the evaluation 'colors': ended");
     assert!(

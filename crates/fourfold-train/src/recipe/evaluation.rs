@@ -37,6 +37,11 @@ pub enum Baseline {
     Majority,
 }
 
+impl Baseline {
+    /// What predictions are called by beside the model's: the baselines, and what comes with `shuffled_images`.
+    pub const SYSTEMS: [&str; 4] = ["pixel_nn", "shuffled_images", "majority", "blind"];
+}
+
 /// One evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {

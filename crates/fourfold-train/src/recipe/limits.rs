@@ -4,6 +4,8 @@
 use super::Recipe;
 use super::key::{KeyError, KeyPath};
 
+/// More would spend their time on waking one another.
+const THREADS: u64 = 1024;
 const BATCH: u64 = 1_000_000;
 /// Of a pack, and so of a document.
 const TOKENS: u64 = 1 << 24;
@@ -22,6 +24,7 @@ const VIEWS: u64 = 10_000;
 impl Recipe {
     /// Refuses numbers beyond the limits; the error knows the key.
     pub(super) fn validate_limits(&self) -> Result<(), KeyError> {
+        at_most(THREADS, self.threads.unwrap_or(0), "threads".into())?;
         if let Some(train) = self.tokenizer.as_ref().and_then(|t| t.train.as_ref()) {
             let path = KeyPath::from("tokenizer.train.vocabulary");
             at_most(VOCABULARY, train.vocabulary, path)?;

@@ -34,6 +34,31 @@ impl Recipe {
         }
     }
 
+    /// Demands that nothing that the run reads lies in its own folder, where a new run would replace it.
+    ///
+    /// # Errors
+    /// Names the key.
+    pub fn demand_outside(&self, folder: &Path) -> anyhow::Result<()> {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| normal(path));
+        let folder_is = real(folder);
+        let mut inside = None;
+        self.clone().for_each_path(|key, path| {
+            if inside.is_none() && real(path).starts_with(&folder_is) {
+                inside = Some((key, path.clone()));
+            }
+        });
+        match inside {
+            None => Ok(()),
+            Some((key, path)) => anyhow::bail!(
+                "key '{}': {} lies in the run folder {}, where the new run would replace it; give the run another \
+                 folder (--run DIR)",
+                key.display(|_| None),
+                path.display(),
+                folder.display()
+            ),
+        }
+    }
+
     /// The files of `[data]`, by their path as seen from `folder`.
     pub fn data_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
         by_relative_path(self.data.values().map(|source| &source.path), folder)
@@ -53,14 +78,23 @@ impl Recipe {
     pub(super) fn check_files(&self) -> Result<(), KeyError> {
         let mut result = Ok(());
         self.clone().for_each_path(|key, path| {
-            if result.is_ok() && !path.exists() {
-                result = Err(KeyError::at(
-                    key,
-                    format!(
-                        "there is no {}; paths are relative to the recipe file",
-                        path.display()
-                    ),
-                ));
+            let inner = path.join("model");
+            let message = if !path.exists() {
+                format!(
+                    "there is no {}; paths are relative to the recipe file",
+                    path.display()
+                )
+            } else if inner.join("config.json").is_file() && !path.join("config.json").exists() {
+                format!(
+                    "{} is a run folder; its model is {}",
+                    path.display(),
+                    inner.display()
+                )
+            } else {
+                return;
+            };
+            if result.is_ok() {
+                result = Err(KeyError::at(key, message));
             }
         });
         result

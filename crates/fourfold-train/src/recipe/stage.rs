@@ -20,7 +20,7 @@ pub struct Stage {
     /// Data names and how often each is drawn, relative to the others; or a list of names, each of which
     /// weighs its number of samples.
     pub mixture: Weights,
-    /// How many documents the stage sees; or give `epochs`.
+    /// How many documents the stage sees, rounded up to whole batches; or give `epochs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
     /// How often, on average, it sees each sample of its mixture; or give `samples`.

@@ -82,6 +82,18 @@ fn refusals_name_file_key_and_the_way_out() {
             refusal("batch = 10", "batch = 0", &[]),
             "key 'stage.align.batch': expected at least 1",
         ),
+        (
+            refusal("batch = 10", "batch = 10\npack_images = 0", &[]),
+            "key 'stage.align.pack_images': expected at least 1",
+        ),
+        (
+            refusal("[\"projector\"]", "[\"projector\", \"projector\"]", &[]),
+            "key 'stage.align.train[1]': `projector` is named twice",
+        ),
+        (
+            refusal("name = \"tiny\"", "name = \" \"", &[]),
+            "key 'name'",
+        ),
         (refusal("name = \"align\"", "name = 3", &[]), "name"),
         (
             refusal("[model.vision]\nfrom = \"eyes\"", "", &[]),
@@ -160,6 +172,10 @@ fn absurd_numbers_are_refused_by_their_key() {
             "evaluation.held-out.max_new_tokens': expected at most 65536",
         ),
         (
+            refusal("", "", &["threads=1025"]),
+            "threads': expected at most 1024",
+        ),
+        (
             refusal("", "", &["training.feature_cache_mib=16777217"]),
             "training.feature_cache_mib': expected at most 16777216",
         ),
@@ -187,6 +203,23 @@ fn absurd_numbers_are_refused_by_their_key() {
             "'{message}' should say '{expected}'"
         );
     }
+}
+
+/// The predictions of a baseline go to a file of their own.
+#[test]
+fn evaluations_write_to_different_files() {
+    let sections: String = ["held-out", "held-out.blind"]
+        .map(|name| {
+            format!(
+                "[evaluation.\"{name}\"]\npath = \"p.jsonl\"\nanswer = \"x\"\nmetrics = [\"accuracy\"]\n"
+            )
+        })
+        .concat();
+    let message = refusal("[[stage]]", &format!("{sections}[[stage]]"), &[]);
+    assert!(
+        message.contains("predictions/held-out.blind.jsonl"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -13,10 +13,13 @@ impl Recipe {
     pub(super) fn validate(&self) -> Checked {
         let plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
         demand(
-            !self.name.is_empty() && self.name.chars().all(plain) && !self.name.starts_with('.'),
+            !self.name.is_empty()
+                && self.name.chars().all(plain)
+                && !self.name.starts_with('.')
+                && self.name.trim() == self.name,
             "name".into(),
             || {
-                "expected letters, digits, '-', '_', '.' and spaces: the run folder is called so"
+                "expected letters, digits, '-', '_', '.' and spaces between them: the run folder is called so"
                     .into()
             },
         )?;
@@ -127,6 +130,9 @@ impl Recipe {
             return Ok(());
         };
         let path = path.key("samples");
+        demand(samples.count > 0, path.key("count"), || {
+            "expected at least 1; remove `samples` to caption nothing".into()
+        })?;
         demand(
             samples.max_new_tokens > 0,
             path.key("max_new_tokens"),
@@ -147,6 +153,13 @@ impl Recipe {
         demand(!stage.train.is_empty(), path.key("train"), || {
             "nothing would train; expected at least one of vision, projector, language".into()
         })?;
+        for (index, part) in stage.train.iter().enumerate() {
+            demand(
+                !stage.train[..index].contains(part),
+                path.key("train").index(index),
+                || format!("`{part}` is named twice"),
+            )?;
+        }
         let entries = stage.mixture.entries();
         demand(!entries.is_empty(), path.key("mixture"), || {
             "expected at least one NAME = WEIGHT of a [data.NAME]".into()
@@ -184,6 +197,7 @@ impl Recipe {
         let counts = [
             ("batch", stage.batch),
             ("pack_tokens", stage.pack_tokens),
+            ("pack_images", stage.pack_images),
             ("max_tokens", stage.max_tokens.unwrap_or(1)),
         ];
         for (key, count) in counts {
@@ -245,6 +259,18 @@ impl Recipe {
                         .into()
                 },
             )?;
+            let systems = Baseline::SYSTEMS.iter();
+            let other = |system: &&str| {
+                let other = name.strip_suffix(*system).and_then(|n| n.strip_suffix('.'));
+                other.is_some_and(|other| self.evaluation.contains_key(other))
+            };
+            let taken = systems.copied().find(|system| other(system));
+            demand(taken.is_none(), path.clone(), || {
+                format!(
+                    "predictions/{name}.jsonl is where another evaluation's '{}' goes; give this one another name",
+                    taken.unwrap_or_default()
+                )
+            })?;
             let measure = &evaluation.measure;
             demand(!measure.metrics.is_empty(), path.key("metrics"), || {
                 "expected at least one metric".into()

@@ -43,7 +43,9 @@ fn a_curve_has_its_ends_and_survives_odd_values() {
 fn the_page_is_whole_escaped_and_self_contained() {
     let scratch = Scratch::new("report");
     let folder = scratch.path().join("a<b");
-    let run = RunFolder::create(&folder, false, "name = \"a<b\"\n").unwrap();
+    let run = RunFolder::create(&folder, false, "name = \"a<b\"\n")
+        .unwrap()
+        .0;
     let mut metrics = Metrics::open(&run.metrics(), 0).unwrap();
     for (step, stage) in ["align", "align", "unify"].iter().enumerate() {
         metrics.write(&record(step + 1, stage)).unwrap();

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
-use fourfold_data::{Encoder, EncoderConfig, Prompts, Source, SourceConfig, Tables};
+use fourfold_data::{Encoder, EncoderConfig, PackBudget, Prompts, Source, SourceConfig, Tables};
 use fourfold_train::assemble::{model_config, reading, tokenizer};
-use fourfold_train::recipe::{Recipe, unknown_word};
+use fourfold_train::recipe::{Recipe, Stage, unknown_word};
 use fourfold_train::sources::Sources;
 
 /// Shows data, or goes through it and counts
@@ -148,19 +148,21 @@ impl Prepared {
         })
     }
 
-    /// The source called `name` and its encoder; documents are cut as in the stage that cuts them shortest.
-    fn get(&self, recipe: &Recipe, name: &str) -> Result<(Arc<dyn Source>, Encoder)> {
-        let stages = recipe.stage.iter();
-        let uses =
-            stages.filter(|stage| stage.mixture.entries().iter().any(|entry| entry.0 == name));
-        let longest = uses
-            .map(|stage| stage.max_tokens.unwrap_or(stage.pack_tokens))
-            .min();
+    /// The source called `name`, its encoder and what a pack holds; of several stages, documents are cut as in the one
+    /// that cuts them shortest, and packs are the smallest.
+    fn get(&self, recipe: &Recipe, name: &str) -> Result<(Arc<dyn Source>, Encoder, PackBudget)> {
         let mut config = self.encoder.clone();
-        config.max_tokens = config.max_tokens.min(longest.unwrap_or(usize::MAX));
+        let mut budget = PackBudget::UNLIMITED;
+        let uses = |stage: &&Stage| stage.mixture.entries().iter().any(|entry| entry.0 == name);
+        for stage in recipe.stage.iter().filter(uses) {
+            let longest = stage.max_tokens.unwrap_or(stage.pack_tokens);
+            config.max_tokens = config.max_tokens.min(longest);
+            budget.tokens = budget.tokens.min(stage.pack_tokens);
+            budget.images = budget.images.min(stage.pack_images);
+        }
         let encoder = Encoder::new(Arc::clone(&self.tokenizer), config)
             .with_context(|| format!("in the data '{name}'"))?;
-        Ok((self.sources.get(name)?, encoder))
+        Ok((self.sources.get(name)?, encoder, budget))
     }
 }
 

@@ -79,14 +79,17 @@ impl Eval {
             Some(file) => Some((file.clone(), Recipe::read(file)?)),
             None => self.model.recipe()?,
         };
-        let scores = match &self.data {
-            Some(data) => self.one(data, recipe.map(|(_, recipe)| recipe).as_ref())?,
-            None => self.all(recipe)?,
-        };
-        if self.json {
-            return say(serde_json::to_string_pretty(&scores)?);
+        match &self.data {
+            Some(data) => self.one(data, recipe.map(|(_, recipe)| recipe).as_ref()),
+            None => self.print(&self.all(recipe)?),
         }
-        say(table(&scores, Layout::Text).trim_end())
+    }
+
+    fn print(&self, scores: &Scores) -> Result<()> {
+        if self.json {
+            return say(serde_json::to_string_pretty(scores)?);
+        }
+        say(table(scores, Layout::Text).trim_end())
     }
 
     fn all(&self, recipe: Option<(PathBuf, Recipe)>) -> Result<Scores> {
@@ -102,15 +105,28 @@ impl Eval {
         );
         let run = RunFolder::open(file.parent().unwrap_or(Path::new("")))?;
         self.demand_free(&run.scores())?;
+        self.demand_free(&run.predictions())?;
         let (model, reading) = self.model.load()?;
         evaluate_recipe(&recipe, &model, &reading, &run, &mut Bar::new(None))
     }
 
-    fn one(&self, data: &str, recipe: Option<&Recipe>) -> Result<Scores> {
+    fn one(&self, data: &str, recipe: Option<&Recipe>) -> Result<()> {
+        let (config, measure) = self.find(data, recipe)?;
         if let Some(path) = &self.predictions {
             self.demand_free(path)?;
+            let same = |a: &Path, b: &Path| a.canonicalize().ok() == b.canonicalize().ok();
+            ensure!(
+                !path.exists() || !same(path, &config.path),
+                "--predictions: {} is the data itself; write to another file",
+                path.display()
+            );
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            ensure!(
+                folder.is_none_or(Path::is_dir) && !path.is_dir(),
+                "--predictions: expected a file in a folder that exists, got {}",
+                path.display()
+            );
         }
-        let (config, measure) = self.find(data, recipe)?;
         let tables = Tables::new();
         let source = tables.open(&config)?;
         let training = match recipe {
@@ -122,13 +138,15 @@ impl Eval {
         let evaluator = Evaluator::new(&model, &reading)?;
         let evaluated =
             evaluator.evaluate(data, &*source, &measure, &training, &mut Bar::new(None))?;
+        // First the scores: a file that cannot be written does not cost them.
+        self.print(&Scores(BTreeMap::from([(
+            data.to_owned(),
+            evaluated.scores,
+        )])))?;
         if let (Some(path), Some((_, lines))) = (&self.predictions, evaluated.predictions.first()) {
             write_predictions(path, lines)?;
         }
-        Ok(Scores(BTreeMap::from([(
-            data.to_owned(),
-            evaluated.scores,
-        )])))
+        Ok(())
     }
 
     /// The source called `data` and how it is measured, with what the command line says about them.

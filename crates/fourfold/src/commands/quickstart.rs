@@ -171,6 +171,6 @@ fn find() -> Result<PathBuf> {
 fn minutes(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(minutes) if minutes > 0.0 && minutes <= 1e6 => Ok(minutes),
-        _ => Err("expected a number of minutes above 0".into()),
+        _ => Err("expected a number of minutes above 0 and at most 1000000".into()),
     }
 }

@@ -38,10 +38,10 @@ impl Check {
                 let prepared = Prepared::new(&recipe)?;
                 let mut reports = Vec::new();
                 for name in self.target.names(&recipe)? {
-                    let (source, encoder) = prepared.get(&recipe, &name)?;
+                    let (source, encoder, budget) = prepared.get(&recipe, &name)?;
                     reports.push(CheckReport {
                         name,
-                        ..check(&*source, &encoder)?
+                        ..check(&*source, &encoder, budget)?
                     });
                 }
                 reports
@@ -55,17 +55,22 @@ impl Check {
                 say(report)?;
             }
         }
-        match reports
-            .iter()
-            .map(|report| report.broken.count)
-            .sum::<usize>()
-        {
-            0 => Ok(()),
-            1 => bail!("1 sample is broken; training would skip it, or stop at it with --strict"),
-            broken => bail!(
-                "{broken} samples are broken; training would skip them, or stop with --strict"
-            ),
+        let total = |count: fn(&CheckReport) -> usize| reports.iter().map(count).sum::<usize>();
+        let broken = total(|report| report.broken.count);
+        let masked = total(|report| report.masked.count);
+        if masked > 0 {
+            bail!(
+                "{} left without a target by the limit on tokens, and training stops there; {broken} broken",
+                samples_are(masked)
+            );
         }
+        if broken > 0 {
+            bail!(
+                "{} broken; training would skip what is broken, or stop at it with --strict",
+                samples_are(broken)
+            );
+        }
+        Ok(())
     }
 
     /// A file without a recipe has no tokenizer: its images are decoded and its templates rendered.
@@ -110,6 +115,13 @@ impl Check {
             broken,
             ..CheckReport::default()
         })
+    }
+}
+
+fn samples_are(count: usize) -> String {
+    match count {
+        1 => "1 sample is".into(),
+        count => format!("{count} samples are"),
     }
 }
 

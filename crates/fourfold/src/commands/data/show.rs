@@ -1,12 +1,14 @@
 //! `fourfold data show`: samples as training sees them.
 
-use anyhow::Result;
+use std::num::NonZeroUsize;
+
+use anyhow::{Result, ensure};
 use clap::Args;
 use fourfold_data::source::{Row, Table};
 use fourfold_data::{EncodedImage, sample_rng, show};
 
 use super::{Prepared, Target};
-use crate::output::say;
+use crate::output::{printable, say};
 use crate::picture;
 
 /// Characters across a picture.
@@ -24,8 +26,8 @@ pub struct Show {
     #[command(flatten)]
     target: Target,
     /// How many samples
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    count: usize,
+    #[arg(long, value_name = "N", default_value = "3")]
+    count: NonZeroUsize,
     /// The first sample, from 0
     #[arg(long, value_name = "N", default_value_t = 0)]
     start: usize,
@@ -40,9 +42,9 @@ impl Show {
         if let Some(recipe) = self.target.recipe()? {
             let prepared = Prepared::new(&recipe)?;
             for name in self.target.names(&recipe)? {
-                let (source, encoder) = prepared.get(&recipe, &name)?;
+                let (source, encoder, _) = prepared.get(&recipe, &name)?;
                 say(format_args!("# {name}: {} samples", source.len()))?;
-                for row in self.range(source.len()) {
+                for row in self.range(source.len())? {
                     let mut rng = sample_rng(0, row as u64);
                     let sample = source.sample(row, &mut rng);
                     let shown = sample.and_then(|sample| {
@@ -52,7 +54,7 @@ impl Show {
                     match shown {
                         Ok((sample, text)) => {
                             pictures(&sample.images)?;
-                            say(text)?;
+                            say(printable(&text))?;
                         }
                         Err(error) => say(format_args!("broken: {error}"))?,
                     }
@@ -63,16 +65,15 @@ impl Show {
         }
         match self.target.source()? {
             Some(source) => {
-                for row in self.range(source.len()) {
+                for row in self.range(source.len())? {
                     match source.sample(row, &mut sample_rng(0, row as u64)) {
                         Ok(sample) => {
                             say(&sample.origin)?;
                             pictures(&sample.images)?;
                             for turn in sample.turns {
-                                say(format_args!(
-                                    "  prompt: {}\n  answer: {}",
-                                    turn.prompt, turn.answer
-                                ))?;
+                                let turn =
+                                    format!("  prompt: {}\n  answer: {}", turn.prompt, turn.answer);
+                                say(printable(&turn))?;
                             }
                         }
                         Err(error) => say(format_args!("broken: {error}"))?,
@@ -91,7 +92,7 @@ impl Show {
             "# {} rows, columns: {columns}\n",
             table.rows.len()
         ))?;
-        for row in self.range(table.rows.len()) {
+        for row in self.range(table.rows.len())? {
             let row: &Row = &table.rows[row];
             let origin = table.origin(row);
             say(&origin)?;
@@ -105,16 +106,20 @@ impl Show {
                 }
             }
             for (name, value) in &row.columns {
-                say(format_args!("  {name}: {value}"))?;
+                say(printable(&format!("  {name}: {value}")))?;
             }
             say("")?;
         }
         Ok(())
     }
 
-    fn range(&self, length: usize) -> std::ops::Range<usize> {
-        let start = self.start.min(length);
-        start..start.saturating_add(self.count).min(length)
+    fn range(&self, length: usize) -> Result<std::ops::Range<usize>> {
+        ensure!(
+            self.start < length,
+            "--start {}: there are {length} samples, counted from 0",
+            self.start
+        );
+        Ok(self.start..self.start.saturating_add(self.count.get()).min(length))
     }
 }
 

@@ -1,0 +1,124 @@
+//! Data shown, checked and measured on, and what a plan counts of it.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+#[test]
+fn evaluations_are_found_by_name_and_by_file() {
+    let place = trained();
+    let text = good(
+        place,
+        &["eval", "--model", "runs/tiny", "--data", "held-out"],
+    )
+    .out;
+    assert!(text.starts_with("evaluation  system"), "{text}");
+    assert!(
+        text.contains("shuffled images") && text.contains("majority"),
+        "{text}"
+    );
+    assert_eq!(accuracy(place, "runs/tiny", "colors.jsonl"), 1.0);
+    let message = refused(
+        place,
+        &["eval", "--model", "runs/tiny", "--data", "held-oot"],
+        1,
+    );
+    assert!(message.contains("held-out"), "{message}");
+    let message = refused(place, &["eval", "--model", "runs/tiny"], 1);
+    assert!(
+        message.contains("scores.json exists already") && message.contains("--force"),
+        "{message}"
+    );
+}
+
+#[test]
+fn data_is_shown_and_checked() {
+    let place = workplace();
+    let place = place.path();
+    let rows = good(place, &["data", "show", "colors.jsonl", "--count", "1"]).out;
+    assert!(
+        rows.contains("3 rows") && rows.contains("red.png, 16 × 16"),
+        "{rows}"
+    );
+    let documents = good(
+        place,
+        &[
+            "data",
+            "show",
+            "tiny.toml",
+            "--data",
+            "names",
+            "--start",
+            "2",
+        ],
+    )
+    .out;
+    assert!(
+        documents.contains("colors.jsonl:line 3: ") && documents.contains("<|image|>×4"),
+        "{documents}"
+    );
+    let checked = good(place, &["data", "check", "tiny.toml", "--json"]).out;
+    let reports: Value = serde_json::from_str(&checked).expect("JSON");
+    assert_eq!(
+        (&reports[0]["name"], &reports[0]["good"]),
+        (&"names".into(), &3.into())
+    );
+    write(place, "green.png", "no picture");
+    let ended = run(place, &["data", "check", "tiny.toml", "--data", "names"]);
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.out.contains("2 of 3 samples good") && ended.out.contains("green.png"),
+        "{}",
+        ended.out
+    );
+    let ended = run(place, &["data", "check", "colors.jsonl"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.out.contains("colors.jsonl:line 2"), "{}", ended.out);
+    assert!(
+        !ended.out.contains("tokens"),
+        "nothing counted them: {}",
+        ended.out
+    );
+    let lines: String = (0..30)
+        .map(|row| format!("{{\"image\": \"green.png\", \"name\": \"name {row}\"}}\n"))
+        .collect();
+    write(place, "colors.jsonl", &lines);
+    for target in ["colors.jsonl", "tiny.toml"] {
+        let ended = run(place, &["data", "check", target]);
+        assert_eq!(ended.code, 1);
+        for line in 1..=30 {
+            let line = format!("colors.jsonl:line {line}: ");
+            assert!(ended.out.contains(&line), "{target}: {}", ended.out);
+        }
+    }
+}
+
+#[test]
+fn a_plan_counts_what_training_does() {
+    let place = workplace();
+    let out = good(place.path(), &["plan", "tiny.toml", "--json"]).out;
+    let plan: Value = serde_json::from_str(&out).expect("JSON");
+    let run = trained().join("runs/tiny");
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
+    let steps = json_lines(&metrics);
+    for stage in plan["stages"].as_array().expect("a list") {
+        let steps: Vec<&Value> = steps
+            .iter()
+            .filter(|step| step["stage"] == stage["name"])
+            .collect();
+        assert_eq!(stage["updates"], steps.len());
+        let tokens: f64 = steps
+            .iter()
+            .filter_map(|step| step["tokens"].as_f64())
+            .sum();
+        let planned = stage["tokens"].as_f64().expect("a number");
+        assert!((planned / tokens - 1.0).abs() < 0.1, "{planned} {tokens}");
+        assert!(stage["seconds"].as_f64().expect("a number") > 0.0);
+    }
+    let projector = &plan["parameters"]["projector"];
+    assert_eq!(&plan["stages"][0]["trainable"], projector);
+    let text = good(place.path(), &["plan", "tiny.toml", "--measure", "0"]).out;
+    assert!(text.contains("align") && !text.contains("time"), "{text}");
+}
