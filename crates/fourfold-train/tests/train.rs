@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fourfold_train::measure::measure;
 use fourfold_train::metrics::{self, StepRecord};
+use fourfold_train::plan::plan;
 use fourfold_train::progress::{Progress, Silent};
 use fourfold_train::recipe::Recipe;
 use fourfold_train::trainer::{Outcome, Start, TrainOptions, train};
@@ -284,6 +286,35 @@ fn kept_features_change_nothing_but_rounding() {
 }
 
 #[test]
+fn what_is_kept_is_planned_and_measured() {
+    let place = workplace();
+    let recipe = |more: &[&str]| {
+        let overrides = [&FROZEN_ENCODER, more].concat();
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Recipe::load(&place.path().join("tiny.toml"), &overrides).expect("valid")
+    };
+    let kept = recipe(&["stage.unify.cache_features=true"]);
+    let no_room = recipe(&[
+        "stage.unify.cache_features=true",
+        "training.feature_cache_mib=0",
+    ]);
+    let operations = |recipe: &Recipe| plan(recipe).expect("a plan").stages[1].operations;
+    let plain = operations(&recipe(&[]));
+    assert!(operations(&kept) < plain);
+    assert_eq!(operations(&no_room), plain);
+    let speeds = measure(&kept, 0.0).expect("measured");
+    let names: Vec<&str> = speeds.iter().map(|speed| speed.name.as_str()).collect();
+    assert_eq!(names, ["align", "unify"]);
+    for speed in speeds {
+        assert!(
+            speed.measured > 0 && speed.seconds().is_finite(),
+            "{speed:?}"
+        );
+        assert!(speed.seconds() > 0.0, "{speed:?}");
+    }
+}
+
+#[test]
 fn a_stopped_run_with_kept_features_goes_on_as_if_it_had_not_been() {
     let place = workplace();
     let overrides = [&FROZEN_ENCODER[..], &["stage.unify.cache_features=true"]].concat();
@@ -443,7 +474,7 @@ fn a_run_that_cannot_be_made_leaves_everything_as_it_was() {
             ["stage 'unify'", "augment.views"],
         ),
         (
-            &[&one_image],
+            &[one_image],
             ["evaluation 'held-out'", "two different images"],
         ),
         (&[too_long], ["stage 'unify'", "max_tokens = 65"]),
