@@ -169,7 +169,12 @@ pub fn read(folder: &Path) -> Result<Vec<(usize, Vec<SampleRecord>)>> {
             .lines()
             .map(serde_json::from_str)
             .collect::<Result<Vec<SampleRecord>, _>>()
-            .with_context(|| format!("in {}", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "{} is damaged: remove it; only the page about the run needs it",
+                    path.display()
+                )
+            })?;
         all.push((step, records));
     }
     all.sort_by_key(|(step, _)| *step);

@@ -322,5 +322,10 @@ pub fn read_scores(run: &RunFolder) -> Result<Scores> {
     let path = run.scores();
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("in {}", path.display()))
+    serde_json::from_str(&text).with_context(|| {
+        format!(
+            "{} is damaged: remove it and measure again with `fourfold eval --model RUN`",
+            path.display()
+        )
+    })
 }
