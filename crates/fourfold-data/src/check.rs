@@ -133,8 +133,11 @@ impl std::fmt::Display for CheckReport {
             )?;
         }
         write!(f, "{broken}")?;
-        for masked in &masked.first {
-            write!(f, "\n  {}", masked.reason)?;
+        if masked.count > 0 {
+            write!(f, "\n{} samples left without a target", masked.count)?;
+        }
+        for sample in &masked.first {
+            write!(f, "\n  {}", sample.reason)?;
         }
         Ok(())
     }
