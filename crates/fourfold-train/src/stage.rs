@@ -83,6 +83,17 @@ impl StagePlan {
             tokens: stage.pack_tokens,
             images: stage.pack_images,
         };
+        let shown = |(source, _): &(Arc<dyn Source>, f64)| source.image_rows().is_some();
+        let learns = |part: &&Part| **part != Part::Language;
+        if let Some(part) = stage.train.iter().find(learns) {
+            ensure!(
+                mixture.sources().iter().any(shown),
+                "stage '{}': `{part}` trains, but none of its data has images; a JSON line names them as \
+                 {{\"image\": \"PATH\"}}, a Parquet file holds them in a column `image`, and `images = false` leaves \
+                 them out",
+                stage.name
+            );
+        }
         for (source, _) in mixture.sources() {
             demand_document(&**source, &encoder, budget).with_context(within)?;
         }

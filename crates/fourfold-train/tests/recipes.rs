@@ -36,6 +36,20 @@ fn every_recipe_is_valid_and_its_data_is_here() {
     assert!(count > 0, "no recipe in {}", folder().display());
 }
 
+/// What a reader copies from the README has to work.
+#[test]
+fn the_recipe_of_the_readme_is_whole() {
+    let readme = fs::read_to_string(folder().join("../README.md")).expect("readable");
+    let (_, rest) = readme.split_once("```toml\n").expect("a recipe");
+    let (recipe, _) = rest.split_once("```").expect("its end");
+    let recipe =
+        Recipe::parse("README.md", recipe, &[]).unwrap_or_else(|error| panic!("{error:#}"));
+    for source in recipe.data.values() {
+        let path = folder().join("..").join(&source.path);
+        assert!(path.is_file(), "{}", path.display());
+    }
+}
+
 /// Samples of all stages, and how often each data name is drawn for them.
 fn draws(recipe: &Recipe) -> (usize, BTreeMap<String, f64>) {
     let mut total = 0;

@@ -368,7 +368,7 @@ fn failures_are_loud_and_say_what_to_do() {
 
     let message = refusal(place.path(), &["data.colours.images=false"]);
     assert!(
-        message.contains("projector") && message.contains("no gradient"),
+        message.contains("`projector` trains, but none of its data has images"),
         "a projector cannot learn from text alone: {message}"
     );
 

@@ -77,6 +77,7 @@ pub struct Recipe {
 /// The recipe as it stands in the file; sections that read themselves are left as values.
 #[derive(Deserialize)]
 struct Raw {
+    #[serde(default)]
     name: String,
     #[serde(default)]
     seed: u64,
@@ -190,8 +191,9 @@ impl Recipe {
     pub fn scale_samples(&mut self, factor: f64) {
         for stage in &mut self.stage {
             if let Some(samples) = &mut stage.samples {
-                let scaled = (*samples as f64 * factor).round() as usize;
-                *samples = scaled.max(stage.batch);
+                // Whole batches, so that it is what the stage will see.
+                let updates = (*samples as f64 * factor / stage.batch as f64).round() as usize;
+                *samples = updates.max(1) * stage.batch;
             }
             if let Some(epochs) = &mut stage.epochs {
                 *epochs *= factor;

@@ -12,9 +12,12 @@ impl Recipe {
     /// Checks values against each other; the error knows the key.
     pub(super) fn validate(&self) -> Checked {
         let plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
+        demand(!self.name.is_empty(), "name".into(), || {
+            "missing or empty: expected `name = \"…\"` at the top; the run folder is called so"
+                .into()
+        })?;
         demand(
-            !self.name.is_empty()
-                && self.name.chars().all(plain)
+            self.name.chars().all(plain)
                 && !self.name.starts_with('.')
                 && self.name.trim() == self.name,
             "name".into(),

@@ -14,9 +14,10 @@ use fourfold_train::evaluation::{
 use fourfold_train::recipe::{Measure, Metric, Recipe, unknown_word};
 use fourfold_train::run_folder::RunFolder;
 
+use crate::commands::caption::caption_prompt;
 use crate::machine::Machine;
 use crate::model_folder::ModelFolder;
-use crate::output::say;
+use crate::output::{note, say};
 use crate::watch::Bar;
 
 /// Measures a model on held-out data
@@ -37,7 +38,7 @@ pub struct Eval {
     /// The recipe to find names in; the run's own when absent
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
-    /// A template over the columns: what is asked
+    /// A template over the columns: what is asked; of a file, what the run's recipe asks for captions, when absent
     #[arg(long, value_name = "TEMPLATE", requires = "data")]
     prompt: Option<String>,
     /// A template over the columns: what counts as right
@@ -205,8 +206,15 @@ impl Eval {
         let answer = answer.with_context(|| {
             format!("--answer is missing: a template over the columns of {data} that says what counts as right")
         })?;
+        let prompt = recipe.and_then(caption_prompt).unwrap_or_default();
+        if self.prompt.is_none() {
+            note(format_args!(
+                "asking \"{prompt}\", as the model's own recipe does; --prompt asks something else"
+            ));
+        }
         Ok(SourceConfig {
             path,
+            prompt: Prompts::One(prompt),
             answer,
             images: true,
             ..SourceConfig::default()
