@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::pack::fits_alone;
-use crate::{DataError, Document, Encoder, PackBudget, SkipReport, Source, sample_rng};
+use crate::{DataError, Document, Encoder, PackBudget, SampleRng, SkipReport, Source, sample_rng};
 
 /// What a source holds, as training would see it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -41,7 +41,7 @@ pub struct RowCounts {
     pub truncated: usize,
 }
 
-/// The document that training makes of sample `row`.
+/// The document that training makes of sample `row`; `rng` decides every random choice.
 ///
 /// # Errors
 /// When the sample is broken, `max_tokens` leaves it no target, or no pack of `budget` could take it.
@@ -50,10 +50,10 @@ pub fn training_document(
     row: usize,
     encoder: &Encoder,
     budget: PackBudget,
+    rng: &mut SampleRng,
 ) -> Result<Document, DataError> {
-    let mut rng = sample_rng(0, row as u64);
-    let sample = source.sample(row, &mut rng)?;
-    let document = encoder.document(&sample, &mut rng)?;
+    let sample = source.sample(row, rng)?;
+    let document = encoder.document(&sample, rng)?;
     fits_alone(&document, budget)?;
     Ok(document)
 }
@@ -67,7 +67,8 @@ pub fn check(
     budget: PackBudget,
 ) -> Result<CheckReport, DataError> {
     let measure = |row: usize| {
-        let document = training_document(source, row, encoder, budget)?;
+        let rng = &mut sample_rng(0, row as u64);
+        let document = training_document(source, row, encoder, budget, rng)?;
         let sizes = [
             document.images.len(),
             document.tokens.len(),

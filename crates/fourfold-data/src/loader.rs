@@ -9,10 +9,9 @@ use std::thread::JoinHandle;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use crate::pack::fits_alone;
 use crate::{
     DataError, Document, Draw, Encoder, Mixture, Pack, PackBudget, Sampler, SamplerState,
-    SkipReport, pack, sample_rng,
+    SkipReport, pack, sample_rng, training_document,
 };
 
 /// How batches are made.
@@ -210,12 +209,9 @@ impl Worker {
             return Err(DataError::Loader("it was told to".into()));
         }
         let mut rng = sample_rng(self.sampler.state().seed, draw.ordinal);
-        let sample = self.mixture.sources()[draw.source]
-            .0
-            .sample(draw.row, &mut rng)?;
-        let document = self.encoder.document(&sample, &mut rng)?;
-        fits_alone(&document, self.config.budget)?;
-        Ok(document)
+        let (source, _) = &self.mixture.sources()[draw.source];
+        let budget = self.config.budget;
+        training_document(&**source, draw.row, &self.encoder, budget, &mut rng)
     }
 
     fn skip(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use fourfold_data::{Mixture, Source, SourceConfig, Tables, sample_rng};
+use fourfold_data::{DataError, Mixture, Source, SourceConfig, Tables, sample_rng};
 
 use crate::recipe::{Recipe, Weights, unknown_word};
 
@@ -87,20 +87,30 @@ impl Sources {
 /// # Errors
 /// Gives what is wrong with the first sample.
 pub(crate) fn demand_sample(source: &dyn Source) -> Result<()> {
+    demand_one(source, "can be read", |row| {
+        source.sample(row, &mut sample_rng(0, row as u64))
+    })
+}
+
+/// Demands that `read` succeeds on some row of `source`; `what` says of the samples what they are read for.
+///
+/// # Errors
+/// Gives what is wrong with the first.
+pub(crate) fn demand_one<T>(
+    source: &dyn Source,
+    what: &str,
+    read: impl Fn(usize) -> Result<T, DataError>,
+) -> Result<()> {
     let mut first = None;
     for row in 0..source.len() {
-        match source.sample(row, &mut sample_rng(0, row as u64)) {
+        match read(row) {
             Ok(_) => return Ok(()),
             Err(error) => first = first.or(Some(error)),
         }
     }
     match first {
-        Some(error) => Err(error).with_context(|| {
-            format!(
-                "not one of the {} samples can be read; the first",
-                source.len()
-            )
-        }),
+        Some(error) => Err(error)
+            .with_context(|| format!("not one of the {} samples {what}; the first", source.len())),
         None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use fourfold_data::{
     Encoder, EncoderConfig, Loader, LoaderConfig, Mixture, PackBudget, SamplerState, Source,
-    training_document,
+    sample_rng, training_document,
 };
 use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
 
@@ -15,7 +15,7 @@ use crate::assemble::Reading;
 use crate::feature_cache::FeatureCache;
 use crate::recipe::{Recipe, Stage};
 use crate::schedule::LearningRate;
-use crate::sources::Sources;
+use crate::sources::{Sources, demand_one};
 
 /// A stage with its length and its way of reading known.
 pub struct StagePlan {
@@ -194,23 +194,11 @@ impl StagePlan {
 /// Demands that some sample of `source` makes a document that fits a pack: limits that none keeps are told before the
 /// training, not when it comes to this stage.
 fn demand_document(source: &dyn Source, encoder: &Encoder, budget: PackBudget) -> Result<()> {
-    let mut first = None;
-    for row in 0..source.len() {
-        match training_document(source, row, encoder, budget) {
-            Ok(_) => return Ok(()),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    match first {
-        Some(error) => Err(error).with_context(|| {
-            format!(
-                "not one of the {} samples of '{}' can be trained on; the first",
-                source.len(),
-                source.name()
-            )
-        }),
-        None => Ok(()),
-    }
+    demand_one(
+        source,
+        &format!("of '{}' can be trained on", source.name()),
+        |row| training_document(source, row, encoder, budget, &mut sample_rng(0, row as u64)),
+    )
 }
 
 /// How many of `looks` looks at `all` images find no kept features, where `room` of the images find room: the first

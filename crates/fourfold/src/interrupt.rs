@@ -11,7 +11,7 @@ use crate::output::note;
 ///
 /// # Errors
 /// When the system lets no handler be set.
-pub fn flag(what_is_finished: &'static str) -> Result<Arc<AtomicBool>> {
+pub fn flag() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = flag.clone();
     ctrlc::set_handler(move || {
@@ -20,7 +20,7 @@ pub fn flag(what_is_finished: &'static str) -> Result<Arc<AtomicBool>> {
             std::process::exit(130);
         }
         note(format_args!(
-            "\nstopping after {what_is_finished}; press Ctrl-C again to abort at once"
+            "\nstopping after the work at hand; press Ctrl-C again to abort at once"
         ));
     })
     .context("cannot listen for Ctrl-C")?;

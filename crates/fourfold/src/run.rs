@@ -36,7 +36,7 @@ impl Run {
     /// # Errors
     /// What stopped it; [`Interrupted`] after Ctrl-C, with everything told.
     pub fn make(self) -> Result<RunFolder> {
-        let stop = interrupt::flag("the work at hand")?;
+        let stop = interrupt::flag()?;
         let options = TrainOptions {
             folder: self.folder.clone(),
             start: self.start,
