@@ -62,6 +62,17 @@ impl Isa {
         }
     }
 
+    /// Its name in `FOURFOLD_ISA`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
+        }
+    }
+
     /// Whether 16-bit products have their own instructions.
     pub fn has_bf16(self) -> bool {
         self >= Self::Avx512Bf16

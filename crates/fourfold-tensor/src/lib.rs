@@ -13,6 +13,7 @@ mod isa;
 pub mod ops;
 mod parallel;
 mod parameters;
+pub mod peak;
 mod pool;
 mod precision;
 mod tape;

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod assemble;
+pub mod bench;
 pub mod checkpoint;
 pub mod checks;
 pub mod checksum;

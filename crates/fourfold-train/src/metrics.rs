@@ -124,12 +124,19 @@ fn line(record: &StepRecord) -> Result<String> {
     Ok(line)
 }
 
-/// Memory that the process holds, in MiB, where `/proc` tells.
+/// Memory that this process holds now, in MiB; nothing where the system does not tell.
 pub fn memory_mib() -> Option<f64> {
+    status_mib("VmRSS:")
+}
+
+/// The most memory that this process held so far, in MiB; nothing where the system does not tell.
+pub fn peak_memory_mib() -> Option<f64> {
+    status_mib("VmHWM:")
+}
+
+fn status_mib(key: &str) -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some((kib / 102.4).round() / 10.0)
 }

@@ -7,7 +7,6 @@ use fourfold_model::{Model, Part};
 use fourfold_tensor::{AdamW, Gradients, ParameterId};
 
 use crate::checkpoint::{Checkpoint, TensorRef};
-use crate::recipe::Stage;
 
 /// The optimizer of one stage.
 pub struct Optimizer {
@@ -32,7 +31,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// When a parameter belongs to no part.
-    pub fn new(stage: &Stage, model: &Model) -> Result<Self> {
+    pub fn new(betas: [f64; 2], weight_decay: f64, model: &Model) -> Result<Self> {
         let mut slots = Vec::new();
         for (id, parameter) in model.parameters.iter().filter(|(_, p)| p.trainable()) {
             let part = Part::of(parameter.name());
@@ -46,8 +45,8 @@ impl Optimizer {
             });
         }
         Ok(Self {
-            betas: stage.betas,
-            weight_decay: stage.weight_decay,
+            betas,
+            weight_decay,
             steps: 0,
             slots,
         })

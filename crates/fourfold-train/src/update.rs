@@ -36,7 +36,7 @@ impl Updater {
     /// When a parameter belongs to no part.
     pub fn new(plan: &StagePlan, model: &Model, watched: usize) -> Result<Self> {
         Ok(Self {
-            optimizer: Optimizer::new(&plan.stage, model)?,
+            optimizer: Optimizer::new(plan.stage.betas, plan.stage.weight_decay, model)?,
             gradients: Gradients::new(&model.parameters),
             watch: GradientWatch::new(&model.parameters, watched),
         })

@@ -17,11 +17,11 @@ const LINE: usize = 64;
 
 /// Proof that this machine has AMX with 16-bit products and that the system lets this process use it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Amx(());
+pub(crate) struct Amx(());
 
 impl Amx {
     /// The kernel, where the instruction set in use has it.
-    pub(super) fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         (Isa::current() >= Isa::Amx).then_some(Self(()))
     }
 }
@@ -61,7 +61,7 @@ struct Sums([[f32; Amx::COLUMNS]; Amx::ROWS]);
 
 /// How many rows and bytes a row each tile register has; the layout is the processor's.
 #[repr(C, align(64))]
-struct Configuration {
+pub(crate) struct Configuration {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
@@ -71,7 +71,7 @@ struct Configuration {
 
 /// Registers 0 to 3 hold sums, 4 and 5 rows of the left operand, 6 and 7 pairs of the right one. A register without
 /// rows has no bytes either.
-fn configuration(upper_rows: usize, lower_rows: usize) -> Configuration {
+pub(crate) fn configuration(upper_rows: usize, lower_rows: usize) -> Configuration {
     let (upper, lower) = (upper_rows as u8, lower_rows as u8);
     let mut rows = [0; 16];
     rows[..8].copy_from_slice(&[upper, upper, lower, lower, upper, lower, 16, 16]);

@@ -24,6 +24,8 @@ use crate::Isa;
 use crate::tensor::View;
 use crate::{Precision, Result, Tensor, TensorError};
 use half::bf16;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use kernel_amx::{Amx, configuration as tile_configuration};
 pub(crate) use portable::round_all;
 
 /// Products of fewer multiplications than this run on the calling thread: waking others would cost more.

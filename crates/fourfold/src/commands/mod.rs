@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod ask;
+pub mod bench;
 pub mod caption;
 pub mod data;
 pub mod eval;

@@ -1,0 +1,154 @@
+//! Timing pieces of work of a fixed size, on random weights and made-up data: what `fourfold bench` shows.
+
+mod batch;
+mod work;
+
+use std::time::Instant;
+
+use anyhow::Result;
+use fourfold_model::{GenerateOptions, Model, Part, Prompt, VisibilityKind};
+use fourfold_tensor::{Gradients, Precision, Tape, Tensor};
+
+use crate::optimizer::Optimizer;
+use crate::plan::shapes::Shapes;
+use batch::Batch;
+pub use work::Work;
+use work::{CAPTION_PROMPT, CAPTION_TOKENS, VIT_IMAGES};
+
+/// Seed of the random weights; times do not depend on it.
+const SEED: u64 = 1;
+const LEARNING_RATE: f64 = 1e-4;
+const BETAS: [f64; 2] = [0.9, 0.95];
+const WEIGHT_DECAY: f64 = 0.1;
+
+/// A piece of work, ready to be done again and again.
+pub struct Bench {
+    model: Model,
+    task: Task,
+    operations: f64,
+}
+
+enum Task {
+    /// An update of the weights on one batch.
+    Step {
+        batch: Batch,
+        gradients: Gradients,
+        optimizer: Optimizer,
+    },
+    /// Features of images.
+    Encode(Tensor),
+    /// An answer to each prompt.
+    Generate(Vec<Prompt>),
+}
+
+impl Bench {
+    /// Makes the model and the data of `work`.
+    ///
+    /// # Errors
+    /// None that these models should meet.
+    pub fn new(work: Work, precision: Precision) -> Result<Self> {
+        let config = work.model();
+        let mut model = Model::new(config.clone(), precision, SEED)?;
+        model
+            .parameters
+            .set_trainable(|name| Part::of(name).is_some_and(|part| work.trains(part)));
+        let shapes = Shapes::of(&config);
+        let (task, operations) = match work {
+            Work::Vit => {
+                let operations = shapes.encoding() * VIT_IMAGES as f64;
+                (
+                    Task::Encode(batch::images(VIT_IMAGES, &config)?),
+                    operations,
+                )
+            }
+            Work::Caption(count) => {
+                let prompts: Result<Vec<Prompt>> = (0..count)
+                    .map(|number| batch::prompt(number, CAPTION_PROMPT, &config))
+                    .collect();
+                let tokens = config.visual_tokens() + CAPTION_PROMPT;
+                let answer = shapes.answer(tokens, CAPTION_TOKENS);
+                (Task::Generate(prompts?), answer * count as f64)
+            }
+            _ => {
+                let batch = match work {
+                    Work::Gpt => Batch::texts(&config)?,
+                    _ => Batch::images_with_texts(&config)?,
+                };
+                let operations = shapes.operations(batch.average(), 1.0, |part| work.trains(part));
+                let operations = operations * batch.documents() as f64;
+                let task = Task::Step {
+                    gradients: Gradients::new(&model.parameters),
+                    optimizer: Optimizer::new(BETAS, WEIGHT_DECAY, &model)?,
+                    batch,
+                };
+                (task, operations)
+            }
+        };
+        Ok(Self {
+            model,
+            task,
+            operations,
+        })
+    }
+
+    /// Floating-point operations of the products of one round, counted as in [`crate::plan::plan`].
+    pub fn operations(&self) -> f64 {
+        self.operations
+    }
+
+    /// Does the work once; seconds.
+    ///
+    /// # Errors
+    /// When the model refuses its input.
+    pub fn round(&mut self) -> Result<f64> {
+        let begin = Instant::now();
+        let model = &mut self.model;
+        match &mut self.task {
+            Task::Step {
+                batch,
+                gradients,
+                optimizer,
+            } => {
+                gradients.clear();
+                let tape = Tape::recording(&model.parameters);
+                let scale = 1.0 / batch.targets() as f32;
+                let loss = model.loss(&tape, &batch.as_input(), VisibilityKind::Causal, scale)?;
+                tape.backward(&loss, gradients)?;
+                let rates = Part::ALL.map(|part| (part, LEARNING_RATE)).into();
+                optimizer.step(model, gradients, &rates, 1.0)?;
+            }
+            Task::Encode(images) => {
+                model.encode(images)?;
+            }
+            Task::Generate(prompts) => {
+                let options = GenerateOptions {
+                    max_tokens: CAPTION_TOKENS,
+                    // No token has this number: every answer is as long as it may be.
+                    end: u32::MAX,
+                    visibility: VisibilityKind::Causal,
+                    beams: 1,
+                    length_penalty: 1.0,
+                };
+                model.generate(prompts, &options)?;
+            }
+        }
+        Ok(begin.elapsed().as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The figure that the race's page divides by: 6 operations a number and row, attention on top.
+    #[test]
+    fn operations_of_a_step_are_those_of_its_products() {
+        let bench = Bench::new(Work::Gpt, Precision::F32).expect("a small model");
+        let rows = 8.0 * 256.0;
+        let numbers = 6.0 * 12.0 * 384.0 * 384.0 + 8192.0 * 384.0;
+        let attention = 6.0 * 4.0 * 128.0 * 384.0;
+        let expected = rows * (6.0 * numbers + 3.0 * attention);
+        let share = bench.operations() / expected;
+        assert!((share - 1.0).abs() < 0.01, "{share}");
+    }
+}

@@ -1,0 +1,198 @@
+//! The pieces of work and the models that they run on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use fourfold_model::{
+    Gpt2Config, LanguageConfig, LlamaConfig, ModelConfig, Part, ProjectorConfig, ProjectorKind,
+    VisibilityKind, VisionConfig,
+};
+
+/// A piece of work whose size is fixed, so that its time can be compared between machines and programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// One training step of a GPT of 6 layers, width 384, vocabulary 8192, on 8 texts of 256 tokens.
+    Gpt,
+    /// The features of 8 images from a ViT-B/16 at 224 pixels.
+    Vit,
+    /// One training step of the model of 222 M parameters on 16 images with texts; all of it trains.
+    VlmAll,
+    /// The same, the language model frozen.
+    VlmFrozenLanguage,
+    /// The same, only the projector training.
+    VlmProjector,
+    /// 24 tokens of caption for each of so many images, by the same model.
+    Caption(usize),
+}
+
+/// Tokens of text that the 16 samples of a step have, each after its image; the second half of each are targets.
+pub(super) const TEXTS: [usize; 16] = [
+    12, 18, 25, 9, 31, 22, 14, 40, 17, 11, 28, 20, 35, 16, 13, 24,
+];
+/// Tokens of the prompt after the image, and of the answer.
+pub(super) const CAPTION_PROMPT: usize = 8;
+pub(super) const CAPTION_TOKENS: usize = 24;
+/// Texts of a GPT step and the tokens of each.
+pub(super) const GPT_TEXTS: usize = 8;
+pub(super) const GPT_TOKENS: usize = 256;
+/// Images of a forward pass of the encoder.
+pub(super) const VIT_IMAGES: usize = 8;
+
+impl Work {
+    /// All of them, in the order of their size.
+    pub const ALL: [Self; 7] = [
+        Self::Gpt,
+        Self::Vit,
+        Self::VlmAll,
+        Self::VlmFrozenLanguage,
+        Self::VlmProjector,
+        Self::Caption(1),
+        Self::Caption(16),
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gpt => "gpt",
+            Self::Vit => "vit-b-16",
+            Self::VlmAll => "vlm-all",
+            Self::VlmFrozenLanguage => "vlm-frozen-language",
+            Self::VlmProjector => "vlm-projector",
+            Self::Caption(1) => "caption-1",
+            Self::Caption(_) => "caption-16",
+        }
+    }
+
+    /// Whether `part` trains in it.
+    pub(super) fn trains(self, part: Part) -> bool {
+        match self {
+            Self::Gpt => part == Part::Language,
+            Self::VlmAll => true,
+            Self::VlmFrozenLanguage => part != Part::Language,
+            Self::VlmProjector => part == Part::Projector,
+            Self::Vit | Self::Caption(_) => false,
+        }
+    }
+
+    /// The model that it runs on.
+    pub(super) fn model(self) -> ModelConfig {
+        match self {
+            // Fourfold's models have an encoder; this one sees no image, and its encoder is as small as they come.
+            Self::Gpt => model(tiny_vision(), 1, gpt()),
+            Self::Vit => model(vit_b_16(), 2, gpt()),
+            _ => model(vit_b_16(), 2, smol()),
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Work {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|work| work.name() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("unknown work; expected one of {names}")
+        })
+    }
+}
+
+fn model(vision: VisionConfig, pixel_shuffle: usize, language: LanguageConfig) -> ModelConfig {
+    ModelConfig {
+        vision,
+        projector: ProjectorConfig {
+            kind: ProjectorKind::Linear,
+            pixel_shuffle,
+            hidden_size: None,
+        },
+        language,
+        visibility: VisibilityKind::Causal,
+        tokenizer_sha256: String::new(),
+    }
+}
+
+/// SigLIP-B/16 at 224 pixels.
+fn vit_b_16() -> VisionConfig {
+    VisionConfig {
+        model_type: "siglip_vision_model".into(),
+        hidden_size: 768,
+        intermediate_size: 3072,
+        num_hidden_layers: 12,
+        num_attention_heads: 12,
+        image_size: 224,
+        patch_size: 16,
+        num_channels: 3,
+        layer_norm_eps: 1e-6,
+        hidden_act: "gelu_pytorch_tanh".into(),
+    }
+}
+
+fn tiny_vision() -> VisionConfig {
+    VisionConfig {
+        hidden_size: 16,
+        intermediate_size: 16,
+        num_hidden_layers: 1,
+        num_attention_heads: 1,
+        image_size: 16,
+        ..vit_b_16()
+    }
+}
+
+fn gpt() -> LanguageConfig {
+    LanguageConfig::Gpt2(Gpt2Config {
+        vocab_size: 8192,
+        n_embd: 384,
+        n_inner: None,
+        n_layer: 6,
+        n_head: 6,
+        n_positions: GPT_TOKENS,
+        layer_norm_epsilon: 1e-5,
+        activation_function: "gelu_new".into(),
+    })
+}
+
+/// SmolLM2-135M.
+fn smol() -> LanguageConfig {
+    LanguageConfig::Llama(LlamaConfig {
+        vocab_size: 49_152,
+        hidden_size: 576,
+        intermediate_size: 1536,
+        num_hidden_layers: 30,
+        num_attention_heads: 9,
+        num_key_value_heads: 3,
+        max_position_embeddings: 8192,
+        rms_norm_eps: 1e-5,
+        rope_theta: 100_000.0,
+        tie_word_embeddings: true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_of_the_sizes_that_they_are_named_for() {
+        let parameters = |work: Work| -> usize {
+            let counts = work.model().parameter_counts().expect("a model");
+            counts.iter().map(|(_, count)| count).sum()
+        };
+        assert_eq!(parameters(Work::VlmAll) / 1_000_000, 222);
+        assert_eq!(Work::VlmAll.model().visual_tokens(), 49);
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for work in Work::ALL {
+            assert_eq!(work.name().parse(), Ok(work));
+        }
+        let message = "vlm".parse::<Work>().expect_err("no such work");
+        assert!(message.contains("vlm-all"), "{message}");
+    }
+}

@@ -1,0 +1,155 @@
+//! The sizes of a model, and the operations and bytes that follow from them.
+
+use fourfold_model::{LanguageConfig, ModelConfig, Part, ProjectorKind};
+use fourfold_tensor::Precision;
+
+use crate::stage::StagePlan;
+
+/// Target rows whose logits exist at the same time.
+const HEAD_ROWS: f64 = 256.0;
+
+/// What a document has on average.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Average {
+    pub tokens: f64,
+    pub targets: f64,
+    pub images: f64,
+}
+
+/// The sizes of a model that its costs come from.
+pub(crate) struct Shapes {
+    pub vision: Stack,
+    /// Rows of the vision encoder an image.
+    pub patches: f64,
+    /// Numbers in the projector's matrices.
+    projector: f64,
+    visual_tokens: f64,
+    pub language: Stack,
+    pub width: f64,
+    vocabulary: f64,
+}
+
+/// A stack of equal blocks.
+pub(crate) struct Stack {
+    layers: f64,
+    pub width: f64,
+    /// Numbers in the matrices of a block.
+    matrices: f64,
+    /// Numbers a row that a block keeps in the precision of products.
+    kept: f64,
+    /// Numbers in matrices before the blocks.
+    stem: f64,
+}
+
+impl Stack {
+    /// Forward operations a row that attends to `keys` keys.
+    pub fn forward(&self, keys: f64) -> f64 {
+        2.0 * self.stem + self.layers * (2.0 * self.matrices + 4.0 * keys * self.width)
+    }
+
+    /// Bytes a row: a block keeps two f32 rows of the residual stream and what its products read. Without a
+    /// gradient, one block at a time lives.
+    fn bytes(&self, flows: bool, bytes: f64) -> f64 {
+        let layers = if flows { self.layers } else { 1.0 };
+        layers * (8.0 * self.width + bytes * self.kept)
+    }
+}
+
+impl Shapes {
+    pub fn of(config: &ModelConfig) -> Self {
+        let vision = &config.vision;
+        let wide = vision.hidden_size as f64;
+        let inner = vision.intermediate_size as f64;
+        let shuffled = wide * (config.projector.pixel_shuffle as f64).powi(2);
+        let width = config.language.width() as f64;
+        let hidden = config
+            .projector
+            .hidden_size
+            .map_or(width, |size| size as f64);
+        let heads = config.language.heads();
+        let queries = (heads.query * heads.width) as f64;
+        let qkv = queries + 2.0 * (heads.key_value * heads.width) as f64;
+        // Of a gated block, gate and up and their product; of a plain one, before and after the activation.
+        let (inner_language, feed_forward, kept) = match &config.language {
+            LanguageConfig::Llama(config) => (config.intermediate_size as f64, 3.0, 3.0),
+            LanguageConfig::Gpt2(config) => {
+                (config.n_inner.unwrap_or(4 * config.n_embd) as f64, 2.0, 2.0)
+            }
+        };
+        Self {
+            vision: Stack {
+                layers: vision.num_hidden_layers as f64,
+                width: wide,
+                matrices: 4.0 * wide * wide + 2.0 * wide * inner,
+                kept: 6.0 * wide + 2.0 * inner,
+                stem: wide * (vision.num_channels * vision.patch_size.pow(2)) as f64,
+            },
+            patches: vision.patches() as f64,
+            projector: match config.projector.kind {
+                ProjectorKind::Linear => shuffled * width,
+                ProjectorKind::Mlp => (shuffled + width) * hidden,
+            },
+            visual_tokens: config.visual_tokens() as f64,
+            language: Stack {
+                layers: config.language.layers() as f64,
+                width: queries,
+                matrices: width * (qkv + queries + feed_forward * inner_language),
+                kept: 2.0 * width + 2.0 * qkv + queries + kept * inner_language,
+                stem: 0.0,
+            },
+            width,
+            vocabulary: config.vocabulary() as f64,
+        }
+    }
+
+    /// Operations a document, of whose images the part `encoded` passes the encoder.
+    pub fn operations(&self, average: Average, encoded: f64, trains: impl Fn(Part) -> bool) -> f64 {
+        let [vision, projector, language] = Part::ALL.map(&trains);
+        // Once forward, once if a gradient passes, once if the part itself trains.
+        let passes = |flows: bool, trains: bool| 1.0 + f64::from(flows) + f64::from(trains);
+        let rows = encoded * average.images * self.patches;
+        let seen = self.vision.forward(self.patches) * rows * passes(vision, vision);
+        let visual = average.images * self.visual_tokens;
+        let flows = vision || projector;
+        let projected = 2.0 * self.projector * visual * passes(flows, projector);
+        let passes = passes(flows || language, language);
+        // A row of text sees half of its document on average.
+        let read = self.language.forward(average.tokens / 2.0) * average.tokens * passes;
+        let head = 2.0 * self.width * self.vocabulary * average.targets * passes;
+        seen + projected + read + head
+    }
+
+    /// Operations of the encoder for an image.
+    pub fn encoding(&self) -> f64 {
+        self.vision.forward(self.patches) * self.patches
+    }
+
+    /// Operations of an image's answer of `answer` tokens to a prompt of `prompt` tokens, visual ones included.
+    pub fn answer(&self, prompt: usize, answer: usize) -> f64 {
+        let (prompt, answer) = (prompt as f64, answer as f64);
+        let projected = 2.0 * self.projector * self.visual_tokens;
+        let read = self.language.forward(prompt / 2.0) * prompt;
+        let written = self.language.forward(prompt + answer / 2.0) * (answer - 1.0);
+        let head = 2.0 * self.width * self.vocabulary * answer;
+        self.encoding() + projected + read + written + head
+    }
+
+    /// Bytes of the largest pack's activations.
+    pub fn activations(&self, plan: &StagePlan, average: Average, precision: Precision) -> f64 {
+        let stage = &plan.stage;
+        let [vision, projector, language] = Part::ALL.map(|part| stage.trains(part));
+        let bytes = precision.bytes() as f64;
+        let batch = stage.batch as f64;
+        let tokens = (batch * average.tokens).min(stage.pack_tokens as f64);
+        let images = (batch * average.images).min(stage.pack_images as f64);
+        let images = images.min(tokens / average.tokens.max(1.0) * average.images);
+        let seen = images * self.patches * self.vision.bytes(vision, bytes);
+        let read = tokens * self.language.bytes(vision || projector || language, bytes);
+        let kept = if language {
+            4.0 * self.vocabulary * self.width
+        } else {
+            0.0
+        };
+        seen + read + kept + HEAD_ROWS * self.vocabulary * 4.0
+    }
+}

@@ -1,0 +1,180 @@
+//! `fourfold bench`: how fast this machine does work of a fixed size, and how near that is to what it could do.
+
+use std::io::{self, BufRead};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use fourfold_tensor::{Isa, Precision, peak};
+use fourfold_train::bench::{Bench as Rounds, Work};
+use fourfold_train::metrics::peak_memory_mib;
+use serde::{Deserialize, Serialize};
+
+use crate::machine::Machine;
+use crate::output::{columns, note, say};
+
+/// Times training steps, encoding and captioning of models of a fixed size
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  fourfold bench
+  fourfold bench vlm-all gpt --precision f32
+
+Weights are random and data are made up: nothing is read. `of peak` is the share of the operations that loops over \
+registers alone reach on this machine; the work's own operations are those of its matrix products.")]
+pub struct Bench {
+    /// What to time; everything when absent
+    #[arg(value_name = "WORK", value_parser = PossibleValuesParser::new(Work::ALL.map(Work::name)))]
+    works: Vec<String>,
+    /// The number format of products; the fastest of this machine when absent
+    #[arg(long, value_parser = ["bf16", "f32"])]
+    precision: Option<String>,
+    /// Rounds of each work, after one to warm up
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Do one round of the one work for each line of the standard input, to take turns with other programs
+    #[arg(long)]
+    turns: bool,
+    /// Print one JSON object a work
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// The times of a work.
+#[derive(Debug, Serialize, Deserialize)]
+struct Times {
+    work: String,
+    precision: String,
+    seconds_min: f64,
+    seconds_median: f64,
+    /// Operations of one round.
+    operations: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_mib: Option<f64>,
+    rounds: usize,
+}
+
+impl Bench {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When a work does not fit this machine.
+    pub fn run(self) -> Result<()> {
+        self.machine.start()?;
+        let precision = match self.precision.as_deref() {
+            Some("f32") => Precision::F32,
+            Some("bf16") => Precision::Bf16,
+            _ => Precision::fastest(),
+        };
+        let works: Result<Vec<Work>> = if self.works.is_empty() {
+            Ok(Work::ALL.to_vec())
+        } else {
+            let named = self.works.iter().map(|name| name.parse::<Work>());
+            named.map(|work| work.map_err(anyhow::Error::msg)).collect()
+        };
+        match (works?.as_slice(), self.turns) {
+            ([work], true) => take_turns(*work, precision),
+            (_, true) => anyhow::bail!("--turns takes one work"),
+            ([work], false) => {
+                let times = rayon::scope(|_| self.time(*work, precision))?;
+                self.show(precision, [Ok(times)].into_iter())
+            }
+            // Each in a process of its own, whose memory is its own too.
+            (works, false) => {
+                let times = works.iter().map(|work| self.in_child(*work, precision));
+                self.show(precision, times)
+            }
+        }
+    }
+
+    fn time(&self, work: Work, precision: Precision) -> Result<Times> {
+        let mut rounds = Rounds::new(work, precision)?;
+        rounds.round()?;
+        let seconds: Result<Vec<f64>> = (0..self.rounds).map(|_| rounds.round()).collect();
+        let mut seconds = seconds?;
+        seconds.sort_by(f64::total_cmp);
+        Ok(Times {
+            work: work.to_string(),
+            precision: precision.name().into(),
+            seconds_min: seconds[0],
+            seconds_median: seconds[seconds.len() / 2],
+            operations: rounds.operations(),
+            peak_mib: peak_memory_mib(),
+            rounds: seconds.len(),
+        })
+    }
+
+    fn in_child(&self, work: Work, precision: Precision) -> Result<Times> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let mut command = Command::new(program);
+        command.args(["bench", work.name(), "--json"]);
+        command.args(["--precision", precision.name()]);
+        command.args(["--rounds", &self.rounds.to_string()]);
+        if let Some(threads) = self.machine.threads {
+            command.args(["--threads", &threads.to_string()]);
+        }
+        let done = command
+            .output()
+            .with_context(|| format!("cannot start {work}"))?;
+        ensure!(
+            done.status.success(),
+            "{work} failed: {}",
+            String::from_utf8_lossy(&done.stderr).trim()
+        );
+        serde_json::from_slice(&done.stdout).with_context(|| format!("{work} gave no times"))
+    }
+
+    fn show(&self, precision: Precision, times: impl Iterator<Item = Result<Times>>) -> Result<()> {
+        if self.json {
+            for times in times {
+                say(serde_json::to_string(&times?)?)?;
+            }
+            return Ok(());
+        }
+        let peak = peak::operations_per_second(precision);
+        say(format_args!(
+            "{} threads, instruction set {}: {:.0} GFLOP/s of {} products at most, {:.1} GB/s from memory\n",
+            rayon::current_num_threads(),
+            Isa::current().name(),
+            peak / 1e9,
+            precision.name(),
+            peak::bytes_per_second() / 1e9,
+        ))?;
+        let titles = [
+            "work", "min", "median", "GFLOP", "GFLOP/s", "of peak", "memory",
+        ];
+        let mut rows = vec![titles.map(str::to_owned).to_vec()];
+        for times in times {
+            let times = times?;
+            note(format_args!("{} …", times.work));
+            let rate = times.operations / times.seconds_median;
+            rows.push(vec![
+                times.work,
+                format!("{:.4} s", times.seconds_min),
+                format!("{:.4} s", times.seconds_median),
+                format!("{:.1}", times.operations / 1e9),
+                format!("{:.0}", rate / 1e9),
+                format!("{:.0} %", 100.0 * rate / peak),
+                times
+                    .peak_mib
+                    .map_or_else(|| "?".into(), |mib| format!("{mib:.0} MiB")),
+            ]);
+        }
+        say(columns(&rows))
+    }
+}
+
+/// A line in, a round, its seconds and the most memory so far out; until the input ends.
+fn take_turns(work: Work, precision: Precision) -> Result<()> {
+    let mut rounds = Rounds::new(work, precision)?;
+    for line in io::stdin().lock().lines() {
+        line.context("cannot read the standard input")?;
+        let seconds = rayon::scope(|_| rounds.round())?;
+        let peak_mib = peak_memory_mib();
+        say(serde_json::json!({ "seconds": seconds, "peak_mib": peak_mib }))?;
+    }
+    Ok(())
+}
