@@ -1,6 +1,6 @@
 //! How fast matrix products run here, against the peak of the 16-bit dot product.
 //!
-//! `cargo run --release -p fourfold-tensor --example product_speed [seconds a shape]`
+//! `cargo run --release -p fourfold-tensor --example product_speed [seconds a shape] [part of a line's beginning]`
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(seconds) => seconds.parse()?,
         None => 0.5,
     };
+    let wanted = std::env::args().nth(2).unwrap_or_default();
     println!("instruction set {:?}", Isa::current());
     #[cfg(target_arch = "x86_64")]
     if let Some((dot, fma)) = peak::per_core() {
@@ -50,6 +51,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("GFLOP/s            [m, k, n]              f32: median, best    bf16: median, best");
     for (name, role, size) in SHAPES {
         let mut line = format!("{name:<12} {:<26}", format!("{size:?}"));
+        if !line.contains(&wanted) {
+            continue;
+        }
         for precision in [Precision::F32, Precision::Bf16] {
             let (median, best) = measure(role, size, precision, Duration::from_secs_f64(seconds))?;
             line += &format!("{median:>14.1} {best:>8.1}");

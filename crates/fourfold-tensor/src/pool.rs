@@ -5,25 +5,118 @@
 //! ragged packs reuse each other's memory.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
-/// At most this many bytes lie idle in the pool; beyond it buffers go back to the allocator.
-const IDLE_LIMIT: usize = 1 << 30;
+use memmap2::MmapMut;
 
-static POOL: Mutex<Idle> = Mutex::new(Idle {
-    bytes: 0,
+/// Memory from the system comes in such pages where it is asked for: a step walks over gigabytes, and small pages
+/// would cost it a look-up each 4 KiB.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Idle buffers are given back to the system when all buffers together would exceed the most that was ever in use
+/// at once by more than one part in so many.
+const SLACK: usize = 8;
+
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    live: 0,
+    most_live: 0,
+    idle: 0,
     by_words: BTreeMap::new(),
 });
 
-struct Idle {
-    bytes: usize,
-    by_words: BTreeMap<usize, Vec<Vec<u64>>>,
+struct Pool {
+    /// Bytes in use, and the most that ever were.
+    live: usize,
+    most_live: usize,
+    /// Bytes that wait in `by_words`.
+    idle: usize,
+    by_words: BTreeMap<usize, Vec<Memory>>,
+}
+
+impl Pool {
+    fn lock() -> MutexGuard<'static, Self> {
+        POOL.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The smallest idle buffer that holds `words` without wasting more than a quarter of itself.
+    fn reuse(&mut self, words: usize) -> Option<Memory> {
+        let (found, list) = self
+            .by_words
+            .range_mut(words..=words + words / 3)
+            .find(|(_, list)| !list.is_empty())?;
+        self.idle -= found * size_of::<u64>();
+        list.pop()
+    }
+
+    /// Takes idle buffers out, the largest first, until `more` bytes fit what may be held; dropping them gives them
+    /// back.
+    fn make_room(&mut self, more: usize) -> Vec<Memory> {
+        let most = self.most_live.max(self.live + more);
+        let allowed = most + most / SLACK;
+        let mut dropped = Vec::new();
+        while self.live + self.idle + more > allowed {
+            let Some((words, list)) = self.by_words.iter_mut().rev().find(|(_, l)| !l.is_empty())
+            else {
+                break;
+            };
+            self.idle -= words * size_of::<u64>();
+            dropped.extend(list.pop());
+        }
+        dropped
+    }
+
+    fn add_live(&mut self, bytes: usize) {
+        self.live += bytes;
+        self.most_live = self.most_live.max(self.live);
+    }
+}
+
+/// Zeroed 64-bit words.
+#[derive(Debug)]
+enum Memory {
+    Heap(Vec<u64>),
+    Mapped(MmapMut),
+}
+
+impl Memory {
+    /// From the system; large ones in huge pages where it has them.
+    fn new(words: usize) -> Self {
+        let bytes = words * size_of::<u64>();
+        if bytes >= HUGE_PAGE
+            && let Ok(map) = MmapMut::map_anon(bytes)
+        {
+            #[cfg(target_os = "linux")]
+            // Without huge pages everything works as well, only slower.
+            let _ = map.advise(memmap2::Advice::HugePage);
+            return Self::Mapped(map);
+        }
+        Self::Heap(vec![0; words])
+    }
+
+    fn words(&self) -> usize {
+        self.bytes().len() / size_of::<u64>()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Heap(words) => bytemuck::cast_slice(words),
+            Self::Mapped(map) => map,
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Heap(words) => bytemuck::cast_slice_mut(words),
+            Self::Mapped(map) => map,
+        }
+    }
 }
 
 /// Owned memory of 64-bit words, so that it can be read as any element format.
 #[derive(Debug)]
 pub(crate) struct Words {
-    memory: Vec<u64>,
+    /// Empty only while it is dropped.
+    memory: Option<Memory>,
     pooled: bool,
 }
 
@@ -39,18 +132,18 @@ fn size_class(words: usize) -> usize {
 impl Words {
     /// Memory for `bytes` bytes. Contents are initialised but unspecified.
     pub(crate) fn take(bytes: usize) -> Self {
-        let words = size_class(bytes.div_ceil(8));
-        let mut pool = POOL.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(found) = pool.by_words.get_mut(&words).and_then(Vec::pop) {
-            pool.bytes -= words * 8;
-            return Self {
-                memory: found,
-                pooled: true,
-            };
-        }
+        let words = size_class(bytes.div_ceil(size_of::<u64>()));
+        let mut pool = Pool::lock();
+        let (memory, dropped) = match pool.reuse(words) {
+            Some(found) => (Some(found), Vec::new()),
+            None => (None, pool.make_room(words * size_of::<u64>())),
+        };
+        let held = memory.as_ref().map_or(words, Memory::words);
+        pool.add_live(held * size_of::<u64>());
         drop(pool);
+        drop(dropped);
         Self {
-            memory: vec![0; words],
+            memory: Some(memory.unwrap_or_else(|| Memory::new(words))),
             pooled: true,
         }
     }
@@ -59,32 +152,33 @@ impl Words {
     /// it would have no room for what a step needs.
     pub(crate) fn kept(bytes: usize) -> Self {
         Self {
-            memory: vec![0; bytes.div_ceil(8)],
+            memory: Some(Memory::new(bytes.div_ceil(size_of::<u64>()))),
             pooled: false,
         }
     }
 
     pub(crate) fn as_slice<T: bytemuck::Pod>(&self, len: usize) -> &[T] {
-        &bytemuck::cast_slice(&self.memory)[..len]
+        let bytes = self.memory.as_ref().map_or(&[][..], Memory::bytes);
+        bytemuck::cast_slice(&bytes[..len * size_of::<T>()])
     }
 
     pub(crate) fn as_mut_slice<T: bytemuck::Pod>(&mut self, len: usize) -> &mut [T] {
-        &mut bytemuck::cast_slice_mut(&mut self.memory)[..len]
+        let bytes = self.memory.as_mut().map_or(&mut [][..], Memory::bytes_mut);
+        bytemuck::cast_slice_mut(&mut bytes[..len * size_of::<T>()])
     }
 }
 
 impl Drop for Words {
     fn drop(&mut self) {
-        if !self.pooled {
+        let Some(memory) = self.memory.take().filter(|_| self.pooled) else {
             return;
-        }
-        let words = std::mem::take(&mut self.memory);
-        let bytes = words.len() * 8;
-        let mut pool = POOL.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if bytes > 0 && pool.bytes + bytes <= IDLE_LIMIT {
-            pool.bytes += bytes;
-            pool.by_words.entry(words.len()).or_default().push(words);
-        }
+        };
+        let words = memory.words();
+        let bytes = words * size_of::<u64>();
+        let mut pool = Pool::lock();
+        pool.live -= bytes;
+        pool.idle += bytes;
+        pool.by_words.entry(words).or_default().push(memory);
     }
 }
 
@@ -103,5 +197,27 @@ mod tests {
             );
             assert_eq!(size_class(class), class);
         }
+    }
+
+    #[test]
+    fn idle_buffers_are_reused_and_make_room() {
+        let mut pool = Pool {
+            live: 0,
+            most_live: 1000 * 8,
+            idle: 0,
+            by_words: BTreeMap::new(),
+        };
+        for words in [100, 100, 800] {
+            let list = pool.by_words.entry(words).or_default();
+            list.push(Memory::new(words));
+            pool.idle += words * 8;
+        }
+        assert_eq!(pool.reuse(90).expect("one of 100").words(), 100);
+        assert!(pool.reuse(70).is_none(), "too large for 70");
+        // 1125 words are allowed: with 400 more the largest has to go, with 100 more nothing.
+        assert!(pool.make_room(100 * 8).is_empty());
+        let dropped = pool.make_room(400 * 8);
+        assert_eq!(dropped.iter().map(Memory::words).collect::<Vec<_>>(), [800]);
+        assert_eq!(pool.idle, 100 * 8);
     }
 }

@@ -1,20 +1,21 @@
-//! 16-bit products: operands are packed, the result is cut into blocks that tasks compute tile by tile.
+//! 16-bit products: the right operand is packed whole, the result is cut into blocks, and a task packs its rows of the
+//! left operand and computes its block tile by tile.
 
 use rayon::prelude::*;
 
-use super::kernel::{Destination, Finish, MicroKernel, Place};
+use super::cut::{Cut, Part};
+use super::kernel::{Destination, Finish, Left, MicroKernel, Place};
 use super::kernel_avx512bf16::Avx512Bf16;
-use super::{Matrix, Output, SMALL, pack};
-use crate::pool::Words;
+use super::lanes::SIDE;
+use super::pack::{self, Aligned, Right};
+use super::{Matrix, Output, SMALL};
 
-/// Pairs that a tile sums before it goes on to the next: 8 rows of `left` of this depth fit the first-level cache
-/// beside a stream of `right` (32 rows, as AMX takes them, the second-level one), 4 panels of `right` the
-/// second-level one. Longer sums are cut at fixed places, so that
-/// a result does not depend on the number of threads.
-const DEPTH: usize = 512;
-/// Rows and panels of a task's block where the result is large.
-const BLOCK_ROWS: usize = 128;
-const BLOCK_PANELS: usize = 4;
+/// Rows of a task's block where the result is large: packed, a stretch of them takes 512 KiB.
+const BLOCK_ROWS: usize = 256;
+/// Columns whose sums wait at the same time for the next part, in a cache beside the packed rows: 256 KiB.
+const COLUMNS_AT_ONCE: usize = 256;
+/// Fewest columns of a task's block, so that packing its rows is worth it.
+const FEWEST_COLUMNS: usize = 256;
 /// Blocks wanted for each thread, so that none waits long for the last.
 const BLOCKS_PER_THREAD: usize = 4;
 
@@ -32,21 +33,18 @@ pub(super) fn product<K: MicroKernel>(
         return;
     }
     let parallel = m * n * k >= SMALL && rayon::current_num_threads() > 1;
-    let pairs = pack::pairs_of(k).next_multiple_of(K::PAIRS);
-    let left = pack::Left::new(packing, a, pairs, parallel);
-    let right = pack::right(packing, b, [pairs, K::COLUMNS], parallel);
-    let (left_pairs, left_step) = left.pairs();
+    let cut = Cut::new(pack::pairs_of(k), K::DEPTH);
+    let right = Right::new(packing, b, cut, K::COLUMNS, parallel);
     let (out, accumulate) = match output {
         Output::F32 { out, accumulate } => (Destination::F32(Place::of(out, n)), accumulate),
         Output::Bf16(out) => (Destination::Bf16(Place::of(out, n)), false),
     };
     let job = Job {
         kernel,
-        rows: m,
-        columns: n,
-        pairs,
-        left: Place::reading(left_pairs, left_step),
-        right: right.numbers(),
+        packing,
+        left: a,
+        right,
+        cut,
         bias,
         out,
         accumulate,
@@ -56,7 +54,7 @@ pub(super) fn product<K: MicroKernel>(
     } else {
         1
     };
-    let (rows, columns) = job.block_size(threads);
+    let (rows, columns) = job.block_size(n, threads);
     let across = n.div_ceil(columns);
     let blocks = m.div_ceil(rows) * across;
     let run = |block: usize| {
@@ -75,20 +73,20 @@ pub(super) fn product<K: MicroKernel>(
     }
 }
 
-/// A product with its operands packed.
+/// A product with its right operand packed.
 struct Job<'a, K> {
     kernel: K,
-    rows: usize,
-    columns: usize,
-    pairs: usize,
-    left: Place<u32>,
-    right: &'a [u32],
+    packing: Avx512Bf16,
+    left: Matrix<'a>,
+    right: Right,
+    cut: Cut,
     bias: Option<&'a [f32]>,
     out: Destination,
     accumulate: bool,
 }
 
-/// The part of the result that one task computes.
+/// Some rows and columns of the result.
+#[derive(Clone, Copy)]
 struct Block {
     row: usize,
     column: usize,
@@ -96,80 +94,140 @@ struct Block {
     columns: usize,
 }
 
+/// Sums of the tiles of a block between two parts, a tile after the other, each `[K::ROWS, K::COLUMNS]`.
+struct Between {
+    sums: Aligned<f32>,
+    /// Tiles of a column.
+    down: usize,
+}
+
 impl<K: MicroKernel> Job<'_, K> {
-    /// Rows and columns of a block: halved from the largest until every thread gets some. Only the order of work
-    /// follows from it, never the result.
-    fn block_size(&self, threads: usize) -> (usize, usize) {
-        let (mut rows, mut panels) = (BLOCK_ROWS.next_multiple_of(K::ROWS), BLOCK_PANELS);
-        let blocks = |rows: usize, panels: usize| {
-            self.rows.div_ceil(rows) * self.columns.div_ceil(panels * K::COLUMNS)
-        };
-        while threads > 1 && blocks(rows, panels) < threads * BLOCKS_PER_THREAD {
-            if rows > 2 * K::ROWS && rows >= panels * K::COLUMNS / 2 {
-                rows = (rows / 2).next_multiple_of(K::ROWS);
-            } else if panels > 1 {
-                panels /= 2;
+    /// Rows and columns of a task's block: halved from the largest until every thread gets some. Only the order of
+    /// work follows from it, never the result.
+    fn block_size(&self, n: usize, threads: usize) -> (usize, usize) {
+        let (mut rows, mut columns) = (BLOCK_ROWS, n);
+        let blocks =
+            |rows: usize, columns: usize| self.left.rows.div_ceil(rows) * n.div_ceil(columns);
+        while threads > 1 && blocks(rows, columns) < threads * BLOCKS_PER_THREAD {
+            if columns > 2 * FEWEST_COLUMNS || (rows <= 2 * SIDE && columns > K::COLUMNS) {
+                columns = columns.div_ceil(2).next_multiple_of(K::COLUMNS);
+            } else if rows > 2 * SIDE {
+                rows /= 2;
             } else {
                 break;
             }
         }
-        (rows, panels * K::COLUMNS)
+        (rows, columns.next_multiple_of(K::COLUMNS))
     }
 
-    /// Computes one block, part after part of a long sum.
+    /// Computes one block, a stretch of its sums after the other.
     fn block(&self, block: Block) {
-        let part = self
-            .pairs
-            .div_ceil(self.pairs.div_ceil(DEPTH))
-            .next_multiple_of(K::PAIRS);
-        let parts = self.pairs.div_ceil(part);
-        let out = self.out.at(block.row, block.column);
-        // A 16-bit result cannot hold the sums between parts.
-        let mut memory = None;
-        let between = match out {
-            Destination::F32(out) => out,
-            Destination::Bf16(_) if parts == 1 => Place::of(&mut [], 0),
-            Destination::Bf16(_) => {
-                let len = block.rows * block.columns;
-                let words = memory.insert(Words::take(len * size_of::<f32>()));
-                Place::of(words.as_mut_slice(len), block.columns)
-            }
+        let per_stretch = self.cut.parts_per_stretch();
+        let stretches = self.cut.parts().div_ceil(per_stretch);
+        // Sums that wait for the next stretch need places of their own, those within one only while it lasts.
+        let waiting = match (self.cut.parts(), stretches) {
+            (1, _) => 0,
+            (_, 1) => COLUMNS_AT_ONCE.min(block.columns),
+            _ => block.columns,
         };
-        for index in 0..parts {
-            let last = index + 1 == parts;
-            let finish = Finish {
-                earlier: (index > 0 || self.accumulate).then_some(between),
-                bias: self
-                    .bias
-                    .filter(|_| last)
-                    .map(|bias| bias[block.column..].as_ptr()),
-                out: if last { out } else { Destination::F32(between) },
-            };
-            let first = index * part;
-            self.tiles(&block, first, part.min(self.pairs - first), finish);
-        }
+        let down = block.rows.div_ceil(K::ROWS);
+        let tiles = down * waiting.div_ceil(K::COLUMNS);
+        let mut between = Between {
+            sums: Aligned::new(tiles * K::ROWS * K::COLUMNS),
+            down,
+        };
+        let packed = block.rows.next_multiple_of(SIDE) * self.cut.stretch_pairs();
+        let mut packed = Aligned::new(packed);
+        let at_once = COLUMNS_AT_ONCE / K::COLUMNS * K::COLUMNS;
+        self.kernel.with_registers(|| {
+            for stretch in 0..stretches {
+                let parts =
+                    stretch * per_stretch..self.cut.parts().min((stretch + 1) * per_stretch);
+                let (first, last) = (self.cut.part(parts.start), self.cut.part(parts.end - 1));
+                let pairs = last.first + last.pairs - first.first;
+                let rows = block.row..block.row + block.rows;
+                let left = pack::left(
+                    self.packing,
+                    self.left,
+                    rows,
+                    first.first,
+                    pairs,
+                    &mut packed,
+                );
+                for column in (0..block.columns).step_by(at_once) {
+                    let some = Block {
+                        column: block.column + column,
+                        columns: at_once.min(block.columns - column),
+                        ..block
+                    };
+                    let waits_from = if stretches > 1 {
+                        column / K::COLUMNS
+                    } else {
+                        0
+                    };
+                    for index in parts.clone() {
+                        let part = self.cut.part(index);
+                        let left = Left {
+                            start: left[(part.first - first.first) * SIDE..].as_ptr(),
+                            tile_step: SIDE * pairs,
+                        };
+                        self.tiles(some, left, index, part, &mut between, waits_from);
+                    }
+                }
+            }
+        });
     }
 
-    /// Computes all tiles of a block for one part of the sum. The rows of a tile stay in a cache while the panels
-    /// pass by.
+    /// Computes all tiles of a block for one part of the sum. A panel stays in the nearest cache while the rows pass by.
     #[allow(unsafe_code)]
-    fn tiles(&self, block: &Block, first_pair: usize, pairs: usize, finish: Finish) {
-        for row in (0..block.rows).step_by(K::ROWS) {
-            for column in (0..block.columns).step_by(K::COLUMNS) {
-                let panel = (block.column + column) / K::COLUMNS;
-                let right = &self.right[(panel * self.pairs + first_pair) * K::COLUMNS..];
-                // SAFETY: `pairs`, a part, is a multiple of `K::PAIRS` as the whole is; `left` holds `rows` rows of
-                // `pairs` numbers and the tile's rows are among them; the panel holds `pairs` rows, from `first_pair`
-                // at least `pairs` more; `super::product` checked that the result is [rows, columns] and the bias
-                // [columns], and blocks, so tasks, do not overlap.
+    fn tiles(
+        &self,
+        block: Block,
+        left: Left,
+        index: usize,
+        part: Part,
+        between: &mut Between,
+        waits_from: usize,
+    ) {
+        let last = index + 1 == self.cut.parts();
+        for (number, column) in (0..block.columns).step_by(K::COLUMNS).enumerate() {
+            let right = self
+                .right
+                .panel(index, (block.column + column) / K::COLUMNS);
+            for row in (0..block.rows).step_by(K::ROWS) {
+                let out = self.out.at(block.row + row, block.column + column);
+                let waiting = if self.cut.parts() > 1 {
+                    let tile = (waits_from + number) * between.down + row / K::ROWS;
+                    let size = K::ROWS * K::COLUMNS;
+                    let sums = &mut between.sums.numbers_mut()[tile * size..][..size];
+                    Place::of(sums, K::COLUMNS)
+                } else {
+                    Place::of(&mut [], 0)
+                };
+                let finish = Finish {
+                    earlier: match out {
+                        _ if index > 0 => Some(waiting),
+                        Destination::F32(out) => self.accumulate.then_some(out),
+                        Destination::Bf16(_) => None,
+                    },
+                    bias: self
+                        .bias
+                        .filter(|_| last)
+                        .map(|bias| bias[block.column + column..].as_ptr()),
+                    out: if last { out } else { Destination::F32(waiting) },
+                };
+                // SAFETY: `left` holds all rows of the block, filled up to whole groups, and `right` a panel, both of
+                // `part.pairs` pairs, a multiple of `SIDE`; `super::product` checked that the result is
+                // [rows, columns] and the bias [columns], and blocks, so tasks, do not overlap; `waiting` is a whole
+                // tile that the part before wrote if this one reads it; all of it runs within `with_registers`.
                 unsafe {
                     self.kernel.tile(
-                        pairs,
-                        self.left.at(block.row + row, first_pair),
+                        part.pairs,
+                        left.at(row),
                         right.as_ptr(),
                         K::ROWS.min(block.rows - row),
                         K::COLUMNS.min(block.columns - column),
-                        finish.at(row, column),
+                        finish,
                     );
                 }
             }

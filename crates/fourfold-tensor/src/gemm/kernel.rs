@@ -2,35 +2,68 @@
 
 use half::bf16;
 
+use super::lanes::SIDE;
+
 /// Computes one small tile of a 16-bit product, its sums held in registers throughout.
 ///
 /// Both operands are *pairs*: a `u32` holds the two neighbours `2p` (low half) and `2p + 1` (high half) along the
-/// summed dimension. The left operand is row-major, `[rows, pairs]`; the right one is packed in panels,
-/// `[pairs, COLUMNS]`. A value of the type is proof that this machine has its instructions.
+/// summed dimension. The left operand is packed as [`Left`] says, the right one in panels, `[pairs, COLUMNS]`. A value
+/// of the type is proof that this machine has its instructions.
 pub(super) trait MicroKernel: Copy + Send + Sync {
-    /// Rows of a full tile.
+    /// Rows of a full tile: [`SIDE`] times or part of it.
     const ROWS: usize;
     /// Columns of a full tile and of a packed panel.
     const COLUMNS: usize;
-    /// A tile sums a multiple of so many pairs; packed operands are filled up with zeros.
-    const PAIRS: usize;
+    /// Pairs that a tile sums before it goes on to the next: what it reads again and again of that depth has to stay in
+    /// the first-level cache.
+    const DEPTH: usize;
+
+    /// Calls `work` with the registers that [`MicroKernel::tile`] needs made ready.
+    fn with_registers(self, work: impl FnOnce()) {
+        work();
+    }
 
     /// Writes `left · right` for the first `rows` rows and `columns` columns of a tile, finished by `finish`.
     ///
     /// # Safety
-    /// With `1 <= rows <= ROWS`, `1 <= columns <= COLUMNS` and `pairs` a positive multiple of `PAIRS`: `left` must be
-    /// readable for `pairs` numbers in each of `rows` rows, `right` for `pairs * COLUMNS` numbers, the places in
-    /// `finish` for `rows` by `columns` numbers (its bias for `columns`), and no other thread may touch what it writes.
+    /// To be called within [`MicroKernel::with_registers`]. With `1 <= rows <= ROWS`, `1 <= columns <= COLUMNS` and
+    /// `pairs` a positive multiple of [`SIDE`]: `left` must be readable for all pairs of `rows` rows, those of a last
+    /// incomplete group of [`SIDE`] rows filled up, `right` for `pairs * COLUMNS` numbers, the places in `finish` for
+    /// `rows` by `columns` numbers (its bias for `columns`), and no other thread may touch what it writes.
     #[allow(unsafe_code)]
     unsafe fn tile(
         self,
         pairs: usize,
-        left: Place<u32>,
+        left: Left,
         right: *const u32,
         rows: usize,
         columns: usize,
         finish: Finish,
     );
+}
+
+/// Packed rows of the left operand: groups of [`SIDE`] rows, each as blocks of [`SIDE`] pairs one after the other,
+/// `[groups, blocks, SIDE rows, SIDE pairs]`.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    /// The first pair of a row.
+    pub start: *const u32,
+    /// How far groups lie apart.
+    pub tile_step: usize,
+}
+
+impl Left {
+    /// The same from `row` on, which may begin within a group; an address, valid only where there is such a row.
+    #[inline(always)]
+    pub(super) fn at(self, row: usize) -> Self {
+        let (group, within) = (row / SIDE, row % SIDE);
+        Self {
+            start: self
+                .start
+                .wrapping_add(group * self.tile_step + within * SIDE),
+            ..self
+        }
+    }
 }
 
 /// Where a matrix that several tasks share begins, and how far its rows lie apart.
@@ -65,14 +98,6 @@ impl<T> Place<T> {
         }
     }
 
-    /// The same matrix for reading alone.
-    pub(super) fn reading(values: &[T], row_step: usize) -> Self {
-        Self {
-            start: values.as_ptr().cast_mut(),
-            row_step,
-        }
-    }
-
     /// The part that begins at `row` and `column`; an address, valid only where the matrix holds them.
     #[inline(always)]
     pub(super) fn at(self, row: usize, column: usize) -> Self {
@@ -92,18 +117,6 @@ pub(super) struct Finish {
     pub bias: Option<*const f32>,
     /// Where the result goes.
     pub out: Destination,
-}
-
-impl Finish {
-    /// The same for the tile that begins at `row` and `column`.
-    #[inline(always)]
-    pub(super) fn at(self, row: usize, column: usize) -> Self {
-        Self {
-            earlier: self.earlier.map(|earlier| earlier.at(row, column)),
-            bias: self.bias.map(|bias| bias.wrapping_add(column)),
-            out: self.out.at(row, column),
-        }
-    }
 }
 
 /// Where a tile is written and in which format.

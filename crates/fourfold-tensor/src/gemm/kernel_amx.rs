@@ -1,19 +1,21 @@
 //! The micro-kernel of AMX: the processor multiplies tiles of 16 rows by 64 bytes as one instruction.
 //!
-//! Rust has no stable intrinsics for it, so the inner loop is assembly.
+//! Rust has no stable intrinsics for it, so the inner loop is assembly. Registers 0 to 3 hold sums, 4 and 5 rows of the
+//! left operand, 6 and 7 pairs of the right one; all have 16 rows of 64 bytes.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
-use super::kernel::{Finish, MicroKernel, Place};
-use super::kernel_avx512bf16::write_vector;
-use super::pack::first_16;
+use super::kernel::{Destination, Finish, Left, MicroKernel, Place};
+use super::kernel_avx512bf16::{add_earlier_and_bias, write_vector};
+use super::lanes::{SIDE, first_16};
 use crate::Isa;
 
-/// Rows, columns and pairs of a tile register.
-const SIDE: usize = 16;
 /// Bytes of a row of a tile register.
 const LINE: usize = 64;
+/// Bytes of a row of a panel, and of the sums in memory.
+const PANEL_STEP: usize = 2 * LINE;
 
 /// Proof that this machine has AMX with 16-bit products and that the system lets this process use it.
 #[derive(Clone, Copy, Debug)]
@@ -29,28 +31,54 @@ impl Amx {
 impl MicroKernel for Amx {
     const ROWS: usize = 2 * SIDE;
     const COLUMNS: usize = 2 * SIDE;
-    const PAIRS: usize = SIDE;
+    /// A panel is 16 KiB and stays; the rows stream by. Twice the depth would be a third slower (measured), for both
+    /// would come from the second-level cache, whose bandwidth is what limits these instructions.
+    const DEPTH: usize = 128;
+
+    fn with_registers(self, work: impl FnOnce()) {
+        let _registers = Registers::configure(self);
+        work();
+    }
 
     #[inline]
     #[allow(unsafe_code)]
     unsafe fn tile(
         self,
         pairs: usize,
-        left: Place<u32>,
+        left: Left,
         right: *const u32,
         rows: usize,
         columns: usize,
         finish: Finish,
     ) {
-        let mut sums = Sums([[0.0; Self::COLUMNS]; Self::ROWS]);
         // SAFETY: `self` exists only where `Isa::current` found the instructions; the rest is the caller's promise.
         unsafe {
-            if rows > SIDE {
-                upper_and_lower(pairs, left, right, rows, &mut sums);
-            } else {
-                upper(pairs, left, right, rows, &mut sums);
+            if rows == Self::ROWS
+                && columns == Self::COLUMNS
+                && finish.bias.is_none()
+                && let Destination::F32(out) = finish.out
+            {
+                match finish.earlier {
+                    Some(earlier) => load(earlier),
+                    None => clear(),
+                }
+                upper_and_lower(pairs, left, right);
+                store(out);
+                return;
             }
-            write(&sums, rows, columns, finish);
+            clear();
+            if rows > SIDE {
+                upper_and_lower(pairs, left, right);
+            } else {
+                upper(pairs, left, right);
+            }
+            let mut sums = MaybeUninit::<Sums>::uninit();
+            store(Place {
+                start: sums.as_mut_ptr().cast(),
+                row_step: Self::COLUMNS,
+            });
+            // `store` wrote all of it.
+            write(sums.assume_init_ref(), rows, columns, finish);
         }
     }
 }
@@ -61,7 +89,7 @@ struct Sums([[f32; Amx::COLUMNS]; Amx::ROWS]);
 
 /// How many rows and bytes a row each tile register has; the layout is the processor's.
 #[repr(C, align(64))]
-pub(crate) struct Configuration {
+struct Configuration {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
@@ -69,107 +97,165 @@ pub(crate) struct Configuration {
     rows: [u8; 16],
 }
 
-/// Registers 0 to 3 hold sums, 4 and 5 rows of the left operand, 6 and 7 pairs of the right one. A register without
-/// rows has no bytes either.
-pub(crate) fn configuration(upper_rows: usize, lower_rows: usize) -> Configuration {
-    let (upper, lower) = (upper_rows as u8, lower_rows as u8);
-    let mut rows = [0; 16];
-    rows[..8].copy_from_slice(&[upper, upper, lower, lower, upper, lower, 16, 16]);
-    Configuration {
-        palette: 1,
-        start_row: 0,
-        reserved: [0; 14],
-        row_bytes: rows.map(|rows| if rows > 0 { LINE as u16 } else { 0 }),
-        rows,
+/// The tile registers of this thread, in use until dropped: others expect to find them released.
+pub(crate) struct Registers(());
+
+impl Registers {
+    /// Makes all eight registers whole.
+    #[allow(unsafe_code)]
+    pub(crate) fn configure(_proof: Amx) -> Self {
+        let mut configuration = Configuration {
+            palette: 1,
+            start_row: 0,
+            reserved: [0; 14],
+            row_bytes: [0; 16],
+            rows: [0; 16],
+        };
+        configuration.row_bytes[..8].fill(LINE as u16);
+        configuration.rows[..8].fill(SIDE as u8);
+        // SAFETY: the proof says that this machine has the instruction; the configuration is a valid one.
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &configuration, options(nostack));
+        }
+        Self(())
     }
 }
 
-/// Sums of more than 16 rows. They begin at zero: to configure the registers is to clear them.
+impl Drop for Registers {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: a value exists only where the machine has the instruction.
+        unsafe {
+            asm!("tilerelease", options(nostack));
+        }
+    }
+}
+
+/// Sums of zero.
 ///
 /// # Safety
-/// The machine must have AMX; otherwise the promise of [`MicroKernel::tile`] for `left` and `right`.
+/// The registers must be configured.
+#[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn upper_and_lower(
-    pairs: usize,
-    left: Place<u32>,
-    right: *const u32,
-    rows: usize,
-    sums: &mut Sums,
-) {
-    let configuration = configuration(SIDE, rows - SIDE);
-    // SAFETY: each round reads 16 pairs of `rows` rows of `left` (the registers have no more rows) and 16 whole rows
-    // of the panel; `pairs` is a positive multiple of 16, so the rounds end where the operands do. The sums are
-    // exactly as large as the four registers. The registers are released, as others expect to find them.
+unsafe fn clear() {
+    // SAFETY: the caller's promise.
     unsafe {
         asm!(
-            "ldtilecfg [{configuration}]",
-            "2:",
-            "tileloadd tmm4, [{upper} + {left_step}]",
-            "tileloadd tmm6, [{right} + {step}]",
-            "tileloadd tmm7, [{right} + {step} + 64]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm5, [{lower} + {left_step}]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {upper}, 64",
-            "add {lower}, 64",
-            "add {right}, 2048",
-            "dec {rounds}",
-            "jnz 2b",
-            "tilestored [{sums} + {step}], tmm0",
-            "tilestored [{sums} + {step} + 64], tmm1",
-            "tilestored [{sums} + {step} + 2048], tmm2",
-            "tilestored [{sums} + {step} + 2112], tmm3",
-            "tilerelease",
-            configuration = in(reg) &configuration,
-            upper = inout(reg) left.start => _,
-            lower = inout(reg) left.at(SIDE, 0).start => _,
-            left_step = in(reg) left.row_step * size_of::<u32>(),
-            right = inout(reg) right => _,
-            step = in(reg) Amx::COLUMNS * size_of::<u32>(),
-            rounds = inout(reg) pairs / SIDE => _,
-            sums = in(reg) sums,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            options(nostack, nomem),
+        );
+    }
+}
+
+/// Takes sums from memory.
+///
+/// # Safety
+/// The registers must be configured and `from` hold a full tile.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn load(from: Place<f32>) {
+    // SAFETY: the caller's promise: four quarters of a full tile.
+    unsafe {
+        asm!(
+            "tileloadd tmm0, [{upper} + {step}]",
+            "tileloadd tmm1, [{upper} + {step} + 64]",
+            "tileloadd tmm2, [{lower} + {step}]",
+            "tileloadd tmm3, [{lower} + {step} + 64]",
+            upper = in(reg) from.start,
+            lower = in(reg) from.at(SIDE, 0).start,
+            step = in(reg) from.row_step * size_of::<f32>(),
+            options(nostack, readonly),
+        );
+    }
+}
+
+/// Puts the sums into memory.
+///
+/// # Safety
+/// The registers must be configured, and `to` must have room for a full tile that no other thread touches.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn store(to: Place<f32>) {
+    // SAFETY: the caller's promise: four quarters of a full tile.
+    unsafe {
+        asm!(
+            "tilestored [{upper} + {step}], tmm0",
+            "tilestored [{upper} + {step} + 64], tmm1",
+            "tilestored [{lower} + {step}], tmm2",
+            "tilestored [{lower} + {step} + 64], tmm3",
+            upper = in(reg) to.start,
+            lower = in(reg) to.at(SIDE, 0).start,
+            step = in(reg) to.row_step * size_of::<f32>(),
             options(nostack),
         );
     }
 }
 
-/// Sums of up to 16 rows.
+/// Adds the products of two groups of rows to the sums.
 ///
 /// # Safety
-/// As for [`upper_and_lower`].
+/// The registers must be configured; otherwise the promise of [`MicroKernel::tile`] for `left` and `right`.
+#[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn upper(pairs: usize, left: Place<u32>, right: *const u32, rows: usize, sums: &mut Sums) {
-    let configuration = configuration(rows, 0);
-    // SAFETY: as in `upper_and_lower`, with two of the four registers.
+unsafe fn upper_and_lower(pairs: usize, left: Left, right: *const u32) {
+    // SAFETY: each round reads one block of two groups of rows and 16 whole rows of the panel; `pairs` is a positive
+    // multiple of 16, so the rounds end where the operands do.
     unsafe {
         asm!(
-            "ldtilecfg [{configuration}]",
             "2:",
-            "tileloadd tmm4, [{upper} + {left_step}]",
-            "tileloadd tmm6, [{right} + {step}]",
-            "tileloadd tmm7, [{right} + {step} + 64]",
+            "tileloadd tmm6, [{right} + {panel_step}]",
+            "tileloadd tmm4, [{upper} + {line}]",
+            "tileloadd tmm7, [{right} + {panel_step} + 64]",
             "tdpbf16ps tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{lower} + {line}]",
             "tdpbf16ps tmm1, tmm4, tmm7",
-            "add {upper}, 64",
+            "tdpbf16ps tmm2, tmm5, tmm6",
+            "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {upper}, 1024",
+            "add {lower}, 1024",
             "add {right}, 2048",
             "dec {rounds}",
             "jnz 2b",
-            "tilestored [{sums} + {step}], tmm0",
-            "tilestored [{sums} + {step} + 64], tmm1",
-            "tilerelease",
-            configuration = in(reg) &configuration,
             upper = inout(reg) left.start => _,
-            left_step = in(reg) left.row_step * size_of::<u32>(),
+            lower = inout(reg) left.start.wrapping_add(left.tile_step) => _,
             right = inout(reg) right => _,
-            step = in(reg) Amx::COLUMNS * size_of::<u32>(),
+            line = in(reg) LINE,
+            panel_step = in(reg) PANEL_STEP,
             rounds = inout(reg) pairs / SIDE => _,
-            sums = in(reg) sums,
-            out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
-            options(nostack),
+            options(nostack, readonly),
+        );
+    }
+}
+
+/// As [`upper_and_lower`] for one group of rows.
+///
+/// # Safety
+/// The same.
+#[inline(always)]
+#[allow(unsafe_code)]
+unsafe fn upper(pairs: usize, left: Left, right: *const u32) {
+    // SAFETY: as in `upper_and_lower`, for one group.
+    unsafe {
+        asm!(
+            "2:",
+            "tileloadd tmm6, [{right} + {panel_step}]",
+            "tileloadd tmm4, [{upper} + {line}]",
+            "tileloadd tmm7, [{right} + {panel_step} + 64]",
+            "tdpbf16ps tmm0, tmm4, tmm6",
+            "tdpbf16ps tmm1, tmm4, tmm7",
+            "add {upper}, 1024",
+            "add {right}, 2048",
+            "dec {rounds}",
+            "jnz 2b",
+            upper = inout(reg) left.start => _,
+            right = inout(reg) right => _,
+            line = in(reg) LINE,
+            panel_step = in(reg) PANEL_STEP,
+            rounds = inout(reg) pairs / SIDE => _,
+            options(nostack, readonly),
         );
     }
 }
@@ -180,12 +266,23 @@ unsafe fn upper(pairs: usize, left: Place<u32>, right: *const u32, rows: usize, 
 #[allow(unsafe_code)]
 unsafe fn write(sums: &Sums, rows: usize, columns: usize, finish: Finish) {
     for (row, sums) in sums.0.iter().take(rows).enumerate() {
-        for column in (0..columns).step_by(SIDE) {
-            let mask = first_16(columns - column);
-            // SAFETY: `sums` holds whole vectors; lanes in `mask` are columns below `columns`.
-            unsafe {
-                let sum = _mm512_loadu_ps(sums[column..].as_ptr());
-                write_vector(sum, row, column, mask, finish);
+        // SAFETY: `sums` holds whole vectors; lanes in a mask are columns below `columns`.
+        unsafe {
+            let (low, high) = (sums.as_ptr(), sums[SIDE..].as_ptr());
+            let (low, high) = (_mm512_load_ps(low), _mm512_load_ps(high));
+            match finish.out {
+                Destination::Bf16(out) if columns == Amx::COLUMNS => {
+                    let low = add_earlier_and_bias(low, row, 0, !0, finish);
+                    let high = add_earlier_and_bias(high, row, SIDE, !0, finish);
+                    let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+                    _mm512_storeu_si512(out.at(row, 0).start.cast(), rounded);
+                }
+                _ => {
+                    write_vector(low, row, 0, first_16(columns), finish);
+                    if columns > SIDE {
+                        write_vector(high, row, SIDE, first_16(columns - SIDE), finish);
+                    }
+                }
             }
         }
     }

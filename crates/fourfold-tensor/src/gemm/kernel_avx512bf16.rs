@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 use std::array::from_fn;
 
-use super::kernel::{Destination, Finish, MicroKernel, Place};
-use super::pack::first_16;
+use super::kernel::{Destination, Finish, Left, MicroKernel};
+use super::lanes::{SIDE, first_16};
 use crate::Isa;
 
 /// f32 lanes of a vector.
@@ -29,14 +29,15 @@ impl Avx512Bf16 {
 impl MicroKernel for Avx512Bf16 {
     const ROWS: usize = 8;
     const COLUMNS: usize = VECTORS * LANES;
-    const PAIRS: usize = 1;
+    /// 8 rows of the left operand are 16 KiB; the panel streams by.
+    const DEPTH: usize = 512;
 
     #[inline]
     #[allow(unsafe_code)]
     unsafe fn tile(
         self,
         pairs: usize,
-        left: Place<u32>,
+        left: Left,
         right: *const u32,
         rows: usize,
         columns: usize,
@@ -67,7 +68,7 @@ type Sums<const ROWS: usize> = [[__m512; VECTORS]; ROWS];
 #[allow(unsafe_code)]
 unsafe fn tile<const ROWS: usize>(
     pairs: usize,
-    left: Place<u32>,
+    left: Left,
     right: *const u32,
     columns: usize,
     finish: Finish,
@@ -80,13 +81,13 @@ unsafe fn tile<const ROWS: usize>(
 }
 
 /// # Safety
-/// `left` must be readable for `ROWS` rows of `pairs` numbers, `right` for `pairs` rows of a whole panel.
+/// `left` must be readable for `pairs` pairs of `ROWS` rows of one group, `right` for `pairs` rows of a whole panel.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
 unsafe fn dot_products<const ROWS: usize>(
     pairs: usize,
-    left: Place<u32>,
+    left: Left,
     right: *const u32,
 ) -> Sums<ROWS> {
     let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
@@ -99,9 +100,12 @@ unsafe fn dot_products<const ROWS: usize>(
             // SAFETY: `pair < pairs` and the caller's promise for `right`.
             *vector = unsafe { _mm512_loadu_si512(line.wrapping_add(index * LANES).cast()) };
         }
+        let first = left
+            .start
+            .wrapping_add(pair / SIDE * SIDE * SIDE + pair % SIDE);
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: `row < ROWS`, `pair < pairs` and the caller's promise for `left`.
-            let pair = unsafe { left.at(row, pair).start.read() };
+            let pair = unsafe { first.wrapping_add(row * SIDE).read() };
             let pair = as_bf16(_mm512_set1_epi32(pair as i32));
             for (sum, vector) in sums.iter_mut().zip(vectors) {
                 *sum = _mm512_dpbf16_ps(*sum, pair, as_bf16(vector));
@@ -136,7 +140,7 @@ unsafe fn write<const ROWS: usize>(sums: Sums<ROWS>, columns: usize, finish: Fin
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
 pub(super) unsafe fn write_vector(
-    mut sum: __m512,
+    sum: __m512,
     row: usize,
     column: usize,
     mask: __mmask16,
@@ -144,14 +148,7 @@ pub(super) unsafe fn write_vector(
 ) {
     // SAFETY: the caller's promise; both types of sixteen 16-bit numbers are plain bits.
     unsafe {
-        if let Some(earlier) = finish.earlier {
-            let earlier = _mm512_maskz_loadu_ps(mask, earlier.at(row, column).start);
-            sum = _mm512_add_ps(sum, earlier);
-        }
-        if let Some(bias) = finish.bias {
-            let bias = _mm512_maskz_loadu_ps(mask, bias.wrapping_add(column));
-            sum = _mm512_add_ps(sum, bias);
-        }
+        let sum = add_earlier_and_bias(sum, row, column, mask, finish);
         match finish.out {
             Destination::F32(out) => {
                 _mm512_mask_storeu_ps(out.at(row, column).start, mask, sum);
@@ -162,6 +159,32 @@ pub(super) unsafe fn write_vector(
             }
         }
     }
+}
+
+/// # Safety
+/// As for [`write_vector`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[allow(unsafe_code)]
+pub(super) unsafe fn add_earlier_and_bias(
+    mut sum: __m512,
+    row: usize,
+    column: usize,
+    mask: __mmask16,
+    finish: Finish,
+) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(earlier) = finish.earlier {
+            let earlier = _mm512_maskz_loadu_ps(mask, earlier.at(row, column).start);
+            sum = _mm512_add_ps(sum, earlier);
+        }
+        if let Some(bias) = finish.bias {
+            let bias = _mm512_maskz_loadu_ps(mask, bias.wrapping_add(column));
+            sum = _mm512_add_ps(sum, bias);
+        }
+    }
+    sum
 }
 
 /// The same bits as pairs of 16-bit numbers.

@@ -7,11 +7,15 @@
 #[cfg(target_arch = "x86_64")]
 mod blocked;
 #[cfg(target_arch = "x86_64")]
+mod cut;
+#[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod kernel_amx;
 #[cfg(target_arch = "x86_64")]
 mod kernel_avx512bf16;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 mod portable;
@@ -25,7 +29,7 @@ use crate::tensor::View;
 use crate::{Precision, Result, Tensor, TensorError};
 use half::bf16;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use kernel_amx::{Amx, configuration as tile_configuration};
+pub(crate) use kernel_amx::{Amx, Registers as TileRegisters};
 pub(crate) use portable::round_all;
 
 /// Products of fewer multiplications than this run on the calling thread: waking others would cost more.

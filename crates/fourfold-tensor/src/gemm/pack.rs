@@ -5,92 +5,107 @@
 
 mod block;
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use bytemuck::Pod;
 use half::bf16;
 use rayon::prelude::*;
 
 use super::Matrix;
+use super::cut::{Cut, Part};
 use super::kernel_avx512bf16::Avx512Bf16;
+use super::lanes::SIDE;
 use crate::pool::Words;
 use crate::tensor::View;
-pub(super) use block::first_16;
-use block::{Number, SIDE, Source};
+use block::{Number, Source};
 
 /// Bytes of a cache line: packed numbers begin on one, so that no vector straddles two.
 const LINE: usize = 64;
-/// Rows of this many pairs lie 4 KiB apart and would share one set of the first-level cache.
-const PAIRS_OF_ONE_SET: usize = 1024;
-/// Rows of the left operand that one task packs.
-const ROWS_PER_TASK: usize = 4 * SIDE;
-
-/// Pairs along the summed dimension of length `k`; at least one, so that an empty sum is a pair of zeros.
+/// Pairs along the summed dimension of length `k` in whole blocks; at least one, so that an empty sum is one of zeros.
 pub(super) fn pairs_of(k: usize) -> usize {
-    k.div_ceil(2).max(1)
+    k.div_ceil(2).max(1).next_multiple_of(SIDE)
 }
 
-/// The left operand as row-major pairs, `[m, row_step]`.
-pub(super) enum Left<'a> {
-    /// As it is stored: 16-bit rows of an even length need no packing.
-    Stored { pairs: &'a [u32], row_step: usize },
-    /// Rounded, transposed or padded into memory of its own.
-    Packed { pairs: Aligned, row_step: usize },
-}
-
-impl<'a> Left<'a> {
-    /// Packs `matrix: [m, k]` where it must be, for rows of `pairs` pairs.
-    pub(super) fn new(proof: Avx512Bf16, matrix: Matrix<'a>, pairs: usize, parallel: bool) -> Self {
-        let (rows, k) = (matrix.rows, matrix.columns);
-        if let (false, View::Bf16(values)) = (matrix.transposed, matrix.view)
-            && k == 2 * pairs
-            && !pairs.is_multiple_of(PAIRS_OF_ONE_SET)
-            && let Ok(stored) = bytemuck::try_cast_slice(values)
-        {
-            return Self::Stored {
-                pairs: stored,
-                row_step: pairs,
-            };
-        }
-        let mut row_step = pairs.next_multiple_of(SIDE);
-        if row_step.is_multiple_of(PAIRS_OF_ONE_SET) {
-            row_step += SIDE;
-        }
-        let mut pairs = Aligned::new(rows * row_step);
-        let depth_contiguous = !matrix.transposed;
-        with_source(matrix.view, rows, k, depth_contiguous, |source| {
-            for_pieces(
-                pairs.numbers_mut(),
-                ROWS_PER_TASK * row_step,
-                parallel,
-                |piece, out| source.fill_rows(proof, piece * ROWS_PER_TASK, out, row_step),
-            );
-        });
-        Self::Packed { pairs, row_step }
-    }
-
-    /// The pairs and how far rows lie apart.
-    pub(super) fn pairs(&self) -> (&[u32], usize) {
-        match self {
-            Self::Stored { pairs, row_step } => (pairs, *row_step),
-            Self::Packed { pairs, row_step } => (pairs.numbers(), *row_step),
-        }
-    }
-}
-
-/// The right operand `matrix: [k, n]` as panels of `columns` columns, `[panels, pairs, columns]`.
-pub(super) fn right(
+/// Packs `rows` of `matrix: [m, k]`, `pairs` pairs of each from `first_pair` on, both multiples of [`SIDE`], into
+/// `out` as [`super::kernel::Left`] says; rows and pairs that do not exist become zero.
+pub(super) fn left<'a>(
     proof: Avx512Bf16,
     matrix: Matrix<'_>,
-    [pairs, columns]: [usize; 2],
-    parallel: bool,
-) -> Aligned {
-    let (k, n) = (matrix.rows, matrix.columns);
-    let panel = pairs * columns;
-    let mut panels = Aligned::new(n.div_ceil(columns) * panel);
-    with_source(matrix.view, n, k, matrix.transposed, |source| {
-        for_pieces(panels.numbers_mut(), panel, parallel, |index, out| {
-            source.fill_panel(proof, index * columns, out, columns);
-        });
+    rows: Range<usize>,
+    first_pair: usize,
+    pairs: usize,
+    out: &'a mut Aligned<u32>,
+) -> &'a [u32] {
+    let (m, k) = (matrix.rows, matrix.columns);
+    let len = rows.len().next_multiple_of(SIDE) * pairs;
+    let numbers = &mut out.numbers_mut()[..len];
+    let depth_contiguous = !matrix.transposed;
+    with_source(matrix.view, m, k, depth_contiguous, |source| {
+        source.fill_left(proof, rows.start, first_pair, pairs, numbers);
     });
-    panels
+    numbers
+}
+
+/// Panels of the right operand that one task packs: it reads 512 bytes of a row at a time.
+const PANELS_PER_TASK: usize = 8;
+
+/// The right operand in panels of some columns, `[parts, panels, pairs of the part, columns]`.
+pub(super) struct Right {
+    numbers: Aligned<u32>,
+    cut: Cut,
+    columns: usize,
+    panels: usize,
+}
+
+impl Right {
+    /// Packs `matrix: [k, n]`; columns that do not exist become zero.
+    pub(super) fn new(
+        proof: Avx512Bf16,
+        matrix: Matrix<'_>,
+        cut: Cut,
+        columns: usize,
+        parallel: bool,
+    ) -> Self {
+        let (k, n) = (matrix.rows, matrix.columns);
+        let panels = n.div_ceil(columns);
+        let mut right = Self {
+            numbers: Aligned::new(panels * columns * cut.pairs),
+            cut,
+            columns,
+            panels,
+        };
+        let mut tasks = Vec::new();
+        let mut rest = right.numbers.numbers_mut();
+        for index in 0..cut.parts() {
+            let part = cut.part(index);
+            for panel in (0..panels).step_by(PANELS_PER_TASK) {
+                let count = PANELS_PER_TASK.min(panels - panel);
+                let (here, after) = rest.split_at_mut(count * columns * part.pairs);
+                tasks.push((part, panel * columns, here));
+                rest = after;
+            }
+        }
+        with_source(matrix.view, n, k, matrix.transposed, |source| {
+            let pack = |(part, column, out): (Part, usize, &mut [u32])| {
+                source.fill_panels(proof, column, part, out, columns);
+            };
+            if parallel {
+                std::mem::take(&mut tasks).into_par_iter().for_each(pack);
+            } else {
+                std::mem::take(&mut tasks).into_iter().for_each(pack);
+            }
+        });
+        right
+    }
+
+    /// Panel `panel` of part `index` of the sum.
+    pub(super) fn panel(&self, index: usize, panel: usize) -> &[u32] {
+        let part = self.cut.part(index);
+        let before = part.first * self.panels * self.columns;
+        let len = part.pairs * self.columns;
+        &self.numbers.numbers()[before + panel * len..][..len]
+    }
 }
 
 /// Calls `work` with the stored numbers as a source of either format.
@@ -119,64 +134,78 @@ fn with_source(
 
 /// Filling packed memory from an operand of either format.
 trait Fill: Sync {
-    /// Writes rows of pairs from `first_row` on.
-    fn fill_rows(&self, proof: Avx512Bf16, first_row: usize, out: &mut [u32], row_step: usize);
-    /// Writes one panel that begins at `first_column`.
-    fn fill_panel(&self, proof: Avx512Bf16, first_column: usize, out: &mut [u32], columns: usize);
+    /// Writes groups of rows from `first_row` on, `pairs` pairs of each from `first_pair` on.
+    fn fill_left(
+        &self,
+        proof: Avx512Bf16,
+        first_row: usize,
+        first_pair: usize,
+        pairs: usize,
+        out: &mut [u32],
+    );
+    /// Writes panels from `first_column` on, the pairs of `part` of each.
+    fn fill_panels(
+        &self,
+        proof: Avx512Bf16,
+        first_column: usize,
+        part: Part,
+        out: &mut [u32],
+        columns: usize,
+    );
 }
 
 #[allow(unsafe_code)]
 impl<T: Number> Fill for Source<'_, T> {
-    fn fill_rows(&self, _proof: Avx512Bf16, first_row: usize, out: &mut [u32], row_step: usize) {
+    fn fill_left(
+        &self,
+        _proof: Avx512Bf16,
+        first_row: usize,
+        first_pair: usize,
+        pairs: usize,
+        out: &mut [u32],
+    ) {
         // SAFETY: the proof says that this machine has the instructions.
-        unsafe { self.rows(first_row, out, row_step) }
+        unsafe { self.groups(first_row, first_pair, pairs, out) }
     }
 
-    fn fill_panel(&self, _proof: Avx512Bf16, first_column: usize, out: &mut [u32], columns: usize) {
+    fn fill_panels(
+        &self,
+        _proof: Avx512Bf16,
+        first_column: usize,
+        part: Part,
+        out: &mut [u32],
+        columns: usize,
+    ) {
         // SAFETY: as above.
-        unsafe { self.panel(first_column, out, columns) }
+        unsafe { self.panels(first_column, part, out, columns) }
     }
 }
 
-/// Calls `work(index, piece)` for pieces of `len` numbers.
-fn for_pieces(
-    out: &mut [u32],
-    len: usize,
-    parallel: bool,
-    work: impl Fn(usize, &mut [u32]) + Sync,
-) {
-    if parallel {
-        let pieces = out.par_chunks_mut(len).enumerate();
-        pieces.for_each(|(index, piece)| work(index, piece));
-    } else {
-        let pieces = out.chunks_mut(len).enumerate();
-        pieces.for_each(|(index, piece)| work(index, piece));
-    }
-}
-
-/// Memory from the pool that begins on a cache line.
-pub(super) struct Aligned {
+/// Numbers of the pool that begin on a cache line.
+pub(super) struct Aligned<T> {
     words: Words,
     first: usize,
     len: usize,
+    of: PhantomData<T>,
 }
 
-impl Aligned {
-    fn new(len: usize) -> Self {
-        let words = Words::take(len * size_of::<u32>() + LINE);
-        let start = words.as_slice::<u32>(len).as_ptr() as usize;
+impl<T: Pod> Aligned<T> {
+    pub(super) fn new(len: usize) -> Self {
+        let words = Words::take(len * size_of::<T>() + LINE);
+        let start = words.as_slice::<T>(len).as_ptr() as usize;
         Self {
             words,
-            first: (start.next_multiple_of(LINE) - start) / size_of::<u32>(),
+            first: (start.next_multiple_of(LINE) - start) / size_of::<T>(),
             len,
+            of: PhantomData,
         }
     }
 
-    pub(super) fn numbers(&self) -> &[u32] {
+    pub(super) fn numbers(&self) -> &[T] {
         &self.words.as_slice(self.first + self.len)[self.first..]
     }
 
-    fn numbers_mut(&mut self) -> &mut [u32] {
+    pub(super) fn numbers_mut(&mut self) -> &mut [T] {
         &mut self.words.as_mut_slice(self.first + self.len)[self.first..]
     }
 }

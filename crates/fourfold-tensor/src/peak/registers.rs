@@ -4,15 +4,16 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use crate::Isa;
-use crate::gemm::{Amx, tile_configuration};
+use crate::gemm::{Amx, TileRegisters};
 
 const ROUNDS: usize = 100_000;
 
 /// Runs the loop of this machine's best instruction; the operations that it did, or nothing where there is none.
 #[allow(unsafe_code)]
 pub(super) fn products() -> Option<f64> {
-    if Amx::find().is_some() {
-        // SAFETY: the proof was found.
+    if let Some(amx) = Amx::find() {
+        let _registers = TileRegisters::configure(amx);
+        // SAFETY: the registers are configured.
         unsafe { tiles() };
         // Four products of 16 x 16 sums over 16 pairs.
         return Some((ROUNDS * 4 * 16 * 16 * 16 * 4) as f64);
@@ -42,14 +43,12 @@ fn dots() -> f32 {
 }
 
 /// # Safety
-/// The machine must have AMX and this process the right to use it.
+/// The tile registers must be configured.
 #[allow(unsafe_code)]
 unsafe fn tiles() {
-    let configuration = tile_configuration(16, 16);
-    // SAFETY: the loop touches tile registers alone, which it configures, clears by that, and releases.
+    // SAFETY: the loop touches tile registers alone.
     unsafe {
         asm!(
-            "ldtilecfg [{configuration}]",
             "2:",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
@@ -57,12 +56,8 @@ unsafe fn tiles() {
             "tdpbf16ps tmm3, tmm5, tmm7",
             "dec {rounds}",
             "jnz 2b",
-            "tilerelease",
-            configuration = in(reg) &configuration,
             rounds = inout(reg) ROUNDS => _,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack),
+            options(nostack, nomem),
         );
     }
 }

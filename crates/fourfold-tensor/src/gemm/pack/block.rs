@@ -4,10 +4,9 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
+use super::super::cut::Part;
+use super::super::lanes::{SIDE, first_16, first_32};
 use crate::Element;
-
-/// Lines and pairs of a block: the 32-bit lanes of a vector.
-pub(super) const SIDE: usize = 16;
 
 /// An operand as lines (rows of the left one, columns of the right one) of `depth` numbers to be summed over.
 pub(super) struct Source<'a, T> {
@@ -21,39 +20,73 @@ pub(super) struct Source<'a, T> {
 type Block = [__m512i; SIDE];
 
 impl<T: Number> Source<'_, T> {
-    /// Fills `out: [rows, row_step]` with pairs of the lines from `first_line` on; `row_step` is a multiple of
-    /// [`SIDE`], and what lies beyond the depth becomes zero.
+    /// Fills `out` with groups of [`SIDE`] lines from `first_line` on, each as blocks of [`SIDE`] pairs, `pairs` pairs
+    /// from `first_pair` on; what lies beyond the last line or the depth becomes zero.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    pub(super) fn rows(&self, first_line: usize, out: &mut [u32], row_step: usize) {
-        let rows = out.len() / row_step;
-        for pair in (0..row_step).step_by(SIDE) {
-            for row in (0..rows).step_by(SIDE) {
-                let mut block = self.read(first_line + row, pair);
-                if !self.depth_contiguous {
-                    block = transpose(block);
+    pub(super) fn groups(
+        &self,
+        first_line: usize,
+        first_pair: usize,
+        pairs: usize,
+        out: &mut [u32],
+    ) {
+        const BLOCK: usize = SIDE * SIDE;
+        if self.depth_contiguous {
+            // Line by line, as they are stored: it is reading that takes the time.
+            for (line, out) in out.chunks_mut(SIDE * pairs).enumerate() {
+                for within in 0..SIDE {
+                    for block in 0..pairs / SIDE {
+                        let vector =
+                            self.line(first_line + line * SIDE + within, first_pair + block * SIDE);
+                        store(&mut out[block * BLOCK + within * SIDE..], vector);
+                    }
                 }
-                for (out, vector) in out[row * row_step..].chunks_mut(row_step).zip(block) {
-                    store(&mut out[pair..], vector);
+            }
+            return;
+        }
+        for block in 0..pairs / SIDE {
+            for (group, out) in out.chunks_mut(SIDE * pairs).enumerate() {
+                let read = self.read(first_line + group * SIDE, first_pair + block * SIDE);
+                let out = out[block * BLOCK..][..BLOCK].chunks_mut(SIDE);
+                for (out, vector) in out.zip(transpose(read)) {
+                    store(out, vector);
                 }
             }
         }
     }
 
-    /// Fills `out: [pairs, columns]` with the lines from `first_line` on; `columns` is a multiple of [`SIDE`], and
-    /// what lies beyond the last line becomes zero.
+    /// Fills `out: [panels, pairs, columns]` with the lines from `first_line` on, the pairs of `part`; `columns` is a
+    /// multiple of [`SIDE`], and what lies beyond the last line becomes zero.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    pub(super) fn panel(&self, first_line: usize, out: &mut [u32], columns: usize) {
-        for (index, out) in out.chunks_mut(SIDE * columns).enumerate() {
-            for column in (0..columns).step_by(SIDE) {
-                let mut block = self.read(first_line + column, index * SIDE);
+    pub(super) fn panels(&self, first_line: usize, part: Part, out: &mut [u32], columns: usize) {
+        let panel = columns * part.pairs;
+        let panels = out.len() / panel;
+        for pair in (0..part.pairs).step_by(SIDE) {
+            for line in (0..panels * columns).step_by(SIDE) {
+                let mut block = self.read(first_line + line, part.first + pair);
                 if self.depth_contiguous {
                     block = transpose(block);
                 }
+                let out = &mut out[line / columns * panel + pair * columns + line % columns..];
                 for (out, vector) in out.chunks_mut(columns).zip(block) {
-                    store(&mut out[column..], vector);
+                    store(out, vector);
                 }
             }
         }
+    }
+
+    /// [`SIDE`] pairs of one line that is contiguous.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    #[allow(unsafe_code)]
+    fn line(&self, line: usize, first_pair: usize) -> __m512i {
+        if line >= self.lines {
+            return _mm512_setzero_si512();
+        }
+        let end = (2 * (first_pair + SIDE)).min(self.depth);
+        let start = (2 * first_pair).min(end);
+        // SAFETY: this function runs only where the machine has the same instructions.
+        unsafe { T::pairs(&self.values[line * self.depth + start..line * self.depth + end]) }
     }
 
     /// The block at a line and a pair in its storage order: a vector holds the pairs of one line where lines are
@@ -65,19 +98,15 @@ impl<T: Number> Source<'_, T> {
         let mut block = [_mm512_setzero_si512(); SIDE];
         let first_depth = 2 * first_pair;
         if self.depth_contiguous {
-            let end = (first_depth + 2 * SIDE).min(self.depth);
-            let start = first_depth.min(end);
-            for (line, vector) in (first_line..self.lines).zip(&mut block) {
-                let line = &self.values[line * self.depth..][start..end];
-                // SAFETY: this function runs only where the machine has the same instructions.
-                *vector = unsafe { T::pairs(line) };
+            for (line, vector) in (first_line..).zip(&mut block) {
+                *vector = self.line(line, first_pair);
             }
         } else {
             let end = (first_line + SIDE).min(self.lines);
             let start = first_line.min(end);
             let row = |depth: usize| &self.values[depth * self.lines..][start..end];
             for (depth, vector) in (first_depth..self.depth).step_by(2).zip(&mut block) {
-                // SAFETY: as above.
+                // SAFETY: this function runs only where the machine has the same instructions.
                 *vector = unsafe { T::singles(row(depth)) };
                 if depth + 1 < self.depth {
                     // SAFETY: as above.
@@ -194,15 +223,3 @@ fn transpose(mut r: Block) -> Block {
 /// 128-bit quarters 0 and 2 of both operands, and 1 and 3.
 const EVEN_QUARTERS: i32 = 0b10_00_10_00;
 const ODD_QUARTERS: i32 = 0b11_01_11_01;
-
-/// The lanes below `count`.
-#[inline(always)]
-pub(crate) fn first_16(count: usize) -> __mmask16 {
-    if count >= 16 { !0 } else { (1 << count) - 1 }
-}
-
-/// As [`first_16`] for twice the lanes.
-#[inline(always)]
-fn first_32(count: usize) -> __mmask32 {
-    if count >= 32 { !0 } else { (1 << count) - 1 }
-}
