@@ -25,6 +25,7 @@ pub use adamw::AdamW;
 pub use element::Element;
 pub use error::TensorError;
 pub use isa::Isa;
+pub use parallel::awake;
 pub use parameters::{Gradients, Parameter, ParameterId, Parameters};
 pub use precision::Precision;
 pub use tape::Tape;

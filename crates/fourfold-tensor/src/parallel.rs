@@ -3,7 +3,52 @@
 //! Work is cut by fixed sizes, never by the number of threads, and partial sums are added in order: this is
 //! what makes a run repeat bit for bit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rayon::prelude::*;
+
+/// Looks for work, in vain, after which a waiting thread lets others have the processor between two looks.
+const LOOKS_BEFORE_YIELDING: usize = 2000;
+
+/// Runs `work` as one of the threads that share work, the others kept awake until it ends.
+///
+/// A thread that finds nothing to do falls asleep within microseconds, and waking it takes longer than many an
+/// operation does: a step or an answer consists of hundreds of operations and should be run in here.
+pub fn awake<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    struct Ended<'a>(&'a AtomicBool);
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    let ended = AtomicBool::new(false);
+    rayon::scope(|scope| {
+        let _ended = Ended(&ended);
+        let worker = rayon::current_thread_index();
+        let ended = &ended;
+        scope.spawn_broadcast(move |_, _| {
+            if rayon::current_thread_index() != worker {
+                wait_awake(ended);
+            }
+        });
+        work()
+    })
+}
+
+/// Does what work there is until `ended` is set.
+fn wait_awake(ended: &AtomicBool) {
+    let mut in_vain = 0;
+    while !ended.load(Ordering::Acquire) {
+        if rayon::yield_now() == Some(rayon::Yield::Executed) {
+            in_vain = 0;
+        } else if in_vain < LOOKS_BEFORE_YIELDING {
+            in_vain += 1;
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}
 
 /// Rows that one task takes so that it handles about `16 Ki` elements.
 pub(crate) fn rows_per_task(width: usize) -> usize {

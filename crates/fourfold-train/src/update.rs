@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use fourfold_data::Batch;
 use fourfold_model::Model;
-use fourfold_tensor::{Gradients, Tape};
+use fourfold_tensor::{Gradients, Tape, awake};
 
 use crate::checks::{GradientWatch, demand_finite};
 use crate::feature_cache::{FeatureCache, Features};
@@ -50,6 +50,17 @@ impl Updater {
     /// # Errors
     /// When loss or gradients are no numbers, or a parameter received no gradient for too long.
     pub fn update(
+        &mut self,
+        plan: &StagePlan,
+        model: &mut Model,
+        cache: Option<&mut FeatureCache>,
+        batch: &Batch,
+        update: usize,
+    ) -> Result<Updated> {
+        awake(|| self.update_awake(plan, model, cache, batch, update))
+    }
+
+    fn update_awake(
         &mut self,
         plan: &StagePlan,
         model: &mut Model,

@@ -7,7 +7,7 @@ mod beam;
 mod decoder;
 mod greedy;
 
-use fourfold_tensor::Tensor;
+use fourfold_tensor::{Tensor, awake};
 
 use crate::{Model, ModelError, Result, VisibilityKind, VisualSpan};
 
@@ -78,11 +78,13 @@ impl Model {
         }
         let mut answers = Vec::with_capacity(prompts.len());
         for group in prompts.chunks((SEQUENCES_AT_ONCE / options.beams).max(1)) {
-            answers.extend(if options.beams == 1 {
-                greedy::decode(self, group, options)?
-            } else {
-                beam::decode(self, group, options)?
-            });
+            answers.extend(awake(|| {
+                if options.beams == 1 {
+                    greedy::decode(self, group, options)
+                } else {
+                    beam::decode(self, group, options)
+                }
+            })?);
         }
         Ok(answers)
     }
