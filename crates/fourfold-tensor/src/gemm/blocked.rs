@@ -97,8 +97,8 @@ struct Block {
 /// Sums of the tiles of a block between two parts, a tile after the other, each `[K::ROWS, K::COLUMNS]`.
 struct Between {
     sums: Aligned<f32>,
-    /// Tiles of a column.
-    down: usize,
+    /// Tiles of a row.
+    across: usize,
 }
 
 impl<K: MicroKernel> Job<'_, K> {
@@ -130,11 +130,11 @@ impl<K: MicroKernel> Job<'_, K> {
             (_, 1) => COLUMNS_AT_ONCE.min(block.columns),
             _ => block.columns,
         };
-        let down = block.rows.div_ceil(K::ROWS);
-        let tiles = down * waiting.div_ceil(K::COLUMNS);
+        let across = waiting.div_ceil(K::COLUMNS);
+        let tiles = across * block.rows.div_ceil(K::ROWS);
         let mut between = Between {
             sums: Aligned::new(tiles * K::ROWS * K::COLUMNS),
-            down,
+            across,
         };
         let packed = block.rows.next_multiple_of(SIDE) * self.cut.stretch_pairs();
         let mut packed = Aligned::new(packed);
@@ -178,7 +178,8 @@ impl<K: MicroKernel> Job<'_, K> {
         });
     }
 
-    /// Computes all tiles of a block for one part of the sum. A panel stays in the nearest cache while the rows pass by.
+    /// Computes all tiles of a block for one part of the sum. The rows of
+    /// a tile stay in the nearest cache while the panels pass by, and the result is written along its rows.
     #[allow(unsafe_code)]
     fn tiles(
         &self,
@@ -190,14 +191,14 @@ impl<K: MicroKernel> Job<'_, K> {
         waits_from: usize,
     ) {
         let last = index + 1 == self.cut.parts();
-        for (number, column) in (0..block.columns).step_by(K::COLUMNS).enumerate() {
-            let right = self
-                .right
-                .panel(index, (block.column + column) / K::COLUMNS);
-            for row in (0..block.rows).step_by(K::ROWS) {
+        for row in (0..block.rows).step_by(K::ROWS) {
+            for (number, column) in (0..block.columns).step_by(K::COLUMNS).enumerate() {
+                let right = self
+                    .right
+                    .panel(index, (block.column + column) / K::COLUMNS);
                 let out = self.out.at(block.row + row, block.column + column);
                 let waiting = if self.cut.parts() > 1 {
-                    let tile = (waits_from + number) * between.down + row / K::ROWS;
+                    let tile = (row / K::ROWS) * between.across + waits_from + number;
                     let size = K::ROWS * K::COLUMNS;
                     let sums = &mut between.sums.numbers_mut()[tile * size..][..size];
                     Place::of(sums, K::COLUMNS)
