@@ -16,8 +16,8 @@ const BLOCK_ROWS: usize = 256;
 const COLUMNS_AT_ONCE: usize = 256;
 /// Fewest columns of a task's block, so that packing its rows is worth it.
 const FEWEST_COLUMNS: usize = 256;
-/// Blocks wanted for each thread, so that none waits long for the last.
-const BLOCKS_PER_THREAD: usize = 4;
+/// Blocks wanted for each thread: more would balance better and pack more rows twice.
+const BLOCKS_PER_THREAD: usize = 2;
 
 /// `out (+)= a · b + bias`; see [`super::product`].
 pub(super) fn product<K: MicroKernel>(
