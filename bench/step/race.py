@@ -1,0 +1,240 @@
+"""Lets Fourfold and PyTorch take turns at the same work and writes bench/results/step.json and step.md.
+
+Each opponent is raced alone: one process of Fourfold, one of PyTorch, a round of the one, a round of the other, so that
+whatever else the machine does hits both. A first round of each warms up and is not counted. Fourfold's own row gathers
+all its rounds of a work; the ratio of an opponent is of the medians of their own race.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results"
+FOURFOLD = HERE.parent.parent / "target" / "release" / "fourfold"
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+
+TRAINING = ["f32", "f32-medium", "bf16", "bf16-compile"]
+# What runs without training can be in 16 bits throughout; those who generate do so.
+INFERENCE = ["f32", "f32-medium", "bf16", "bf16-compile", "bf16-pure", "bf16-pure-compile"]
+GENERATION = ["f32", "bf16", "bf16-pure"]
+
+# (work, precision of Fourfold) -> opponents and the ratio that each is to be beaten by.
+RACES = {
+    ("gpt", "bf16"): [(mode, 1.8 if mode == "bf16-compile" else None) for mode in TRAINING],
+    ("gpt", "f32"): [("f32", 2.0), ("f32-medium", 1.25)],
+    ("vit-b-16", "bf16"): [(mode, 1.4 if mode == "bf16-compile" else None) for mode in INFERENCE],
+    ("vlm-all", "bf16"): [(mode, 2.5) for mode in TRAINING],
+    ("vlm-frozen-language", "bf16"): [(mode, 2.8) for mode in TRAINING],
+    ("vlm-projector", "bf16"): [(mode, 3.2) for mode in TRAINING],
+    ("caption-1", "bf16"): [(mode, 2.0) for mode in GENERATION],
+    ("caption-16", "bf16"): [(mode, 2.0) for mode in GENERATION],
+}
+TITLES = {
+    "gpt": "GPT step: 6 layers, width 384, 8 texts of 256 tokens, vocabulary 8192",
+    "vit-b-16": "ViT-B/16 at 224 pixels, forward, 8 images",
+    "vlm-all": "222 M model, step on 16 images with texts, all of it trains",
+    "vlm-frozen-language": "the same, language model frozen",
+    "vlm-projector": "the same, only the projector trains",
+    "caption-1": "24 tokens of caption for 1 image, same model, key-value cache",
+    "caption-16": "24 tokens of caption for each of 16 images",
+}
+# Peak memory of the steps of the 222 M model is to be at most this share of the fastest opponent's.
+MEMORY_BAR = 0.6
+
+
+class Contender:
+    """A process that does a round for each line it reads."""
+
+    def __init__(self, command):
+        self.errors = open(os.devnull, "w") if "QUIET" in os.environ else None
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+        self.seconds, self.peak_mib = [], 0.0
+
+    def round(self, counts=True):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended")
+        done = json.loads(line)
+        self.peak_mib = max(self.peak_mib, done["peak_mib"] or 0.0)
+        if counts:
+            self.seconds.append(done["seconds"])
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+    def median(self):
+        return statistics.median(self.seconds)
+
+
+def race(work, precision, mode):
+    """Rounds in turn: (Fourfold, PyTorch)."""
+    ours = Contender([FOURFOLD, "bench", work, "--precision", precision, "--turns"])
+    theirs = Contender([sys.executable, HERE / "contender.py", work, mode])
+    try:
+        for contender in (ours, theirs):
+            contender.round(counts=False)
+        # A second round for what compiles on its first two.
+        theirs.round(counts=False)
+        for _ in range(ROUNDS):
+            ours.round()
+            theirs.round()
+    finally:
+        ours.end()
+        theirs.end()
+    return ours, theirs
+
+
+def row(work, contender, precision, seconds, peak_mib):
+    return {
+        "work": work,
+        "contender": contender,
+        "precision": precision,
+        "seconds_min": round(min(seconds), 5),
+        "seconds_median": round(statistics.median(seconds), 5),
+        "peak_mib": round(peak_mib, 1),
+        "rounds": len(seconds),
+    }
+
+
+def run(works):
+    rows, ratios = [], []
+    for (work, precision), opponents in RACES.items():
+        if work not in works:
+            continue
+        seconds, peak = [], 0.0
+        for mode, bar in opponents:
+            begin = time.monotonic()
+            try:
+                ours, theirs = race(work, precision, mode)
+            except (RuntimeError, BrokenPipeError) as failure:
+                print(f"{work} against {mode}: {failure}", file=sys.stderr)
+                ratios.append(dict(work=work, precision=precision, mode=mode, bar=bar, ratio=None, memory=None))
+                continue
+            seconds += ours.seconds
+            peak = max(peak, ours.peak_mib)
+            rows.append(row(work, f"pytorch {mode}", mode.split("-")[0], theirs.seconds, theirs.peak_mib))
+            ratio = theirs.median() / ours.median()
+            ratios.append(
+                dict(
+                    work=work,
+                    precision=precision,
+                    mode=mode,
+                    bar=bar,
+                    ratio=ratio,
+                    memory=ours.peak_mib / theirs.peak_mib,
+                    ours=ours.median(),
+                    theirs=theirs.median(),
+                    theirs_mib=theirs.peak_mib,
+                    ours_mib=ours.peak_mib,
+                )
+            )
+            took = time.monotonic() - begin
+            print(
+                f"{work} {precision}: {ours.median():.4f} s, pytorch {mode} {theirs.median():.4f} s, "
+                f"ratio {ratio:.2f} ({took:.0f} s)",
+                file=sys.stderr,
+            )
+        if seconds:
+            rows.append(row(work, "fourfold", precision, seconds, peak))
+    return rows, ratios
+
+
+def machine():
+    name, flags = platform.processor() or platform.machine(), ""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            name = line.split(":", 1)[1].strip()
+        if line.startswith("flags"):
+            flags = line
+    sets = [flag for flag in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if f" {flag}" in flags]
+    return f"{name}, {os.cpu_count()} cores, {', '.join(sets) or 'no vector extensions known here'}"
+
+
+def versions():
+    import torch
+    import transformers
+
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=HERE)
+    version = subprocess.run([FOURFOLD, "--version"], capture_output=True, text=True)
+    return (
+        f"{version.stdout.strip()} at {commit.stdout.strip() or 'an unknown commit'}, PyTorch {torch.__version__}, "
+        f"transformers {transformers.__version__}, Python {platform.python_version()}"
+    )
+
+
+def page(ratios, roofline):
+    lines = [
+        "# The race",
+        "",
+        f"Machine: {machine()}. {versions()}. Written by `bench/run` on {time.strftime('%Y-%m-%d')}; "
+        f"{ROUNDS} rounds in turn for each opponent, medians; see `bench/step/race.py` for how and "
+        "`bench/step/contender.py` for PyTorch's side.",
+        "",
+        "Ratios are times of PyTorch over times of Fourfold in the same race: above 1 Fourfold is faster. `best` marks "
+        "PyTorch's fastest mode.",
+        "",
+    ]
+    for (work, precision), _ in RACES.items():
+        of_work = [r for r in ratios if r["work"] == work and r["precision"] == precision]
+        if not of_work:
+            continue
+        done = [r for r in of_work if r["ratio"]]
+        best = min(done, key=lambda r: r["theirs"])["mode"] if done else None
+        lines += [
+            f"## {TITLES[work]} (Fourfold in {precision})",
+            "",
+            "| PyTorch | Fourfold, s | PyTorch, s | ratio | wanted | Fourfold, MiB | PyTorch, MiB | memory |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        for r in of_work:
+            name = r["mode"] + (" (best)" if r["mode"] == best else "")
+            if not r["ratio"]:
+                lines.append(f"| {name} | | | failed | | | | |")
+                continue
+            # The bar of the larger models is against PyTorch's best mode alone.
+            binding = r["bar"] if r["bar"] and (work in ("gpt", "vit-b-16") or r["mode"] == best) else None
+            wanted = ""
+            if binding:
+                wanted = f"{binding:.2f}: {'held' if r['ratio'] >= binding else '**missed**'}"
+            memory = f"{r['memory']:.2f}"
+            if work.startswith("vlm") and r["mode"] == best:
+                memory += f" (at most {MEMORY_BAR}: {'held' if r['memory'] <= MEMORY_BAR else '**missed**'})"
+            lines.append(
+                f"| {name} | {r['ours']:.4f} | {r['theirs']:.4f} | {r['ratio']:.2f} | {wanted} | "
+                f"{r['ours_mib']:.0f} | {r['theirs_mib']:.0f} | {memory} |"
+            )
+        lines.append("")
+    lines += ["## How near to the machine's peak", "", "```text", roofline.strip(), "```", ""]
+    return "\n".join(lines)
+
+
+def main():
+    works = sys.argv[1:] or list(TITLES)
+    unknown = [work for work in works if work not in TITLES]
+    if unknown:
+        sys.exit(f"unknown work {', '.join(unknown)}; expected some of {', '.join(TITLES)}")
+    rows, ratios = run(works)
+    roofline = subprocess.run([FOURFOLD, "bench", *works], capture_output=True, text=True, check=True).stdout
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "step.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (RESULTS / "step.md").write_text(page(ratios, roofline))
+    print(RESULTS / "step.md")
+
+
+if __name__ == "__main__":
+    main()
