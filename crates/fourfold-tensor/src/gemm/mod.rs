@@ -9,6 +9,8 @@ mod blocked;
 #[cfg(target_arch = "x86_64")]
 mod cut;
 #[cfg(target_arch = "x86_64")]
+mod few_rows;
+#[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod kernel_amx;
@@ -110,6 +112,13 @@ pub fn product(
                 bias.map(<[f32]>::len)
             ),
         ));
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(weight) = few_rows::weight(a, b, precision)
+        && let (Some(amx), Some(avx512)) = (Amx::find(), kernel_avx512bf16::Avx512Bf16::find())
+    {
+        few_rows::product(amx, avx512, a, weight, bias, output);
+        return Ok(());
     }
     if skinny::suits(a, b, precision) {
         skinny::product(a, b, bias, precision, output);

@@ -18,6 +18,7 @@ use super::kernel_avx512bf16::Avx512Bf16;
 use super::lanes::SIDE;
 use crate::pool::Words;
 use crate::tensor::View;
+pub(super) use block::transpose_sums;
 use block::{Number, Source};
 
 /// Bytes of a cache line: packed numbers begin on one, so that no vector straddles two.

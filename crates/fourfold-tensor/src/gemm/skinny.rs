@@ -12,7 +12,7 @@ use avx512::Widen as Number;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::{Matrix, Output, SMALL};
+use super::{Matrix, Output};
 use crate::isa::{fma, multiversion};
 use crate::pool::Words;
 use crate::tensor::View;
@@ -97,7 +97,7 @@ fn load(view: View<'_>, precision: Precision, out: &mut [f32]) {
 /// `sums: [n, m]` of `rows: [m, k]` and `weight: [n, k]`, over threads where it is worth it.
 fn all_dots<T: Number>(rows: &[f32], weight: &[T], k: usize, sums: &mut [f32]) {
     let m = rows.len() / k;
-    if rows.len() * (weight.len() / k) < SMALL {
+    if weight.len() < 2 * NUMBERS_PER_TASK {
         return dots(rows, weight, k, sums);
     }
     let columns = (NUMBERS_PER_TASK / k).max(1).next_multiple_of(4);

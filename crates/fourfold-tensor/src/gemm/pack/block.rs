@@ -191,6 +191,18 @@ fn store(out: &mut [u32], vector: __m512i) {
     unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), vector) }
 }
 
+/// The transposed block of sums, as vectors.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[allow(unsafe_code)]
+pub(in crate::gemm) fn transpose_sums(sums: &[[f32; SIDE]; SIDE]) -> [__m512; SIDE] {
+    // SAFETY: each row holds a whole vector.
+    let block = sums
+        .each_ref()
+        .map(|row| unsafe { _mm512_loadu_si512(row.as_ptr().cast()) });
+    transpose(block).map(|vector| _mm512_castsi512_ps(vector))
+}
+
 /// The transposed block, in four rounds that each exchange halves at twice the distance of the one before.
 #[inline]
 #[target_feature(enable = "avx512f")]

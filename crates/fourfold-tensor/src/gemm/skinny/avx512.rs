@@ -76,6 +76,13 @@ fn tile<T: Widen, const ROWS: usize, const N: usize>(
         } else {
             (1 << (k - at)) - 1
         };
+        if at.is_multiple_of(2 * LANES) {
+            for column in 0..N {
+                // The rows after these: each passes by only once.
+                let ahead = weight.as_ptr().wrapping_add((N + column) * k + at);
+                _mm_prefetch::<_MM_HINT_T0>(ahead.cast());
+            }
+        }
         let mut x = [_mm512_setzero_ps(); ROWS];
         for (row, x) in x.iter_mut().enumerate() {
             // SAFETY: `rows` holds ROWS rows of k numbers; the mask leaves out what lies beyond the row's end.
