@@ -1,7 +1,9 @@
 //! Greedy decoding: always the likeliest token.
 
+use fourfold_tensor::ops::{highest_logit, log_sum_exp};
+
 use super::decoder::Decoder;
-use super::{GenerateOptions, Generated, Prompt, log_softmax};
+use super::{GenerateOptions, Generated, Prompt};
 use crate::{Model, Result};
 
 pub(super) fn decode(
@@ -23,8 +25,8 @@ pub(super) fn decode(
     loop {
         let mut next = Vec::new();
         for (row, sequence) in logits.iter().zip(&active) {
-            let scores = log_softmax(row);
-            let (token, score) = likeliest(&scores);
+            let (token, logit) = highest_logit(row);
+            let (token, score) = (token as u32, logit - log_sum_exp(row));
             let answer = &mut answers[*sequence];
             if token == options.end {
                 answer.log_probability += score;
@@ -41,15 +43,4 @@ pub(super) fn decode(
         active = next.iter().map(|(sequence, _)| *sequence).collect();
         logits = decoder.step(&next)?;
     }
-}
-
-/// The first token of the highest score.
-fn likeliest(scores: &[f32]) -> (u32, f32) {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (token, score) in scores.iter().enumerate() {
-        if *score > best.1 {
-            best = (token as u32, *score);
-        }
-    }
-    best
 }

@@ -7,6 +7,7 @@ mod beam;
 mod decoder;
 mod greedy;
 
+use fourfold_tensor::ops::log_sum_exp;
 use fourfold_tensor::{Tensor, awake};
 
 use crate::{Model, ModelError, Result, VisibilityKind, VisualSpan};
@@ -92,11 +93,6 @@ impl Model {
 
 /// `log softmax` of one row of logits.
 fn log_softmax(logits: &[f32]) -> Vec<f32> {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits
-        .iter()
-        .map(|logit| f64::from(logit - largest).exp())
-        .sum();
-    let log_sum = largest + sum.ln() as f32;
+    let log_sum = log_sum_exp(logits);
     logits.iter().map(|logit| logit - log_sum).collect()
 }

@@ -35,10 +35,7 @@ pub(super) fn product<K: MicroKernel>(
     let parallel = m * n * k >= SMALL && rayon::current_num_threads() > 1;
     let cut = Cut::new(pack::pairs_of(k), K::DEPTH);
     let right = Right::new(packing, b, cut, K::COLUMNS, parallel);
-    let (out, accumulate) = match output {
-        Output::F32 { out, accumulate } => (Destination::F32(Place::of(out, n)), accumulate),
-        Output::Bf16(out) => (Destination::Bf16(Place::of(out, n)), false),
-    };
+    let (out, addend) = Destination::of(output, n);
     let job = Job {
         kernel,
         packing,
@@ -47,7 +44,7 @@ pub(super) fn product<K: MicroKernel>(
         cut,
         bias,
         out,
-        accumulate,
+        addend,
     };
     let threads = if parallel {
         rayon::current_num_threads()
@@ -82,7 +79,8 @@ struct Job<'a, K> {
     cut: Cut,
     bias: Option<&'a [f32]>,
     out: Destination,
-    accumulate: bool,
+    /// What is added to the product.
+    addend: Option<Place<f32>>,
 }
 
 /// Some rows and columns of the result.
@@ -206,10 +204,12 @@ impl<K: MicroKernel> Job<'_, K> {
                     Place::of(&mut [], 0)
                 };
                 let finish = Finish {
-                    earlier: match out {
-                        _ if index > 0 => Some(waiting),
-                        Destination::F32(out) => self.accumulate.then_some(out),
-                        Destination::Bf16(_) => None,
+                    earlier: if index > 0 {
+                        Some(waiting)
+                    } else {
+                        let at =
+                            |addend: Place<f32>| addend.at(block.row + row, block.column + column);
+                        self.addend.map(at)
                     },
                     bias: self
                         .bias

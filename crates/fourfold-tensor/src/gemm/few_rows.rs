@@ -49,10 +49,7 @@ pub(super) fn product(
 ) {
     let (m, k) = (a.rows, a.columns);
     let n = weight.len() / k;
-    let (out, accumulate) = match output {
-        Output::F32 { out, accumulate } => (Destination::F32(Place::of(out, n)), accumulate),
-        Output::Bf16(out) => (Destination::Bf16(Place::of(out, n)), false),
-    };
+    let (out, addend) = Destination::of(output, n);
     let pairs = k / 2;
     let job = Job {
         rows: Right::new(packing, a.t(), Cut::new(pairs, pairs), SIDE, false),
@@ -60,7 +57,7 @@ pub(super) fn product(
         k,
         bias,
         out,
-        accumulate,
+        addend,
     };
     let per_task = (BYTES_PER_TASK / size_of::<bf16>() / k).next_multiple_of(SIDE);
     weight
@@ -78,7 +75,7 @@ struct Job<'a> {
     k: usize,
     bias: Option<&'a [f32]>,
     out: Destination,
-    accumulate: bool,
+    addend: Option<Place<f32>>,
 }
 
 /// Sums of 16 columns of the result and 64 rows: `[panels, columns, rows of the panel]`.
@@ -111,12 +108,7 @@ impl Job<'_> {
             let column = first + group * SIDE;
             for (panel, sums) in sums.0.iter().take(count_of_panels).enumerate() {
                 let finish = Finish {
-                    earlier: match self.out {
-                        Destination::F32(out) => {
-                            self.accumulate.then_some(out.at(panel * SIDE, column))
-                        }
-                        Destination::Bf16(_) => None,
-                    },
+                    earlier: self.addend.map(|addend| addend.at(panel * SIDE, column)),
                     bias: self.bias.map(|bias| bias[column..].as_ptr()),
                     out: self.out.at(panel * SIDE, column),
                 };

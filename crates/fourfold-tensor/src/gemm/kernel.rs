@@ -2,6 +2,7 @@
 
 use half::bf16;
 
+use super::Output;
 use super::lanes::SIDE;
 
 /// Computes one small tile of a 16-bit product, its sums held in registers throughout.
@@ -98,6 +99,14 @@ impl<T> Place<T> {
         }
     }
 
+    /// The same for reading alone.
+    fn reading(values: &[T], row_step: usize) -> Self {
+        Self {
+            start: values.as_ptr().cast_mut(),
+            row_step,
+        }
+    }
+
     /// The part that begins at `row` and `column`; an address, valid only where the matrix holds them.
     #[inline(always)]
     pub(super) fn at(self, row: usize, column: usize) -> Self {
@@ -127,6 +136,20 @@ pub(super) enum Destination {
 }
 
 impl Destination {
+    /// Where the columns of `output` lie, `n` a row, and what is added to them.
+    pub(super) fn of(output: Output<'_>, n: usize) -> (Self, Option<Place<f32>>) {
+        match output {
+            Output::F32 { out, accumulate } => {
+                let place = Place::of(out, n);
+                (Self::F32(place), accumulate.then_some(place))
+            }
+            Output::Added { out, to } => {
+                (Self::F32(Place::of(out, n)), Some(Place::reading(to, n)))
+            }
+            Output::Bf16(out) => (Self::Bf16(Place::of(out, n)), None),
+        }
+    }
+
     #[inline(always)]
     pub(super) fn at(self, row: usize, column: usize) -> Self {
         match self {

@@ -81,8 +81,26 @@ pub enum Output<'a> {
         /// Whether the product is added to what is there.
         accumulate: bool,
     },
+    /// f32 numbers, overwritten by the sum of the product and what is given.
+    Added {
+        /// `[m, n]`.
+        out: &'a mut [f32],
+        /// `[m, n]`.
+        to: &'a [f32],
+    },
     /// 16-bit numbers, overwritten.
     Bf16(&'a mut [bf16]),
+}
+
+impl Output<'_> {
+    /// How many numbers it holds, or none if its parts differ.
+    fn len(&self) -> Option<usize> {
+        match self {
+            Self::F32 { out, .. } => Some(out.len()),
+            Self::Added { out, to } => (out.len() == to.len()).then_some(out.len()),
+            Self::Bf16(out) => Some(out.len()),
+        }
+    }
 }
 
 /// `out (+)= a · b + bias` with `a: [m, k]`, `b: [k, n]`, `bias: [n]`, `out: [m, n]`, all row-major.
@@ -99,15 +117,12 @@ pub fn product(
     output: Output<'_>,
 ) -> Result<()> {
     let (m, k, n) = (a.rows, a.columns, b.columns);
-    let out_len = match &output {
-        Output::F32 { out, .. } => out.len(),
-        Output::Bf16(out) => out.len(),
-    };
-    if b.rows != k || out_len != m * n || bias.is_some_and(|bias| bias.len() != n) {
+    let out_len = output.len();
+    if b.rows != k || out_len != Some(m * n) || bias.is_some_and(|bias| bias.len() != n) {
         return Err(TensorError::shape(
             "product",
             format!(
-                "[{m}, {k}] by [{}, {n}] into {out_len} numbers with a bias of {:?}",
+                "[{m}, {k}] by [{}, {n}] into {out_len:?} numbers with a bias of {:?}",
                 b.rows,
                 bias.map(<[f32]>::len)
             ),

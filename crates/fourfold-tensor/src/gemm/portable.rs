@@ -35,6 +35,13 @@ pub(super) fn product(
             }
             f32_product(a, a_values, b, b_values, out, accumulate || bias.is_some());
         }
+        Output::Added { out, to } => {
+            out.copy_from_slice(to);
+            if let Some(bias) = bias {
+                for_rows(out, n, |_, rows| begin_with(rows, bias, true));
+            }
+            f32_product(a, a_values, b, b_values, out, true);
+        }
         Output::Bf16(out) => {
             let mut sums = Words::take(m * n * size_of::<f32>());
             let sums = sums.as_mut_slice(m * n);

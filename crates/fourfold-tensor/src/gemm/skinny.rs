@@ -55,26 +55,20 @@ pub(super) fn product(
     let bias = |column: usize| bias.map_or(0.0, |bias| bias[column]);
     let value = |index: usize| sums[index % n * m + index / n] + bias(index % n);
     match output {
-        Output::F32 {
-            out,
-            accumulate: true,
-        } => {
-            out.iter_mut()
-                .enumerate()
-                .for_each(|(index, out)| *out += value(index));
+        Output::F32 { out, accumulate } => {
+            for (index, out) in out.iter_mut().enumerate() {
+                *out = value(index) + if accumulate { *out } else { 0.0 };
+            }
         }
-        Output::F32 {
-            out,
-            accumulate: false,
-        } => {
-            out.iter_mut()
-                .enumerate()
-                .for_each(|(index, out)| *out = value(index));
+        Output::Added { out, to } => {
+            for (index, (out, to)) in out.iter_mut().zip(to).enumerate() {
+                *out = value(index) + to;
+            }
         }
         Output::Bf16(out) => {
-            out.iter_mut()
-                .enumerate()
-                .for_each(|(index, out)| *out = Element::store(value(index)));
+            for (index, out) in out.iter_mut().enumerate() {
+                *out = Element::store(value(index));
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::testing::Random;
 enum Kind {
     Written,
     Accumulated,
+    Added,
     Rounded,
 }
 
@@ -52,7 +53,8 @@ impl Case {
         let kind = match (coin(), coin()) {
             (true, true) => Kind::Rounded,
             (true, false) => Kind::Accumulated,
-            _ => Kind::Written,
+            (false, true) => Kind::Added,
+            (false, false) => Kind::Written,
         };
         let bias = coin().then_some(bias);
         Self {
@@ -90,6 +92,15 @@ impl Case {
             let mut rounded = vec![bf16::NAN; out.len()];
             compute(a, b, self.bias.as_deref(), Output::Bf16(&mut rounded));
             return rounded.iter().map(|value| value.load()).collect();
+        }
+        if self.kind == Kind::Added {
+            out.fill(f32::NAN);
+            let output = Output::Added {
+                out: &mut out,
+                to: &self.before,
+            };
+            compute(a, b, self.bias.as_deref(), output);
+            return out;
         }
         let accumulate = self.kind == Kind::Accumulated;
         if !accumulate {
@@ -130,7 +141,7 @@ impl Case {
                     .as_ref()
                     .map_or(0.0, |bias| f64::from(bias[column]))
                     + match self.kind {
-                        Kind::Accumulated => f64::from(self.before[row * n + column]),
+                        Kind::Accumulated | Kind::Added => f64::from(self.before[row * n + column]),
                         _ => 0.0,
                     };
                 let (mut sum, mut scale) = (start, start.abs() + 1e-3);
@@ -203,6 +214,10 @@ fn cases(seed: u64, precision: Precision) -> impl Iterator<Item = Case> {
     let edges = [
         [1, 1, 1],
         [1, 64, 48],
+        [2, 32, 16],
+        [17, 96, 33],
+        [64, 64, 100],
+        [50, 576, 31],
         [8, 16, 48],
         [9, 17, 49],
         [8, 2, 47],

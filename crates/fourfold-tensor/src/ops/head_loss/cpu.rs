@@ -16,7 +16,20 @@ pub(super) fn row_loss(logits: &mut [f32], target: usize) -> (f32, f32) {
 }
 
 multiversion! {
-    fn highest(values: &[f32]) -> f32 {
+    /// `Σ e^(value - highest)`.
+    pub(super) fn sum_of_exponentials(values: &[f32], highest: f32) -> f32 {
+        let mut lanes = [0.0; LANES];
+        let (chunks, rest) = values.as_chunks::<LANES>();
+        for chunk in chunks {
+            lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += exp_fused::<FMA>(*value - highest));
+        }
+        lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane += exp_fused::<FMA>(*value - highest));
+        lanes.iter().sum()
+    }
+}
+
+multiversion! {
+    pub(super) fn highest(values: &[f32]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         let (chunks, rest) = values.as_chunks::<LANES>();
         let higher = |lane: &mut f32, value: f32| *lane = if value > *lane { value } else { *lane };

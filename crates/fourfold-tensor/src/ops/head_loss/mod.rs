@@ -89,6 +89,19 @@ pub fn head_logits(tape: &Tape<'_>, hidden: &Tensor, weight: &Tensor) -> Result<
     result.map(|()| logits)
 }
 
+/// The first of the highest logits of a row, at least one: its place and value.
+pub fn highest_logit(logits: &[f32]) -> (usize, f32) {
+    let highest = cpu::highest(logits);
+    let place = logits.iter().position(|logit| *logit == highest);
+    (place.unwrap_or(0), highest)
+}
+
+/// `log Σ e^logit` of a row of logits, at least one: what log-probabilities are measured from.
+pub fn log_sum_exp(logits: &[f32]) -> f32 {
+    let highest = cpu::highest(logits);
+    highest + cpu::sum_of_exponentials(logits, highest).ln()
+}
+
 fn check(operation: &'static str, hidden: &Tensor, weight: &Tensor) -> Result<()> {
     if weight.shape().len() != 2 || hidden.width() != weight.width() {
         return Err(TensorError::shape(

@@ -73,17 +73,11 @@ pub fn linear_residual(
     let residual_values = residual.f32()?;
     let mut result = Ok(());
     let y = Tensor::build::<f32>(&shape, |out| {
-        out.copy_from_slice(residual_values);
-        result = product(
-            a,
-            b,
-            bias_values,
-            tape.precision(),
-            Output::F32 {
-                out,
-                accumulate: true,
-            },
-        );
+        let output = Output::Added {
+            out,
+            to: residual_values,
+        };
+        result = product(a, b, bias_values, tape.precision(), output);
     });
     result?;
     Ok(record(tape, x, weight, bias, Some(residual), y))
