@@ -22,6 +22,8 @@ mod lanes;
 mod pack;
 mod portable;
 mod skinny;
+#[cfg_attr(not(target_arch = "x86_64"), path = "no_small.rs")]
+mod small;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,7 @@ use half::bf16;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use kernel_amx::{Amx, Registers as TileRegisters};
 pub(crate) use portable::round_all;
+pub(crate) use small::{Packed, Session, SmallProducts};
 
 /// Products of fewer multiplications than this run on the calling thread: waking others would cost more.
 const SMALL: usize = 1 << 20;
@@ -57,6 +60,16 @@ impl<'a> Matrix<'a> {
             view: tensor.view(),
             rows: tensor.rows(),
             columns: tensor.width(),
+            transposed: false,
+        }
+    }
+
+    /// `rows` rows of `columns` numbers that lie end to end.
+    pub(crate) fn dense(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        Self {
+            view: View::F32(&values[..rows * columns]),
+            rows,
+            columns,
             transposed: false,
         }
     }

@@ -109,6 +109,21 @@ impl Right {
     }
 }
 
+/// Packs the right operand `matrix: [k, n]` as [`Right`] does, its sum in one part, into the beginning of `out`.
+pub(super) fn panels(
+    proof: Avx512Bf16,
+    matrix: Matrix<'_>,
+    columns: usize,
+    out: &mut Aligned<u32>,
+) {
+    let (k, n) = (matrix.rows, matrix.columns);
+    let part = Cut::new(pairs_of(k), usize::MAX).part(0);
+    let out = &mut out.numbers_mut()[..n.next_multiple_of(columns) * part.pairs];
+    with_source(matrix.view, n, k, matrix.transposed, |source| {
+        source.fill_panels(proof, 0, part, out, columns);
+    });
+}
+
 /// Calls `work` with the stored numbers as a source of either format.
 fn with_source(
     view: View<'_>,

@@ -10,6 +10,7 @@ use super::plan::{cut, documents, rows_that_see};
 use super::shared::SharedRows;
 use super::tile::{TILE, padded, store_row};
 use crate::Element;
+use crate::gemm::SmallProducts;
 use crate::tensor::View;
 
 /// Keys that one task takes, at least; a longer document is cut into at most [`MOST_CUTS`] tasks for each head.
@@ -44,7 +45,14 @@ pub(super) fn backward<T: Element>(problem: &Problem<'_>, received: &Received<'_
     let partials: Vec<Vec<f32>> = tasks
         .par_iter()
         .map_init(Scratch::default, |scratch, task| {
-            run(problem, received, task, scratch, &out)
+            let mut partial = Vec::new();
+            match SmallProducts::find(problem.precision) {
+                Some(small) => small.session(|session| {
+                    partial = run(problem, received, task, Some(session), scratch, &out);
+                }),
+                None => partial = run(problem, received, task, None, scratch, &out),
+            }
+            partial
         })
         .collect();
 

@@ -11,6 +11,7 @@ use super::shared::SharedRows;
 use super::softmax::{Sight, gradient, row_products};
 use super::tile::{Rows, Strided, TILE, padded, product, sized, store_row, transpose};
 use crate::Element;
+use crate::gemm::{Matrix, Packed, Session};
 
 /// Query rows that are multiplied with a tile at once.
 const BLOCK_ROWS: usize = 32;
@@ -32,6 +33,52 @@ pub(super) struct Scratch {
     d_values: Vec<f32>,
     scores: Vec<f32>,
     d_scores: Vec<f32>,
+    packed: PackedScratch,
+}
+
+/// Operands of products in 16 bits.
+#[derive(Default)]
+struct PackedScratch {
+    /// One a query head, of all its rows.
+    queries: Vec<Packed>,
+    d_output: Vec<Packed>,
+    /// As right operands, one a block of rows, head by head.
+    query_blocks: Vec<Packed>,
+    d_output_blocks: Vec<Packed>,
+    keys: Packed,
+    turned_keys: Packed,
+    turned_values: Packed,
+    weights: Packed,
+}
+
+impl PackedScratch {
+    /// Packs queries and gradients of results, `[query heads, rows, lanes]`.
+    fn pack_queries(
+        &mut self,
+        session: Session,
+        [queries, d_output]: [&[f32]; 2],
+        rows: usize,
+        lanes: usize,
+    ) {
+        let (head, block) = (rows * lanes, BLOCK_ROWS * lanes);
+        let pairs = [
+            (queries, &mut self.queries, &mut self.query_blocks),
+            (d_output, &mut self.d_output, &mut self.d_output_blocks),
+        ];
+        for (numbers, whole, blocks) in pairs {
+            let heads = numbers.len() / head;
+            whole.resize_with(heads, Packed::default);
+            blocks.resize_with(heads * rows.div_ceil(BLOCK_ROWS), Packed::default);
+            let mut blocks = blocks.iter_mut();
+            for (numbers, packed) in numbers.chunks_exact(head).zip(whole) {
+                session.left(Matrix::dense(numbers, rows, lanes), packed);
+                for (numbers, packed) in numbers.chunks(block).zip(&mut blocks) {
+                    let matrix = Matrix::dense(numbers, numbers.len() / lanes, lanes);
+                    session.right(matrix, packed);
+                }
+            }
+        }
+    }
 }
 
 /// Writes the gradients of the task's keys and values, and either writes those of its queries or returns them as
@@ -40,12 +87,20 @@ pub(super) fn run<T: Element>(
     problem: &Problem<'_>,
     received: &Received<'_>,
     task: &Task,
+    session: Option<Session>,
     scratch: &mut Scratch,
     out: &SharedRows<'_, T>,
 ) -> Vec<f32> {
     let (heads, count) = (problem.heads, task.rows.len());
     let (group, width, lanes) = (heads.group(), heads.width, padded(heads.width));
     load_queries(problem, received, task, scratch);
+    let packed = &mut scratch.packed;
+    if let Some(session) = session {
+        let len = group * count * lanes;
+        let numbers = [&scratch.queries[..len], &scratch.d_output[..len]];
+        packed.pack_queries(session, numbers, count, lanes);
+    }
+    let blocks = count.div_ceil(BLOCK_ROWS);
     let d_queries = sized(&mut scratch.d_queries, group * count * lanes);
     d_queries.fill(0.0);
     let keys = sized(&mut scratch.keys, TILE * lanes);
@@ -65,8 +120,20 @@ pub(super) fn run<T: Element>(
             1.0,
             values,
         );
-        transpose(keys, tile.len(), width, turned_keys);
-        transpose(values, tile.len(), width, turned_values);
+        if let Some(session) = session {
+            keys[tile.len() * lanes..].fill(0.0);
+            values[tile.len() * lanes..].fill(0.0);
+            let (keys, values) = (
+                Matrix::dense(keys, TILE, lanes),
+                Matrix::dense(values, TILE, lanes),
+            );
+            session.right(keys, &mut packed.keys);
+            session.right(keys.t(), &mut packed.turned_keys);
+            session.right(values.t(), &mut packed.turned_values);
+        } else {
+            transpose(keys, tile.len(), width, turned_keys);
+            transpose(values, tile.len(), width, turned_values);
+        }
         d_keys.fill(0.0);
         d_values.fill(0.0);
         for block in cut(task.rows.clone(), BLOCK_ROWS) {
@@ -79,6 +146,31 @@ pub(super) fn run<T: Element>(
             for member in 0..group {
                 let first = member * count + block.start - task.rows.start;
                 let numbers = first * lanes..(first + rows) * lanes;
+                if let Some(session) = session {
+                    let within = block.start - task.rows.start;
+                    let number = member * blocks + within / BLOCK_ROWS;
+                    let queries = (&packed.queries[member], within, rows);
+                    session.multiply(queries, &packed.turned_keys, scores, TILE, false);
+                    let d_output = (&packed.d_output[member], within, rows);
+                    session.multiply(d_output, &packed.turned_values, d_scores, TILE, false);
+                    let log_sums = &scratch.log_sums[first..first + rows];
+                    let delta = &scratch.delta[first..first + rows];
+                    gradient(scores, d_scores, &sight, log_sums, delta);
+                    sight.clear_unseen(&mut scores[..rows * TILE]);
+                    sight.clear_unseen(&mut d_scores[..rows * TILE]);
+                    let weights = &mut packed.weights;
+                    session.left(Matrix::dense(scores, rows, TILE).t(), weights);
+                    let d_output = &packed.d_output_blocks[number];
+                    session.multiply((weights, 0, TILE), d_output, d_values, lanes, true);
+                    let d_scores = Matrix::dense(d_scores, rows, TILE);
+                    session.left(d_scores.t(), weights);
+                    let queries = &packed.query_blocks[number];
+                    session.multiply((weights, 0, TILE), queries, d_keys, lanes, true);
+                    session.left(d_scores, weights);
+                    let d_queries = &mut d_queries[numbers];
+                    session.multiply((weights, 0, rows), &packed.keys, d_queries, lanes, true);
+                    continue;
+                }
                 let queries = &scratch.queries[numbers.clone()];
                 let d_output = &scratch.d_output[numbers.clone()];
                 let by_key = |values| Rows {

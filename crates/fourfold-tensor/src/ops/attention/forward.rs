@@ -9,21 +9,24 @@ use super::plan::{cut, documents, keys_seen_by};
 use super::shared::SharedRows;
 use super::softmax::{Sight, online, scale_rows};
 use super::tile::{Rows, Strided, TILE, load_rows, padded, product, sized, store_row, transpose};
-use crate::Element;
+use crate::gemm::{Matrix, Packed, Session, SmallProducts};
 use crate::ops::{Heads, Visibility};
 use crate::tensor::View;
+use crate::{Element, Precision};
 
 /// Query rows that one task takes: enough to pay for turning the keys.
 const TASK_ROWS: usize = 256;
 
 /// Query rows that are multiplied with a tile at once.
-pub(super) const BLOCK_ROWS: usize = 16;
+pub(super) const BLOCK_ROWS: usize = 32;
 
 /// What one key-value head and the query heads that share it compute with.
 pub(super) struct Problem<'a> {
     pub qkv: View<'a>,
     pub heads: Heads,
     pub visibility: &'a Visibility,
+    /// Of products.
+    pub precision: Precision,
 }
 
 impl Problem<'_> {
@@ -80,6 +83,17 @@ struct Scratch {
     output: Vec<f32>,
     max: Vec<f32>,
     sum: Vec<f32>,
+    packed: PackedScratch,
+}
+
+/// Operands of products in 16 bits.
+#[derive(Default)]
+struct PackedScratch {
+    /// One a query head.
+    queries: Vec<Packed>,
+    turned_keys: Packed,
+    values: Packed,
+    weights: Packed,
 }
 
 /// Writes attention to `out: [tokens, query * width]` and the logarithm of each row's sum of exponentials to
@@ -95,9 +109,23 @@ pub(super) fn forward<T: Element>(problem: &Problem<'_>, out: &mut [T], log_sums
         .collect();
     tasks
         .into_par_iter()
-        .for_each_init(Scratch::default, |scratch, (rows, key_value)| {
-            task(problem, rows, key_value, scratch, &out, &log_sums)
-        });
+        .for_each_init(
+            Scratch::default,
+            |scratch, (rows, key_value)| match SmallProducts::find(problem.precision) {
+                Some(small) => small.session(|session| {
+                    task(
+                        problem,
+                        rows,
+                        key_value,
+                        Some(session),
+                        scratch,
+                        &out,
+                        &log_sums,
+                    );
+                }),
+                None => task(problem, rows, key_value, None, scratch, &out, &log_sums),
+            },
+        );
 }
 
 /// All query heads that share `key_value`, for `rows`.
@@ -105,6 +133,7 @@ fn task<T: Element>(
     problem: &Problem<'_>,
     rows: Range<usize>,
     key_value: usize,
+    session: Option<Session>,
     scratch: &mut Scratch,
     out: &SharedRows<'_, T>,
     log_sums: &SharedRows<'_, f32>,
@@ -126,11 +155,30 @@ fn task<T: Element>(
         let column = problem.column(key_value * group + member);
         problem.load(rows.clone(), column, problem.scale(), queries);
     }
+    let packed = &mut scratch.packed;
+    if let Some(session) = session {
+        packed.queries.resize_with(group, Packed::default);
+        for (queries, packed) in queries.chunks_exact(count * lanes).zip(&mut packed.queries) {
+            session.left(Matrix::dense(queries, count, lanes), packed);
+        }
+    }
 
     for tile in cut(keys_seen_by(problem.visibility, rows.clone()), TILE) {
         problem.load(tile.clone(), problem.key_column(key_value), 1.0, keys);
         problem.load(tile.clone(), problem.value_column(key_value), 1.0, values);
-        transpose(keys, tile.len(), width, turned_keys);
+        match session {
+            Some(session) => {
+                keys[tile.len() * lanes..].fill(0.0);
+                values[tile.len() * lanes..].fill(0.0);
+                let (keys, values) = (&*keys, &*values);
+                session.right(
+                    Matrix::dense(keys, TILE, lanes).t(),
+                    &mut packed.turned_keys,
+                );
+                session.right(Matrix::dense(values, TILE, lanes), &mut packed.values);
+            }
+            None => transpose(keys, tile.len(), width, turned_keys),
+        }
         for block in cut(rows.clone(), BLOCK_ROWS) {
             let start = &problem.visibility.start()[block.clone()];
             let end = &problem.visibility.end()[block.clone()];
@@ -140,7 +188,24 @@ fn task<T: Element>(
             for member in 0..group {
                 let first = member * count + block.start - rows.start;
                 let block_rows = first..first + block.len();
+                let within = block.start - rows.start;
                 let block = first * lanes..(first + block.len()) * lanes;
+                if let Some(session) = session {
+                    let queries = (&packed.queries[member], within, block_rows.len());
+                    session.multiply(queries, &packed.turned_keys, scores, TILE, false);
+                    let mut correction = [0.0; BLOCK_ROWS];
+                    let correction = &mut correction[..block_rows.len()];
+                    let (max, sum) = (&mut max[block_rows.clone()], &mut sum[block_rows.clone()]);
+                    online(scores, &sight, max, sum, correction);
+                    let output = &mut output[block];
+                    scale_rows(output, lanes, correction);
+                    sight.clear_unseen(&mut scores[..block_rows.len() * TILE]);
+                    let weights = Matrix::dense(scores, block_rows.len(), TILE);
+                    session.left(weights, &mut packed.weights);
+                    let weights = (&packed.weights, 0, block_rows.len());
+                    session.multiply(weights, &packed.values, output, lanes, true);
+                    continue;
+                }
                 attend(
                     &queries[block.clone()],
                     turned_keys,

@@ -59,6 +59,7 @@ pub fn attention(
         qkv: qkv.view(),
         heads,
         visibility,
+        precision: tape.precision(),
     };
     let shape = [qkv.rows(), heads.query * heads.width];
     let mut log_sums = vec![0.0; qkv.rows() * heads.query];
@@ -71,6 +72,7 @@ pub fn attention(
         }),
     };
 
+    let precision = tape.precision();
     let (node, qkv_kept, output_kept) = (qkv.node, qkv.detach(), output.detach());
     let visibility = visibility.clone();
     Ok(tape.record(&[qkv], output, move |dy, flow| {
@@ -78,6 +80,7 @@ pub fn attention(
             qkv: qkv_kept.view(),
             heads,
             visibility: &visibility,
+            precision,
         };
         let received = Received {
             output: output_kept.view(),

@@ -37,6 +37,15 @@ impl<'a> Sight<'a> {
         self.lanes.start..self.lanes.end.next_multiple_of(LANES)
     }
 
+    /// Zeroes the lanes of `[rows, TILE]` numbers that no row of the block sees.
+    pub(super) fn clear_unseen(&self, numbers: &mut [f32]) {
+        let span = self.vectors();
+        for row in numbers.chunks_exact_mut(TILE) {
+            row[..span.start].fill(0.0);
+            row[span.end..].fill(0.0);
+        }
+    }
+
     /// The lanes that `row` of the block sees: the first and how many.
     #[inline(always)]
     fn row(&self, row: usize) -> (i32, u32) {
