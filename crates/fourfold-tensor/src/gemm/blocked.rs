@@ -169,7 +169,9 @@ impl<K: MicroKernel> Job<'_, K> {
                             start: left[(part.first - first.first) * SIDE..].as_ptr(),
                             tile_step: SIDE * pairs,
                         };
-                        self.tiles(some, left, index, part, &mut between, waits_from);
+                        let next = if index + 1 < parts.end { (index+1, some.column) } else { (parts.start, (some.column + at_once).min(block.column + block.columns - 1)) };
+                        let ahead = self.right.panel(next.0, next.1 / K::COLUMNS).as_ptr();
+                        self.tiles(some, left, index, part, &mut between, waits_from, ahead);
                     }
                 }
             }
@@ -187,7 +189,9 @@ impl<K: MicroKernel> Job<'_, K> {
         part: Part,
         between: &mut Between,
         waits_from: usize,
+        ahead: *const u32,
     ) {
+        let across=block.columns.div_ceil(K::COLUMNS);
         let last = index + 1 == self.cut.parts();
         for row in (0..block.rows).step_by(K::ROWS) {
             for (number, column) in (0..block.columns).step_by(K::COLUMNS).enumerate() {
@@ -226,6 +230,7 @@ impl<K: MicroKernel> Job<'_, K> {
                         part.pairs,
                         left.at(row),
                         right.as_ptr(),
+                        ahead.wrapping_add((row / K::ROWS * across + number) * part.pairs * 4),
                         K::ROWS.min(block.rows - row),
                         K::COLUMNS.min(block.columns - column),
                         finish,

@@ -37,6 +37,7 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
         pairs: usize,
         left: Left,
         right: *const u32,
+        ahead: *const u32,
         rows: usize,
         columns: usize,
         finish: Finish,

@@ -47,6 +47,7 @@ impl MicroKernel for Amx {
         pairs: usize,
         left: Left,
         right: *const u32,
+        ahead: *const u32,
         rows: usize,
         columns: usize,
         finish: Finish,
@@ -62,13 +63,13 @@ impl MicroKernel for Amx {
                     Some(earlier) => load(earlier),
                     None => clear(),
                 }
-                upper_and_lower(pairs, left, right);
+                upper_and_lower(pairs, left, right, ahead);
                 store(out);
                 return;
             }
             clear();
             if rows > SIDE {
-                upper_and_lower(pairs, left, right);
+                upper_and_lower(pairs, left, right, ahead);
             } else {
                 upper(pairs, left, right);
             }
@@ -200,7 +201,7 @@ unsafe fn store(to: Place<f32>) {
 /// The registers must be configured; otherwise the promise of [`MicroKernel::tile`] for `left` and `right`.
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn upper_and_lower(pairs: usize, left: Left, right: *const u32) {
+unsafe fn upper_and_lower(pairs: usize, left: Left, right: *const u32, ahead: *const u32) {
     // SAFETY: each round reads one block of two groups of rows and 16 whole rows of the panel; `pairs` is a positive
     // multiple of 16, so the rounds end where the operands do.
     unsafe {
@@ -208,12 +209,17 @@ unsafe fn upper_and_lower(pairs: usize, left: Left, right: *const u32) {
             "2:",
             "tileloadd tmm6, [{right} + {panel_step}]",
             "tileloadd tmm4, [{upper} + {line}]",
+            "prefetcht1 [{ahead}]",
             "tileloadd tmm7, [{right} + {panel_step} + 64]",
+            "prefetcht1 [{ahead} + 64]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tileloadd tmm5, [{lower} + {line}]",
+            "prefetcht1 [{ahead} + 128]",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm2, tmm5, tmm6",
+            "prefetcht1 [{ahead} + 192]",
             "tdpbf16ps tmm3, tmm5, tmm7",
+            "add {ahead}, 256",
             "add {upper}, 1024",
             "add {lower}, 1024",
             "add {right}, 2048",
@@ -222,6 +228,7 @@ unsafe fn upper_and_lower(pairs: usize, left: Left, right: *const u32) {
             upper = inout(reg) left.start => _,
             lower = inout(reg) left.start.wrapping_add(left.tile_step) => _,
             right = inout(reg) right => _,
+            ahead = inout(reg) ahead => _,
             line = in(reg) LINE,
             panel_step = in(reg) PANEL_STEP,
             rounds = inout(reg) pairs / SIDE => _,

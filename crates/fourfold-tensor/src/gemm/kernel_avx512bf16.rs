@@ -39,6 +39,7 @@ impl MicroKernel for Avx512Bf16 {
         pairs: usize,
         left: Left,
         right: *const u32,
+        _ahead: *const u32,
         rows: usize,
         columns: usize,
         finish: Finish,

@@ -128,6 +128,7 @@ impl Session {
                         pairs,
                         from.at(first + row),
                         panel.as_ptr(),
+                        panel.as_ptr(),
                         ROWS.min(rows - row),
                         COLUMNS.min(right.lines - column),
                         finish,
