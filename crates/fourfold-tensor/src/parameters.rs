@@ -166,7 +166,7 @@ impl Parameters {
         if parameter.trainable {
             tensor.with_node(Node::Parameter(id))
         } else {
-            tensor
+            tensor.fixed()
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use half::bf16;
 
-use crate::gemm::round_all;
+use crate::gemm::{PackedWeight, round_all};
 use crate::pool::Words;
 use crate::tape::Node;
 use crate::{Element, Precision, Result, TensorError};
@@ -18,12 +18,15 @@ pub struct Tensor {
     shape: Vec<usize>,
     buffer: Arc<Buffer>,
     pub(crate) node: Option<Node>,
+    /// Whether products may keep a packed copy: the numbers stay as they are for long.
+    fixed: bool,
 }
 
 #[derive(Debug)]
 struct Buffer {
     words: Words,
     precision: Precision,
+    packed: PackedWeight,
 }
 
 impl Tensor {
@@ -58,8 +61,10 @@ impl Tensor {
             buffer: Arc::new(Buffer {
                 words,
                 precision: T::PRECISION,
+                packed: PackedWeight::default(),
             }),
             node: None,
+            fixed: false,
         }
     }
 
@@ -230,7 +235,19 @@ impl Tensor {
     pub(crate) fn unique_mut<T: Storable>(&mut self) -> Option<&mut [T]> {
         let len = self.len();
         let buffer = Arc::get_mut(&mut self.buffer)?;
+        buffer.packed = PackedWeight::default();
         (buffer.precision == T::PRECISION).then(|| buffer.words.as_mut_slice(len))
+    }
+
+    /// The same tensor, whose numbers stay as they are for many products to come.
+    pub(crate) fn fixed(mut self) -> Self {
+        self.fixed = true;
+        self
+    }
+
+    /// Where a product may keep the packed copy of a fixed matrix.
+    pub(crate) fn packed(&self) -> Option<&PackedWeight> {
+        self.fixed.then_some(&self.buffer.packed)
     }
 
     pub(crate) fn with_node(mut self, node: Node) -> Self {

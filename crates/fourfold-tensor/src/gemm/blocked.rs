@@ -34,7 +34,21 @@ pub(super) fn product<K: MicroKernel>(
     }
     let parallel = m * n * k >= SMALL && rayon::current_num_threads() > 1;
     let cut = Cut::new(pack::pairs_of(k), K::DEPTH);
-    let right = Right::new(packing, b, cut, K::COLUMNS, parallel);
+    let pack = || Right::new(packing, b, cut, K::COLUMNS, parallel);
+    let kept = b.packed.filter(|_| b.transposed).map(|kept| &kept.right);
+    if let Some(kept) = kept.filter(|kept| kept.get().is_none()) {
+        // Not within `get_or_init`: packing shares its work, and who waits for the others' share may begin another
+        // product with this weight. If that one was first, both have packed the same.
+        let _ = kept.set(pack());
+    }
+    let fresh;
+    let right = match kept.and_then(|kept| kept.get()) {
+        Some(right) if right.is_of(n, cut, K::COLUMNS) => right,
+        _ => {
+            fresh = pack();
+            &fresh
+        }
+    };
     let (out, addend) = Destination::of(output, n);
     let job = Job {
         kernel,
@@ -75,7 +89,7 @@ struct Job<'a, K> {
     kernel: K,
     packing: Avx512Bf16,
     left: Matrix<'a>,
-    right: Right,
+    right: &'a Right,
     cut: Cut,
     bias: Option<&'a [f32]>,
     out: Destination,

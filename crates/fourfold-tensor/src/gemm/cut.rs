@@ -6,7 +6,7 @@ use super::lanes::SIDE;
 const STRETCH: usize = 512;
 
 /// The pairs of a sum in parts that a tile sums in one go, and stretches of parts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cut {
     pub pairs: usize,
     /// Pairs of a part but the last.

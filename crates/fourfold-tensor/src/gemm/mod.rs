@@ -51,6 +51,16 @@ pub struct Matrix<'a> {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) transposed: bool,
+    /// Where the packed form of a right operand is kept, if it is worth keeping.
+    packed: Option<&'a PackedWeight>,
+}
+
+/// The packed form of a weight `[out, in]` that does not change, as the forward product reads it; made when first
+/// needed.
+#[derive(Debug, Default)]
+pub(crate) struct PackedWeight {
+    #[cfg(target_arch = "x86_64")]
+    right: std::sync::OnceLock<pack::Right>,
 }
 
 impl<'a> Matrix<'a> {
@@ -61,6 +71,7 @@ impl<'a> Matrix<'a> {
             rows: tensor.rows(),
             columns: tensor.width(),
             transposed: false,
+            packed: tensor.packed(),
         }
     }
 
@@ -71,6 +82,7 @@ impl<'a> Matrix<'a> {
             rows,
             columns,
             transposed: false,
+            packed: None,
         }
     }
 

@@ -52,6 +52,7 @@ pub(super) fn left<'a>(
 const PANELS_PER_TASK: usize = 8;
 
 /// The right operand in panels of some columns, `[parts, panels, pairs of the part, columns]`.
+#[derive(Debug)]
 pub(super) struct Right {
     numbers: Aligned<u32>,
     cut: Cut,
@@ -98,6 +99,11 @@ impl Right {
             }
         });
         right
+    }
+
+    /// Whether it is of `n` columns in panels of `columns`, its sum cut by `cut`.
+    pub(super) fn is_of(&self, n: usize, cut: Cut, columns: usize) -> bool {
+        (self.panels, self.cut, self.columns) == (n.div_ceil(columns), cut, columns)
     }
 
     /// Panel `panel` of part `index` of the sum.
@@ -198,6 +204,7 @@ impl<T: Number> Fill for Source<'_, T> {
 }
 
 /// Numbers of the pool that begin on a cache line.
+#[derive(Debug)]
 pub(super) struct Aligned<T> {
     words: Words,
     first: usize,
