@@ -1,7 +1,9 @@
 //! AdamW (Loshchilov and Hutter, 2019): moments and weights in one pass.
 
+use half::bf16;
 use rayon::prelude::*;
 
+use crate::gemm::round;
 use crate::isa::multiversion;
 
 /// Keeps the denominator away from 0, as in the paper and every implementation since.
@@ -35,10 +37,12 @@ impl AdamW {
         }
     }
 
-    /// Updates `weights` and both moments with `gradient · scale`; all are of one length.
+    /// Updates `weights` and both moments with `gradient · scale`, and writes the new weights to `rounded`, if there is
+    /// such; all are of one length.
     pub fn apply(
         self,
         weights: &mut [f32],
+        rounded: Option<&mut [bf16]>,
         gradient: &[f32],
         scale: f32,
         first: &mut [f32],
@@ -47,13 +51,21 @@ impl AdamW {
         let moments = first
             .par_chunks_mut(CHUNK)
             .zip(second.par_chunks_mut(CHUNK));
-        weights
+        let pieces = weights
             .par_chunks_mut(CHUNK)
             .zip(gradient.par_chunks(CHUNK))
-            .zip(moments)
-            .for_each(|((weights, gradient), (first, second))| {
+            .zip(moments);
+        match rounded {
+            Some(rounded) => pieces.zip(rounded.par_chunks_mut(CHUNK)).for_each(
+                |(((weights, gradient), (first, second)), rounded)| {
+                    update(self, weights, gradient, scale, first, second);
+                    round(weights, rounded);
+                },
+            ),
+            None => pieces.for_each(|((weights, gradient), (first, second))| {
                 update(self, weights, gradient, scale, first, second);
-            });
+            }),
+        }
     }
 }
 
@@ -87,7 +99,10 @@ mod tests {
             let t = index as u64 + 1;
             let scaled = gradient.map(|g: f64| (2.0 * g) as f32);
             let step = AdamW::new(betas, t, rate, decay);
-            step.apply(&mut weights, &scaled, 0.5, &mut first, &mut second);
+            let mut rounded = [bf16::NAN; 3];
+            let copy = Some(&mut rounded[..]);
+            step.apply(&mut weights, copy, &scaled, 0.5, &mut first, &mut second);
+            assert_eq!(rounded, weights.map(bf16::from_f32));
             for i in 0..3 {
                 m[i] = betas[0] * m[i] + (1.0 - betas[0]) * gradient[i];
                 v[i] = betas[1] * v[i] + (1.0 - betas[1]) * gradient[i].powi(2);

@@ -133,14 +133,35 @@ impl Parameters {
     /// # Errors
     /// When a tape still holds the parameter.
     pub fn update(&mut self, id: ParameterId, change: impl FnOnce(&mut [f32])) -> Result<()> {
-        let precision = self.precision;
+        self.update_both(id, |master, working| {
+            change(master);
+            if let Some(working) = working {
+                round_all(master, working);
+            }
+        })
+    }
+
+    /// Lets `change` write the master numbers of `id` and, where there is one, its 16-bit working copy, which has to
+    /// become the same numbers rounded.
+    ///
+    /// # Errors
+    /// When a tape still holds the parameter.
+    pub fn update_both(
+        &mut self,
+        id: ParameterId,
+        change: impl FnOnce(&mut [f32], Option<&mut [bf16]>),
+    ) -> Result<()> {
         let parameter = &mut self.list[id.0];
         let same = parameter.working.precision() == Precision::F32;
         if same {
             // Master and working copy are one buffer: let go of the second handle before writing.
             parameter.working = Tensor::zeros(&[0]);
         }
-        let Some(master) = parameter.master.unique_mut::<f32>() else {
+        let working = match same {
+            true => Some(None),
+            false => parameter.working.unique_mut::<bf16>().map(Some),
+        };
+        let (Some(master), Some(working)) = (parameter.master.unique_mut::<f32>(), working) else {
             return Err(TensorError::shape(
                 "parameters",
                 format!(
@@ -149,12 +170,9 @@ impl Parameters {
                 ),
             ));
         };
-        change(master);
-        match parameter.working.unique_mut::<bf16>() {
-            Some(working) if !same => {
-                round_all(parameter.master.f32()?, working);
-            }
-            _ => parameter.working = working_copy(&parameter.master, precision),
+        change(master, working);
+        if same {
+            parameter.working = parameter.master.clone();
         }
         Ok(())
     }

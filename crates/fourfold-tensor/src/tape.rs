@@ -151,8 +151,9 @@ impl Flow<'_> {
             Some(Node::Step(step)) => {
                 let gradient = match self.pending[step].take() {
                     None => Tensor::build::<f32>(shape, |out| write(out, false)),
-                    Some(first) => {
-                        let mut first = first.to_precision(Precision::F32);
+                    Some(mut first) => {
+                        // Assigned, not bound anew: a second handle would keep the numbers from being written.
+                        first = first.to_precision(Precision::F32);
                         if first.unique_mut::<f32>().is_none() {
                             first = Tensor::build::<f32>(shape, |out| {
                                 out.copy_from_slice(&first.to_f32_vec());

@@ -84,8 +84,8 @@ impl Optimizer {
             let step = AdamW::new(self.betas, slot.steps, rate, decay);
             let gradient = gradient.f32()?;
             let Slot { first, second, .. } = slot;
-            model.parameters.update(slot.id, |master| {
-                step.apply(master, gradient, scale, first, second);
+            model.parameters.update_both(slot.id, |master, working| {
+                step.apply(master, working, gradient, scale, first, second);
             })?;
         }
         Ok(())

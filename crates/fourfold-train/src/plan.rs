@@ -190,6 +190,3 @@ fn cost(
         },
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -183,7 +183,14 @@ impl<K: MicroKernel> Job<'_, K> {
                             start: left[(part.first - first.first) * SIDE..].as_ptr(),
                             tile_step: SIDE * pairs,
                         };
-                        let next = if index + 1 < parts.end { (index+1, some.column) } else { (parts.start, (some.column + at_once).min(block.column + block.columns - 1)) };
+                        let next = if index + 1 < parts.end {
+                            (index + 1, some.column)
+                        } else {
+                            (
+                                parts.start,
+                                (some.column + at_once).min(block.column + block.columns - 1),
+                            )
+                        };
                         let ahead = self.right.panel(next.0, next.1 / K::COLUMNS).as_ptr();
                         self.tiles(some, left, index, part, &mut between, waits_from, ahead);
                     }
@@ -205,7 +212,7 @@ impl<K: MicroKernel> Job<'_, K> {
         waits_from: usize,
         ahead: *const u32,
     ) {
-        let across=block.columns.div_ceil(K::COLUMNS);
+        let across = block.columns.div_ceil(K::COLUMNS);
         let last = index + 1 == self.cut.parts();
         for row in (0..block.rows).step_by(K::ROWS) {
             for (number, column) in (0..block.columns).step_by(K::COLUMNS).enumerate() {

@@ -34,7 +34,7 @@ use crate::{Precision, Result, Tensor, TensorError};
 use half::bf16;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use kernel_amx::{Amx, Registers as TileRegisters};
-pub(crate) use portable::round_all;
+pub(crate) use portable::{round, round_all};
 pub(crate) use small::{Packed, Session, SmallProducts};
 
 /// Products of fewer multiplications than this run on the calling thread: waking others would cost more.

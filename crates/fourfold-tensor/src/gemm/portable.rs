@@ -103,7 +103,7 @@ pub(crate) fn round_all(values: &[f32], out: &mut [bf16]) {
 }
 
 multiversion! {
-    fn round(values: &[f32], out: &mut [bf16]) {
+    pub(crate) fn round(values: &[f32], out: &mut [bf16]) {
         let pairs = out.iter_mut().zip(values);
         pairs.for_each(|(out, value)| *out = Element::store(*value));
     }

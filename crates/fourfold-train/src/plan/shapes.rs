@@ -153,3 +153,6 @@ impl Shapes {
         seen + read + kept + HEAD_ROWS * self.vocabulary * 4.0
     }
 }
+
+#[cfg(test)]
+mod tests;

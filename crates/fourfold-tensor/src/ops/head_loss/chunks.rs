@@ -38,8 +38,9 @@ impl Pass<'_> {
         let (width, vocabulary) = (self.hidden.width(), self.weight.rows());
         let mut done = Done {
             loss: 0.0,
-            hidden: wants_hidden.then(|| Tensor::zeros(&[self.rows.len(), width])),
-            weight: wants_weight.then(|| Tensor::zeros(self.weight.shape())),
+            // The first chunk writes the one whole, each chunk its rows of the other.
+            hidden: wants_hidden.then(|| Tensor::build::<f32>(&[self.rows.len(), width], |_| ())),
+            weight: wants_weight.then(|| Tensor::build::<f32>(self.weight.shape(), |_| ())),
         };
         let weight = Matrix::new(self.weight);
         for first in (0..self.rows.len()).step_by(self.chunk) {
