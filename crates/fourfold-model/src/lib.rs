@@ -22,7 +22,7 @@ pub use config::{
 };
 pub use error::ModelError;
 pub use generate::{GenerateOptions, Generated, Prompt};
-pub use model::{Images, Input, Model};
+pub use model::{Images, Input, LossOptions, Model};
 pub use part::Part;
 pub use visibility::{DocumentSpan, VisibilityKind, VisualSpan};
 pub use weights::WeightFormat;

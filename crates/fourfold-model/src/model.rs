@@ -58,6 +58,17 @@ pub struct Input<'a> {
     pub targets: &'a [(u32, u32)],
 }
 
+/// How a loss is computed.
+#[derive(Clone, Copy, Debug)]
+pub struct LossOptions {
+    /// Who sees whom.
+    pub visibility: VisibilityKind,
+    /// Factor of the sum over the targets: one over those of the whole update.
+    pub scale: f32,
+    /// Whether blocks keep only their input for the way back and are computed a second time there.
+    pub recompute: bool,
+}
+
 impl Model {
     /// A model with random weights.
     ///
@@ -163,16 +174,17 @@ impl Model {
     ///
     /// # Errors
     /// When a row sees its own target, image rows and features differ in number, or a token is unknown.
-    pub fn loss(
-        &self,
-        tape: &Tape<'_>,
+    pub fn loss<'p>(
+        &'p self,
+        tape: &Tape<'p>,
         input: &Input<'_>,
-        visibility: VisibilityKind,
-        scale: f32,
+        options: LossOptions,
     ) -> Result<Tensor> {
-        let compiled = visibility.compile(input.tokens.len(), input.documents)?;
-        check_targets(input, &compiled, visibility)?;
-        let features = self.features(tape, input, &compiled)?;
+        let compiled = options
+            .visibility
+            .compile(input.tokens.len(), input.documents)?;
+        check_targets(input, &compiled, options.visibility)?;
+        let features = self.features(tape, input, &compiled, options.recompute)?;
         let (rows, targets): (Vec<u32>, Vec<u32>) = input.targets.iter().copied().unzip();
         Ok(ops::head_loss(
             tape,
@@ -180,7 +192,7 @@ impl Model {
             &self.language.head(tape),
             &rows,
             &targets,
-            scale,
+            options.scale,
         )?)
     }
 
@@ -192,7 +204,7 @@ impl Model {
     pub fn encode(&self, images: &Tensor) -> Result<Tensor> {
         let features = self
             .vision
-            .forward(&Tape::inference(&self.parameters), images)?;
+            .forward(&Tape::inference(&self.parameters), images, false)?;
         let count = images.shape()[0];
         Ok(features.reshape(&[count, self.config.vision.patches(), features.width()])?)
     }
@@ -204,7 +216,7 @@ impl Model {
     pub fn logits(&self, input: &Input<'_>, visibility: VisibilityKind) -> Result<Tensor> {
         let compiled = visibility.compile(input.tokens.len(), input.documents)?;
         let tape = Tape::inference(&self.parameters);
-        let features = self.features(&tape, input, &compiled)?;
+        let features = self.features(&tape, input, &compiled, false)?;
         Ok(ops::head_logits(
             &tape,
             &features,
@@ -213,21 +225,25 @@ impl Model {
     }
 
     /// Normed features after the last block, `[tokens, width]`.
-    fn features(
-        &self,
-        tape: &Tape<'_>,
+    fn features<'p>(
+        &'p self,
+        tape: &Tape<'p>,
         input: &Input<'_>,
         visibility: &Visibility,
+        recompute: bool,
     ) -> Result<Tensor> {
-        let embedded = self.embed(tape, input)?;
-        let heads = self.language.heads();
-        let mut attend = |_: usize, qkv: &Tensor| Ok(ops::attention(tape, qkv, heads, visibility)?);
+        let embedded = self.embed(tape, input, recompute)?;
         self.language
-            .forward(tape, &embedded, input.positions, &mut attend)
+            .read(tape, &embedded, input.positions, visibility, recompute)
     }
 
     /// The rows that the language model reads: embedded text with visual tokens in their places, f32.
-    pub(crate) fn embed(&self, tape: &Tape<'_>, input: &Input<'_>) -> Result<Tensor> {
+    pub(crate) fn embed<'p>(
+        &'p self,
+        tape: &Tape<'p>,
+        input: &Input<'_>,
+        recompute: bool,
+    ) -> Result<Tensor> {
         let text = self.language.embed(tape, input.tokens)?;
         if input.images.count() == 0 {
             return match input
@@ -244,7 +260,7 @@ impl Model {
         }
         let rows = self.visual_rows(input)?;
         let features = match input.images {
-            Images::Pixels(images) => self.vision.forward(tape, images)?,
+            Images::Pixels(images) => self.vision.forward(tape, images, recompute)?,
             Images::Features(features) => features.clone(),
         };
         let visual = self.projector.forward(tape, &features)?;

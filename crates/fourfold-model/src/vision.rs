@@ -119,8 +119,14 @@ impl VisionEncoder {
         })
     }
 
-    /// `images: [images, channels, height, width]` → features `[images · patches, vision_width]`.
-    pub fn forward(&self, tape: &Tape<'_>, images: &Tensor) -> Result<Tensor> {
+    /// `images: [images, channels, height, width]` → features `[images · patches, vision_width]`. With `recompute` each
+    /// block keeps only its input for the way back.
+    pub fn forward<'p>(
+        &'p self,
+        tape: &Tape<'p>,
+        images: &Tensor,
+        recompute: bool,
+    ) -> Result<Tensor> {
         let patches = ops::patchify(images, self.patch, tape.precision())?;
         let ids: Vec<u32> = (0..patches.rows())
             .map(|row| (row % self.patches) as u32)
@@ -129,7 +135,13 @@ impl VisionEncoder {
         let mut x = ops::add_rows(tape, &embedded, &tape.parameter(self.positions), &ids)?;
         let visibility = Visibility::blocks(x.rows(), self.patches);
         for block in &self.blocks {
-            x = block.forward(tape, &x, &visibility)?;
+            let visibility = visibility.clone();
+            let block = move |tape: &Tape<'p>, x: &Tensor| block.forward(tape, x, &visibility);
+            x = if recompute {
+                tape.recompute(&x, block)?
+            } else {
+                block(tape, &x)?
+            };
         }
         self.norm.forward(tape, &x)
     }

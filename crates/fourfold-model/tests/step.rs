@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use fourfold_model::{DocumentSpan, Images, Input, Model, VisibilityKind, VisualSpan};
+use fourfold_model::{DocumentSpan, Images, Input, LossOptions, Model, VisibilityKind, VisualSpan};
 use fourfold_tensor::{Gradients, Precision, Tape, Tensor};
 use safetensors::SafeTensors;
 
@@ -136,6 +136,12 @@ fn relative_error(found: &[f32], wanted: &[f32]) -> f64 {
 }
 
 fn check(kind: &str, precision: Precision, tolerance: f64) {
+    for recompute in [false, true] {
+        check_step(kind, precision, tolerance, recompute);
+    }
+}
+
+fn check_step(kind: &str, precision: Precision, tolerance: f64, recompute: bool) {
     let fixture = fixture(kind);
     let mut model = Model::load(&folder(kind), precision).expect("the fixture's weights");
     model.parameters.set_trainable(|_| true);
@@ -150,10 +156,12 @@ fn check(kind: &str, precision: Precision, tolerance: f64) {
             images: Images::Pixels(&fixture.images),
             targets: &fixture.targets,
         };
-        let scale = 1.0 / fixture.targets.len() as f32;
-        let loss = model
-            .loss(&tape, &input, visibility, scale)
-            .expect("a valid pack");
+        let options = LossOptions {
+            visibility,
+            scale: 1.0 / fixture.targets.len() as f32,
+            recompute,
+        };
+        let loss = model.loss(&tape, &input, options).expect("a valid pack");
         let (found, wanted) = (
             loss.f32().expect("f32")[0],
             fixture.numbers[&format!("{visibility}.loss")][0],

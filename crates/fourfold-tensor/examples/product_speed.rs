@@ -1,4 +1,4 @@
-//! How fast matrix products run here, against the peak of the 16-bit dot product.
+//! How fast matrix products run here, against the machine's peak.
 //!
 //! `cargo run --release -p fourfold-tensor --example product_speed [seconds a shape] [part of a line's beginning]`
 
@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use fourfold_tensor::gemm::{Matrix, Output, product};
-use fourfold_tensor::{Isa, Precision, Tensor};
+use fourfold_tensor::{Isa, Precision, Tensor, peak};
 
 /// Names of the operands' roles in a linear layer.
 #[derive(Clone, Copy)]
@@ -44,9 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let wanted = std::env::args().nth(2).unwrap_or_default();
     println!("instruction set {:?}", Isa::current());
-    #[cfg(target_arch = "x86_64")]
-    if let Some((dot, fma)) = peak::per_core() {
-        println!("one core's peak: {dot:.0} GFLOP/s in vdpbf16ps, {fma:.0} in f32 multiply-adds");
+    for precision in [Precision::Bf16, Precision::F32] {
+        let peak = peak::operations_per_second(precision) / 1e9;
+        println!("peak of {} products: {peak:.0} GFLOP/s", precision.name());
     }
     println!("GFLOP/s            [m, k, n]              f32: median, best    bf16: median, best");
     for (name, role, size) in SHAPES {
@@ -106,68 +106,4 @@ fn measure(
     }
     rates.sort_by(f64::total_cmp);
     Ok((rates[rates.len() / 2], rates[rates.len() - 1]))
-}
-
-#[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
-mod peak {
-    //! Loops over registers alone.
-
-    use std::arch::x86_64::*;
-    use std::hint::black_box;
-    use std::time::Instant;
-
-    use fourfold_tensor::Isa;
-
-    /// Independent sums, enough to hide latency.
-    const SUMS: usize = 24;
-    const ROUNDS: usize = 100_000;
-
-    /// The best of some runs, in GFLOP/s: 16-bit dot products and f32 multiply-adds.
-    pub fn per_core() -> Option<(f64, f64)> {
-        if !Isa::current().has_bf16() {
-            return None;
-        }
-        // SAFETY: `Isa::current` found the instructions.
-        let dot = rate(64, || unsafe { dots() });
-        // SAFETY: as above.
-        let fma = rate(32, || unsafe { multiply_adds() });
-        Some((dot, fma))
-    }
-
-    fn rate(operations: usize, run: impl Fn() -> f32) -> f64 {
-        let seconds = (0..20)
-            .map(|_| {
-                let start = Instant::now();
-                black_box(run());
-                start.elapsed().as_secs_f64()
-            })
-            .fold(f64::INFINITY, f64::min);
-        1e-9 * (ROUNDS * SUMS * operations) as f64 / seconds
-    }
-
-    #[target_feature(enable = "avx512f,avx512bf16")]
-    fn dots() -> f32 {
-        let one = _mm512_set1_ps(black_box(1.0));
-        let pairs = _mm512_cvtne2ps_pbh(one, one);
-        let mut sums = [_mm512_setzero_ps(); SUMS];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm512_dpbf16_ps(*sum, pairs, pairs);
-            }
-        }
-        sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
-    }
-
-    #[target_feature(enable = "avx512f")]
-    fn multiply_adds() -> f32 {
-        let one = _mm512_set1_ps(black_box(1.0));
-        let mut sums = [_mm512_setzero_ps(); SUMS];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = _mm512_fmadd_ps(one, one, *sum);
-            }
-        }
-        sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum()
-    }
 }

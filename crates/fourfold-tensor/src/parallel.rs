@@ -92,3 +92,34 @@ pub(crate) fn sum_over_rows(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total() -> usize {
+        (0..1000usize).into_par_iter().sum()
+    }
+
+    #[test]
+    fn work_is_shared_within_and_after() {
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            pool.expect("threads start").install(|| {
+                assert_eq!(awake(|| total() + awake(total)), 2 * total());
+                assert_eq!(total(), 499_500);
+            });
+        }
+    }
+
+    /// A panic ends the waiting of the others as well: this test would hang otherwise.
+    #[test]
+    fn a_panic_lets_the_threads_go() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+        let pool = pool.expect("threads start");
+        let work = || pool.install(|| awake(|| panic!("on purpose")));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        assert!(panicked.is_err());
+        assert_eq!(pool.install(total), 499_500);
+    }
+}

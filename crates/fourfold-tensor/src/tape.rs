@@ -1,6 +1,7 @@
 //! The tape: what a forward pass noted for its gradient, replayed backwards.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 
 use half::bf16;
 
@@ -17,31 +18,42 @@ pub(crate) enum Node {
     Parameter(ParameterId),
 }
 
-type Backward = Box<dyn FnOnce(Tensor, &mut Flow<'_>) -> Result<()>>;
+type Backward<'p> = Box<dyn FnOnce(Tensor, &mut Flow<'_>) -> Result<()> + 'p>;
+
+/// What a tape does with the operations that it is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Keeps them for the way back.
+    Recording,
+    /// Notes that a gradient would flow and keeps nothing.
+    Tracing,
+    /// Nothing.
+    Inference,
+}
 
 /// Notes the operations of one forward pass over `parameters`.
 pub struct Tape<'p> {
     parameters: &'p Parameters,
-    steps: RefCell<Vec<Backward>>,
-    recording: bool,
+    steps: RefCell<Vec<Backward<'p>>>,
+    mode: Mode,
 }
 
 impl<'p> Tape<'p> {
     /// A tape that records what gradients need.
     pub fn recording(parameters: &'p Parameters) -> Self {
-        Self {
-            parameters,
-            steps: RefCell::default(),
-            recording: true,
-        }
+        Self::new(parameters, Mode::Recording)
     }
 
     /// A tape that records nothing.
     pub fn inference(parameters: &'p Parameters) -> Self {
+        Self::new(parameters, Mode::Inference)
+    }
+
+    fn new(parameters: &'p Parameters, mode: Mode) -> Self {
         Self {
             parameters,
             steps: RefCell::default(),
-            recording: false,
+            mode,
         }
     }
 
@@ -53,10 +65,9 @@ impl<'p> Tape<'p> {
     /// The parameter `id` as an operand.
     pub fn parameter(&self, id: ParameterId) -> Tensor {
         let tensor = self.parameters.tensor(id);
-        if self.recording {
-            tensor
-        } else {
-            tensor.detach()
+        match self.mode {
+            Mode::Recording | Mode::Tracing => tensor,
+            Mode::Inference => tensor.detach(),
         }
     }
 
@@ -73,14 +84,68 @@ impl<'p> Tape<'p> {
         &self,
         inputs: &[&Tensor],
         output: Tensor,
-        backward: impl FnOnce(Tensor, &mut Flow<'_>) -> Result<()> + 'static,
+        backward: impl FnOnce(Tensor, &mut Flow<'_>) -> Result<()> + 'p,
     ) -> Tensor {
-        if !self.recording || inputs.iter().all(|input| input.node.is_none()) {
-            return output;
+        let constant = inputs.iter().all(|input| input.node.is_none());
+        match self.mode {
+            _ if constant => output,
+            Mode::Inference => output,
+            Mode::Tracing => output.with_node(Node::Step(0)),
+            Mode::Recording => {
+                let place = self.push(Box::new(backward));
+                output.with_node(place)
+            }
         }
+    }
+
+    fn push(&self, backward: Backward<'p>) -> Node {
         let mut steps = self.steps.borrow_mut();
-        steps.push(Box::new(backward));
-        output.with_node(Node::Step(steps.len() - 1))
+        steps.push(backward);
+        Node::Step(steps.len() - 1)
+    }
+
+    /// `compute(input)`, of which nothing but `input` is kept for the way back: there it is computed once more, and
+    /// its operations recorded then. Memory is bought with the time of a second forward pass.
+    ///
+    /// `compute` has to give the same each time.
+    ///
+    /// # Errors
+    /// Those of `compute`.
+    pub fn recompute<E: From<TensorError> + Display>(
+        &self,
+        input: &Tensor,
+        compute: impl Fn(&Tape<'p>, &Tensor) -> Result<Tensor, E> + 'p,
+    ) -> Result<Tensor, E> {
+        if self.mode != Mode::Recording {
+            return compute(self, input);
+        }
+        let parameters = self.parameters;
+        let output = compute(&Self::new(parameters, Mode::Tracing), input)?;
+        if output.node.is_none() {
+            return Ok(output);
+        }
+        let (node, kept) = (input.node, input.detach());
+        let backward = move |dy: Tensor, flow: &mut Flow<'_>| {
+            let tape = Self::recording(parameters);
+            // The first step stands for the input: what arrives there is its gradient.
+            let place = tape.push(Box::new(|_, _| Ok(())));
+            let input = match node {
+                Some(_) => kept.with_node(place),
+                None => kept,
+            };
+            let output = compute(&tape, &input)
+                .map_err(|error| TensorError::shape("recompute", error.to_string()))?;
+            let Some(Node::Step(last)) = output.node else {
+                return Err(TensorError::shape(
+                    "recompute",
+                    "another result than before",
+                ));
+            };
+            drop((input, output));
+            let gradient = tape.replay(last, dy, flow.parameters)?;
+            gradient.map_or(Ok(()), |gradient| flow.add(node, gradient))
+        };
+        Ok(output.with_node(self.push(Box::new(backward))))
     }
 
     /// Adds the gradient of the scalar `loss` with respect to every trainable parameter to `gradients`.
@@ -94,20 +159,35 @@ impl<'p> Tape<'p> {
                 "expected a recorded scalar: the loss depends on no trainable parameter of this stage",
             ));
         };
+        let gradient = Tensor::from_f32(loss.shape(), &[1.0])?;
+        self.replay(last, gradient, gradients).map(|_| ())
+    }
+
+    /// Lets `gradient` flow back from step `last`; what arrives at the first step.
+    fn replay(
+        self,
+        last: usize,
+        gradient: Tensor,
+        gradients: &mut Gradients,
+    ) -> Result<Option<Tensor>> {
         let mut steps = self.steps.into_inner();
         steps.truncate(last + 1);
         let mut pending: Vec<Option<Tensor>> = vec![None; steps.len()];
-        pending[last] = Some(Tensor::from_f32(loss.shape(), &[1.0])?);
+        pending[last] = Some(gradient);
         let mut flow = Flow {
             pending,
             parameters: gradients,
         };
+        let mut arrived = None;
         while let Some(backward) = steps.pop() {
             if let Some(gradient) = flow.pending[steps.len()].take() {
+                if steps.is_empty() {
+                    arrived = Some(gradient.clone());
+                }
                 backward(gradient, &mut flow)?;
             }
         }
-        Ok(())
+        Ok(arrived)
     }
 }
 
@@ -200,5 +280,54 @@ fn sum(first: Tensor, second: &Tensor) -> Tensor {
                 *out = Element::store(a.load() + b);
             }
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::{Gelu, gelu, linear};
+    use crate::testing::weighted_sum;
+
+    /// Gradients of two layers, the second of which may be computed again, with the trainable ones named.
+    fn gradients(trains: &str, recompute: bool) -> (usize, Vec<Option<Vec<f32>>>) {
+        let mut parameters = Parameters::new(Precision::F32);
+        let values: Vec<f32> = (0..16).map(|i| (i as f32 * 0.7).sin()).collect();
+        let matrix = Tensor::from_f32(&[4, 4], &values).expect("sixteen numbers");
+        let first = parameters.add("first", matrix.clone()).expect("new");
+        let second = parameters.add("second", matrix.clone()).expect("new");
+        parameters.set_trainable(|name| trains.contains(name));
+        let mut gradients = Gradients::new(&parameters);
+        let tape = Tape::recording(&parameters);
+        let x = linear(&tape, &matrix, &tape.parameter(first), None).expect("fits");
+        let layer = move |tape: &Tape<'_>, x: &Tensor| {
+            let y = linear(tape, x, &tape.parameter(second), None)?;
+            gelu(tape, &y, Gelu::Tanh)
+        };
+        let y = if recompute {
+            tape.recompute(&x, layer)
+        } else {
+            layer(&tape, &x)
+        };
+        let loss = weighted_sum(&tape, &y.expect("fits"), &values);
+        let recorded = tape.recorded();
+        drop(x);
+        if recorded > 0 {
+            tape.backward(&loss, &mut gradients).expect("a loss");
+        }
+        let found = [first, second].map(|id| gradients.get(id).map(Tensor::to_f32_vec));
+        (recorded, found.to_vec())
+    }
+
+    #[test]
+    fn what_is_computed_again_has_the_same_gradients() {
+        for trains in ["first second", "first", "second", ""] {
+            let (kept, expected) = gradients(trains, false);
+            let (again, found) = gradients(trains, true);
+            assert_eq!(found, expected, "{trains}");
+            assert_eq!(kept > 0, again > 0, "{trains}");
+            // Two operations become one.
+            assert_eq!(again, kept - usize::from(kept > 0), "{trains}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use fourfold_data::Batch;
-use fourfold_model::Model;
+use fourfold_model::{LossOptions, Model};
 use fourfold_tensor::{Gradients, Tape, awake};
 
 use crate::checks::{GradientWatch, demand_finite};
@@ -98,7 +98,11 @@ impl Updater {
         update: usize,
     ) -> Result<f64> {
         self.gradients.clear();
-        let scale = 1.0 / batch.targets.max(1) as f32;
+        let options = LossOptions {
+            visibility: plan.visibility,
+            scale: 1.0 / batch.targets.max(1) as f32,
+            recompute: plan.stage.recompute,
+        };
         let mut total = 0.0;
         let fresh = match &cache {
             Some(cache) => {
@@ -116,7 +120,7 @@ impl Updater {
             };
             let tape = Tape::recording(&model.parameters);
             let loss = model
-                .loss(&tape, &input.as_input(), plan.visibility, scale)
+                .loss(&tape, &input.as_input(), options)
                 .with_context(|| describe(pack))?;
             let value = loss.f32()?.first().copied().map_or(f64::NAN, f64::from);
             demand_finite("loss", value, &plan.stage, update)?;

@@ -325,6 +325,15 @@ fn a_stopped_run_with_kept_features_goes_on_as_if_it_had_not_been() {
 }
 
 #[test]
+fn computing_blocks_again_changes_no_bit() {
+    let place = workplace();
+    let with =
+        |name: &str, more: &[&str]| weights(&whole(place.path(), name, more).expect("trains"));
+    let again = ["stage.align.recompute=true", "stage.unify.recompute=true"];
+    assert!(with("again", &again) == with("kept", &[]));
+}
+
+#[test]
 fn what_a_stage_freezes_does_not_move() {
     let place = workplace();
     let only = ["stage.unify.train=[\"language\"]", "stage.unify.lr=0.05"];

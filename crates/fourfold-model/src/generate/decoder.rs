@@ -70,7 +70,7 @@ impl<'m> Decoder<'m> {
             images: Images::Pixels(&pack.images),
             targets: &[],
         };
-        let embedded = self.model.embed(&tape, &input)?;
+        let embedded = self.model.embed(&tape, &input, false)?;
         let heads = self.model.language.heads();
         let caches = &mut self.caches;
         let mut attend = |layer: usize, qkv: &Tensor| {
@@ -82,7 +82,7 @@ impl<'m> Decoder<'m> {
         let features =
             self.model
                 .language
-                .forward(&tape, &embedded, &pack.positions, &mut attend)?;
+                .continue_with(&tape, &embedded, &pack.positions, &mut attend)?;
         for (length, document) in self.lengths.iter_mut().zip(&pack.documents) {
             *length = document.end - document.start;
         }
@@ -108,10 +108,10 @@ impl<'m> Decoder<'m> {
         let mut attend = |layer: usize, qkv: &Tensor| {
             Ok(attention_step(qkv, heads, &mut caches[layer], &sequences)?)
         };
-        let features = self
-            .model
-            .language
-            .forward(&tape, &embedded, &positions, &mut attend)?;
+        let features =
+            self.model
+                .language
+                .continue_with(&tape, &embedded, &positions, &mut attend)?;
         for sequence in &sequences {
             self.lengths[*sequence] += 1;
         }

@@ -3,7 +3,9 @@
 mod gpt2;
 mod llama;
 
-use fourfold_tensor::ops::{self, Heads};
+use std::sync::Arc;
+
+use fourfold_tensor::ops::{self, Heads, Visibility};
 use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
 
 use crate::layers::Norm;
@@ -65,32 +67,71 @@ impl LanguageModel {
         Ok(ops::embedding(tape, &tape.parameter(self.table), tokens)?)
     }
 
-    /// Embedded rows → normed features `[rows, width]` for the head.
-    pub fn forward(
+    /// Embedded rows of a pack → normed features `[rows, width]` for the head. With `recompute` each block keeps only
+    /// its input for the way back.
+    pub fn read<'p>(
+        &'p self,
+        tape: &Tape<'p>,
+        embedded: &Tensor,
+        positions: &[u32],
+        visibility: &Visibility,
+        recompute: bool,
+    ) -> Result<Tensor> {
+        let positions: Arc<[u32]> = positions.into();
+        let mut x = self.begin(tape, embedded, &positions)?;
+        for layer in 0..self.layers() {
+            let (positions, visibility) = (positions.clone(), visibility.clone());
+            let block = move |tape: &Tape<'p>, x: &Tensor| {
+                let mut attend =
+                    |qkv: &Tensor| Ok(ops::attention(tape, qkv, self.heads, &visibility)?);
+                self.block(tape, layer, x, &positions, &mut attend)
+            };
+            x = if recompute {
+                tape.recompute(&x, block)?
+            } else {
+                block(tape, &x)?
+            };
+        }
+        self.norm.forward(tape, &x)
+    }
+
+    /// The same for rows that attend as the caller says, without a gradient.
+    pub fn continue_with(
         &self,
         tape: &Tape<'_>,
         embedded: &Tensor,
         positions: &[u32],
         attend: Attend<'_>,
     ) -> Result<Tensor> {
-        let mut x = embedded.clone();
-        match &self.body {
-            Body::Llama(blocks) => {
-                for (layer, block) in blocks.iter().enumerate() {
-                    x = block.forward(tape, &x, positions, &mut |qkv| attend(layer, qkv))?;
-                }
-            }
-            Body::Gpt2 {
-                positions: table,
-                blocks,
-            } => {
-                x = ops::add_rows(tape, &x, &tape.parameter(*table), positions)?;
-                for (layer, block) in blocks.iter().enumerate() {
-                    x = block.forward(tape, &x, &mut |qkv| attend(layer, qkv))?;
-                }
-            }
+        let mut x = self.begin(tape, embedded, positions)?;
+        for layer in 0..self.layers() {
+            x = self.block(tape, layer, &x, positions, &mut |qkv| attend(layer, qkv))?;
         }
         self.norm.forward(tape, &x)
+    }
+
+    /// What the first block reads.
+    fn begin(&self, tape: &Tape<'_>, embedded: &Tensor, positions: &[u32]) -> Result<Tensor> {
+        Ok(match &self.body {
+            Body::Llama(_) => embedded.clone(),
+            Body::Gpt2 {
+                positions: table, ..
+            } => ops::add_rows(tape, embedded, &tape.parameter(*table), positions)?,
+        })
+    }
+
+    fn block(
+        &self,
+        tape: &Tape<'_>,
+        layer: usize,
+        x: &Tensor,
+        positions: &[u32],
+        attend: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        match &self.body {
+            Body::Llama(blocks) => blocks[layer].forward(tape, x, positions, attend),
+            Body::Gpt2 { blocks, .. } => blocks[layer].forward(tape, x, attend),
+        }
     }
 
     /// The head's weight, `[vocabulary, width]`.

@@ -1,10 +1,12 @@
 //! 16-bit products: the right operand is packed whole, the result is cut into blocks, and a task packs its rows of the
 //! left operand and computes its block tile by tile.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::cut::{Cut, Part};
-use super::kernel::{Destination, Finish, Left, MicroKernel, Place};
+use super::kernel::{Destination, Finish, Left, MicroKernel, Panel, Place};
 use super::kernel_avx512bf16::Avx512Bf16;
 use super::lanes::SIDE;
 use super::pack::{self, Aligned, Right};
@@ -18,6 +20,10 @@ const COLUMNS_AT_ONCE: usize = 256;
 const FEWEST_COLUMNS: usize = 256;
 /// Blocks wanted for each thread: more would balance better and pack more rows twice.
 const BLOCKS_PER_THREAD: usize = 2;
+
+/// Numbers of the next turn's right operand that a tile asks for with each of its pairs: with them, the 8 by 8 tiles of a
+/// turn have asked for all of it.
+const SOON_PER_PAIR: usize = 4;
 
 /// `out (+)= a · b + bias`; see [`super::product`].
 pub(super) fn product<K: MicroKernel>(
@@ -113,6 +119,19 @@ struct Between {
     across: usize,
 }
 
+/// One part of the sums of some columns of a block.
+struct Turn {
+    block: Block,
+    left: Left,
+    /// Which part, and its pairs.
+    index: usize,
+    part: Part,
+    /// The place of the first column's tiles in [`Between`].
+    waits_from: usize,
+    /// What of the right operand the next turn reads first.
+    soon: *const u32,
+}
+
 impl<K: MicroKernel> Job<'_, K> {
     /// Rows and columns of a task's block: halved from the largest until every thread gets some. Only the order of
     /// work follows from it, never the result.
@@ -150,97 +169,95 @@ impl<K: MicroKernel> Job<'_, K> {
         };
         let packed = block.rows.next_multiple_of(SIDE) * self.cut.stretch_pairs();
         let mut packed = Aligned::new(packed);
-        let at_once = COLUMNS_AT_ONCE / K::COLUMNS * K::COLUMNS;
         self.kernel.with_registers(|| {
             for stretch in 0..stretches {
-                let parts =
-                    stretch * per_stretch..self.cut.parts().min((stretch + 1) * per_stretch);
-                let (first, last) = (self.cut.part(parts.start), self.cut.part(parts.end - 1));
-                let pairs = last.first + last.pairs - first.first;
-                let rows = block.row..block.row + block.rows;
-                let left = pack::left(
-                    self.packing,
-                    self.left,
-                    rows,
-                    first.first,
-                    pairs,
-                    &mut packed,
-                );
-                for column in (0..block.columns).step_by(at_once) {
-                    let some = Block {
-                        column: block.column + column,
-                        columns: at_once.min(block.columns - column),
-                        ..block
-                    };
-                    let waits_from = if stretches > 1 {
-                        column / K::COLUMNS
-                    } else {
-                        0
-                    };
-                    for index in parts.clone() {
-                        let part = self.cut.part(index);
-                        let left = Left {
-                            start: left[(part.first - first.first) * SIDE..].as_ptr(),
-                            tile_step: SIDE * pairs,
-                        };
-                        let next = if index + 1 < parts.end {
-                            (index + 1, some.column)
-                        } else {
-                            (
-                                parts.start,
-                                (some.column + at_once).min(block.column + block.columns - 1),
-                            )
-                        };
-                        let ahead = self.right.panel(next.0, next.1 / K::COLUMNS).as_ptr();
-                        self.tiles(some, left, index, part, &mut between, waits_from, ahead);
-                    }
-                }
+                let end = self.cut.parts().min((stretch + 1) * per_stretch);
+                let parts = stretch * per_stretch..end;
+                self.stretch(block, parts, stretches > 1, &mut packed, &mut between);
             }
         });
     }
 
-    /// Computes all tiles of a block for one part of the sum. The rows of
-    /// a tile stay in the nearest cache while the panels pass by, and the result is written along its rows.
-    #[allow(unsafe_code)]
-    fn tiles(
+    /// Packs the rows of a block for some parts of the sums and computes these parts, some columns after the other.
+    fn stretch(
         &self,
         block: Block,
-        left: Left,
-        index: usize,
-        part: Part,
+        parts: Range<usize>,
+        sums_wait: bool,
+        packed: &mut Aligned<u32>,
         between: &mut Between,
-        waits_from: usize,
-        ahead: *const u32,
     ) {
-        let across = block.columns.div_ceil(K::COLUMNS);
-        let last = index + 1 == self.cut.parts();
-        for row in (0..block.rows).step_by(K::ROWS) {
-            for (number, column) in (0..block.columns).step_by(K::COLUMNS).enumerate() {
-                let right = self
-                    .right
-                    .panel(index, (block.column + column) / K::COLUMNS);
-                let out = self.out.at(block.row + row, block.column + column);
-                let waiting = if self.cut.parts() > 1 {
-                    let tile = (row / K::ROWS) * between.across + waits_from + number;
-                    let size = K::ROWS * K::COLUMNS;
-                    let sums = &mut between.sums.numbers_mut()[tile * size..][..size];
-                    Place::of(sums, K::COLUMNS)
+        let (first, last) = (self.cut.part(parts.start), self.cut.part(parts.end - 1));
+        let pairs = last.first + last.pairs - first.first;
+        let rows = block.row..block.row + block.rows;
+        let left = pack::left(self.packing, self.left, rows, first.first, pairs, packed);
+        let at_once = COLUMNS_AT_ONCE / K::COLUMNS * K::COLUMNS;
+        let end = block.column + block.columns;
+        for column in (block.column..end).step_by(at_once) {
+            let some = Block {
+                column,
+                columns: at_once.min(end - column),
+                ..block
+            };
+            let tiles_before = (column - block.column) / K::COLUMNS;
+            for index in parts.clone() {
+                let part = self.cut.part(index);
+                let (next_part, next_column) = if index + 1 < parts.end {
+                    (index + 1, column)
                 } else {
+                    (parts.start, (column + at_once).min(end - 1))
+                };
+                let turn = Turn {
+                    block: some,
+                    left: Left {
+                        start: left[(part.first - first.first) * SIDE..].as_ptr(),
+                        tile_step: SIDE * pairs,
+                    },
+                    index,
+                    part,
+                    waits_from: if sums_wait { tiles_before } else { 0 },
+                    soon: self
+                        .right
+                        .panel(next_part, next_column / K::COLUMNS)
+                        .as_ptr(),
+                };
+                self.turn(&turn, between);
+            }
+        }
+    }
+
+    /// Computes all tiles of a turn. The rows of a tile stay in the nearest cache while the panels pass by, and the
+    /// result is written along its rows.
+    #[allow(unsafe_code)]
+    fn turn(&self, turn: &Turn, between: &mut Between) {
+        let Turn { block, part, .. } = turn;
+        let (first, last) = (turn.index == 0, turn.index + 1 == self.cut.parts());
+        let mut soon = turn.soon;
+        for row in (0..block.rows).step_by(K::ROWS) {
+            for column in (0..block.columns).step_by(K::COLUMNS) {
+                let (down, across) = (block.row + row, block.column + column);
+                let right = self.right.panel(turn.index, across / K::COLUMNS);
+                let waiting = if first && last {
                     Place::of(&mut [], 0)
+                } else {
+                    let tile = row / K::ROWS * between.across + turn.waits_from;
+                    between.tile::<K>(tile + column / K::COLUMNS)
                 };
                 let finish = Finish {
-                    earlier: if index > 0 {
-                        Some(waiting)
+                    earlier: if first {
+                        self.addend.map(|addend| addend.at(down, across))
                     } else {
-                        let at =
-                            |addend: Place<f32>| addend.at(block.row + row, block.column + column);
-                        self.addend.map(at)
+                        Some(waiting)
                     },
                     bias: self
                         .bias
                         .filter(|_| last)
-                        .map(|bias| bias[block.column + column..].as_ptr()),
-                    out: if last { out } else { Destination::F32(waiting) },
+                        .map(|bias| bias[across..].as_ptr()),
+                    out: if last {
+                        self.out.at(down, across)
+                    } else {
+                        Destination::F32(waiting)
+                    },
                 };
                 // SAFETY: `left` holds all rows of the block, filled up to whole groups, and `right` a panel, both of
                 // `part.pairs` pairs, a multiple of `SIDE`; `super::product` checked that the result is
@@ -249,15 +266,27 @@ impl<K: MicroKernel> Job<'_, K> {
                 unsafe {
                     self.kernel.tile(
                         part.pairs,
-                        left.at(row),
-                        right.as_ptr(),
-                        ahead.wrapping_add((row / K::ROWS * across + number) * part.pairs * 4),
+                        turn.left.at(row),
+                        Panel {
+                            start: right.as_ptr(),
+                            soon,
+                        },
                         K::ROWS.min(block.rows - row),
                         K::COLUMNS.min(block.columns - column),
                         finish,
                     );
                 }
+                soon = soon.wrapping_add(part.pairs * SOON_PER_PAIR);
             }
         }
+    }
+}
+
+impl Between {
+    /// The place of one tile's sums.
+    fn tile<K: MicroKernel>(&mut self, index: usize) -> Place<f32> {
+        let size = K::ROWS * K::COLUMNS;
+        let sums = &mut self.sums.numbers_mut()[index * size..][..size];
+        Place::of(sums, K::COLUMNS)
     }
 }

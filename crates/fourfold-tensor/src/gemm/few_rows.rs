@@ -59,7 +59,9 @@ pub(super) fn product(
         out,
         addend,
     };
-    let per_task = (BYTES_PER_TASK / size_of::<bf16>() / k).next_multiple_of(SIDE);
+    let per_task = (BYTES_PER_TASK / size_of::<bf16>() / k)
+        .max(1)
+        .next_multiple_of(SIDE);
     weight
         .par_chunks(per_task * k)
         .enumerate()

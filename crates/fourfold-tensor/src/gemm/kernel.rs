@@ -29,15 +29,14 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     /// # Safety
     /// To be called within [`MicroKernel::with_registers`]. With `1 <= rows <= ROWS`, `1 <= columns <= COLUMNS` and
     /// `pairs` a positive multiple of [`SIDE`]: `left` must be readable for all pairs of `rows` rows, those of a last
-    /// incomplete group of [`SIDE`] rows filled up, `right` for `pairs * COLUMNS` numbers, the places in `finish` for
+    /// incomplete group of [`SIDE`] rows filled up, `right` from its start for `pairs * COLUMNS` numbers, the places in `finish` for
     /// `rows` by `columns` numbers (its bias for `columns`), and no other thread may touch what it writes.
     #[allow(unsafe_code)]
     unsafe fn tile(
         self,
         pairs: usize,
         left: Left,
-        right: *const u32,
-        ahead: *const u32,
+        right: Panel,
         rows: usize,
         columns: usize,
         finish: Finish,
@@ -66,6 +65,14 @@ impl Left {
             ..self
         }
     }
+}
+
+/// A packed panel of the right operand.
+#[derive(Clone, Copy)]
+pub(super) struct Panel {
+    pub start: *const u32,
+    /// Memory that will be read after this and may be asked for already, 16 bytes a pair; nothing is promised of it.
+    pub soon: *const u32,
 }
 
 /// Where a matrix that several tasks share begins, and how far its rows lie apart.

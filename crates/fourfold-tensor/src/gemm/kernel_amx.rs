@@ -7,7 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::kernel::{Destination, Finish, Left, MicroKernel, Place};
+use super::kernel::{Destination, Finish, Left, MicroKernel, Panel, Place};
 use super::kernel_avx512bf16::{add_earlier_and_bias, write_vector};
 use super::lanes::{SIDE, first_16};
 use crate::Isa;
@@ -46,8 +46,7 @@ impl MicroKernel for Amx {
         self,
         pairs: usize,
         left: Left,
-        right: *const u32,
-        ahead: *const u32,
+        right: Panel,
         rows: usize,
         columns: usize,
         finish: Finish,
@@ -63,15 +62,15 @@ impl MicroKernel for Amx {
                     Some(earlier) => load(earlier),
                     None => clear(),
                 }
-                upper_and_lower(pairs, left, right, ahead);
+                upper_and_lower(pairs, left, right);
                 store(out);
                 return;
             }
             clear();
             if rows > SIDE {
-                upper_and_lower(pairs, left, right, ahead);
+                upper_and_lower(pairs, left, right);
             } else {
-                upper(pairs, left, right);
+                upper(pairs, left, right.start);
             }
             let mut sums = MaybeUninit::<Sums>::uninit();
             store(Place {
@@ -201,25 +200,25 @@ unsafe fn store(to: Place<f32>) {
 /// The registers must be configured; otherwise the promise of [`MicroKernel::tile`] for `left` and `right`.
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn upper_and_lower(pairs: usize, left: Left, right: *const u32, ahead: *const u32) {
+unsafe fn upper_and_lower(pairs: usize, left: Left, right: Panel) {
     // SAFETY: each round reads one block of two groups of rows and 16 whole rows of the panel; `pairs` is a positive
-    // multiple of 16, so the rounds end where the operands do.
+    // multiple of 16, so the rounds end where the operands do. Asking for memory touches none.
     unsafe {
         asm!(
             "2:",
             "tileloadd tmm6, [{right} + {panel_step}]",
             "tileloadd tmm4, [{upper} + {line}]",
-            "prefetcht1 [{ahead}]",
+            "prefetcht1 [{soon}]",
             "tileloadd tmm7, [{right} + {panel_step} + 64]",
-            "prefetcht1 [{ahead} + 64]",
+            "prefetcht1 [{soon} + 64]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tileloadd tmm5, [{lower} + {line}]",
-            "prefetcht1 [{ahead} + 128]",
+            "prefetcht1 [{soon} + 128]",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm2, tmm5, tmm6",
-            "prefetcht1 [{ahead} + 192]",
+            "prefetcht1 [{soon} + 192]",
             "tdpbf16ps tmm3, tmm5, tmm7",
-            "add {ahead}, 256",
+            "add {soon}, 256",
             "add {upper}, 1024",
             "add {lower}, 1024",
             "add {right}, 2048",
@@ -227,8 +226,8 @@ unsafe fn upper_and_lower(pairs: usize, left: Left, right: *const u32, ahead: *c
             "jnz 2b",
             upper = inout(reg) left.start => _,
             lower = inout(reg) left.start.wrapping_add(left.tile_step) => _,
-            right = inout(reg) right => _,
-            ahead = inout(reg) ahead => _,
+            right = inout(reg) right.start => _,
+            soon = inout(reg) right.soon => _,
             line = in(reg) LINE,
             panel_step = in(reg) PANEL_STEP,
             rounds = inout(reg) pairs / SIDE => _,

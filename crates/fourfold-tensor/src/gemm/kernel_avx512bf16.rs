@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::array::from_fn;
 
-use super::kernel::{Destination, Finish, Left, MicroKernel};
+use super::kernel::{Destination, Finish, Left, MicroKernel, Panel};
 use super::lanes::{SIDE, first_16};
 use crate::Isa;
 
@@ -38,12 +38,12 @@ impl MicroKernel for Avx512Bf16 {
         self,
         pairs: usize,
         left: Left,
-        right: *const u32,
-        _ahead: *const u32,
+        right: Panel,
         rows: usize,
         columns: usize,
         finish: Finish,
     ) {
+        let right = right.start;
         // SAFETY: `self` exists only where `Isa::current` found the instructions; the rest is the caller's promise,
         // and each function reads and writes exactly as many rows as its parameter says.
         unsafe {

@@ -1,8 +1,8 @@
 //! Matrix products.
 //!
-//! Three ways lead to a result: `skinny` for a few rows against a weight as it is stored, the blocked 16-bit
-//! product with a micro-kernel of this machine's instructions, and `portable` for everything else. Each gives the
-//! same bits for any number of threads.
+//! Four ways lead to a result: `few_rows` and `skinny` for some rows against a weight as it is stored, the blocked
+//! 16-bit product with a micro-kernel of this machine's instructions, and `portable` for everything else. Each gives
+//! the same bits for any number of threads.
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;

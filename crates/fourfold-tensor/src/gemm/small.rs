@@ -1,9 +1,10 @@
 //! Small products of f32 matrices in 16 bits, whose packed operands the caller keeps: what attention is made of.
 
 use super::Matrix;
-use super::kernel::{Destination, Finish, Left, MicroKernel, Place};
+use super::kernel::{Destination, Finish, Left, MicroKernel, Panel, Place};
 use super::kernel_amx::Amx;
 use super::kernel_avx512bf16::Avx512Bf16;
+use super::lanes::SIDE;
 use super::pack::{self, Aligned};
 use crate::Precision;
 
@@ -108,11 +109,12 @@ impl Session {
         let pairs = left.pairs;
         let from = Left {
             start: left.numbers().as_ptr(),
-            tile_step: super::lanes::SIDE * pairs,
+            tile_step: SIDE * pairs,
         };
         let place = Place::of(out, stride);
         for column in (0..right.lines).step_by(COLUMNS) {
-            let panel = &right.numbers()[column * pairs..];
+            let start = right.numbers()[column * pairs..].as_ptr();
+            let panel = Panel { start, soon: start };
             for row in (0..rows).step_by(ROWS) {
                 let place = place.at(row, column);
                 let finish = Finish {
@@ -127,8 +129,7 @@ impl Session {
                     self.0.amx.tile(
                         pairs,
                         from.at(first + row),
-                        panel.as_ptr(),
-                        panel.as_ptr(),
+                        panel,
                         ROWS.min(rows - row),
                         COLUMNS.min(right.lines - column),
                         finish,

@@ -24,7 +24,7 @@ pub use attention::attention;
 pub use embedding::embedding;
 pub use gated_silu::gated_silu;
 pub use gelu::{Gelu, gelu};
-pub use head_loss::{head_logits, head_loss, highest_logit, log_sum_exp};
+pub use head_loss::{head_logits, head_loss, head_loss_rows, highest_logit, log_sum_exp};
 pub use heads::Heads;
 pub use linear::{linear, linear_residual};
 pub use norm::{layer_norm, rms_norm};

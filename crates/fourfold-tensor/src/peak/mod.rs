@@ -8,7 +8,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::Precision;
-use crate::isa::{fma, multiversion};
+use crate::isa::multiversion;
 
 /// Runs of a measurement, of which the best counts: others that use the machine only slow it down.
 const RUNS: usize = 12;
@@ -40,38 +40,26 @@ fn best(run: impl Fn() -> f64) -> f64 {
     (0..RUNS).map(|_| run()).fold(0.0, f64::max)
 }
 
-/// Computes for some ten milliseconds; the operations that it did.
+/// Computes for some milliseconds; the operations that it did.
 fn register_loop(precision: Precision) -> f64 {
     #[cfg(target_arch = "x86_64")]
-    if precision == Precision::Bf16
-        && let Some(operations) = registers::products()
-    {
+    if let Some(operations) = registers::products(precision) {
         return operations;
     }
     // Where 16-bit products have no instructions of their own they are f32 ones.
     let _ = precision;
-    const ROUNDS: usize = 200_000;
-    std::hint::black_box(multiply_adds(ROUNDS, std::hint::black_box(0.5)));
-    (2 * ROUNDS * SUMS * LANES) as f64
-}
-
-/// Independent sums, enough to hide the latency of an addition.
-const SUMS: usize = 12;
-const LANES: usize = 16;
-
-multiversion! {
-    fn multiply_adds(rounds: usize, factor: f32) -> f32 {
-        let mut sums = [[0.0f32; LANES]; SUMS];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                for lane in sum {
-                    *lane = fma::<FMA>(*lane, factor, factor);
-                }
-            }
+    let mut sums = [0.5f32; LANES];
+    for _ in 0..ROUNDS {
+        for sum in &mut sums {
+            *sum = *sum * 0.5 + 0.5;
         }
-        sums.as_flattened().iter().sum()
+        std::hint::black_box(&mut sums);
     }
+    (2 * ROUNDS * LANES) as f64
 }
+
+const ROUNDS: usize = 1_000_000;
+const LANES: usize = 64;
 
 multiversion! {
     fn sum(values: &[f32]) -> f32 {

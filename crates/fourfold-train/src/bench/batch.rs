@@ -38,9 +38,8 @@ impl Batch {
             let text = text(number, length, config.vocabulary());
             let first = batch.tokens.len() + config.visual_tokens();
             batch.push(&text, config.visual_tokens());
-            for at in length.div_ceil(2)..length {
-                let before = (first + at - 1) as u32;
-                batch.targets.push((before, text[at]));
+            for (at, token) in text.into_iter().enumerate().skip(length.div_ceil(2)) {
+                batch.targets.push(((first + at - 1) as u32, token));
             }
         }
         Ok(batch)

@@ -6,7 +6,7 @@ mod work;
 use std::time::Instant;
 
 use anyhow::Result;
-use fourfold_model::{GenerateOptions, Model, Part, Prompt, VisibilityKind};
+use fourfold_model::{GenerateOptions, LossOptions, Model, Part, Prompt, VisibilityKind};
 use fourfold_tensor::{Gradients, Precision, Tape, Tensor, awake};
 
 use crate::optimizer::Optimizer;
@@ -25,6 +25,7 @@ const WEIGHT_DECAY: f64 = 0.1;
 pub struct Bench {
     model: Model,
     task: Task,
+    recompute: bool,
     operations: f64,
 }
 
@@ -42,11 +43,11 @@ enum Task {
 }
 
 impl Bench {
-    /// Makes the model and the data of `work`.
+    /// Makes the model and the data of `work`; with `recompute` blocks are computed again on the way back.
     ///
     /// # Errors
     /// None that these models should meet.
-    pub fn new(work: Work, precision: Precision) -> Result<Self> {
+    pub fn new(work: Work, precision: Precision, recompute: bool) -> Result<Self> {
         let config = work.model();
         let mut model = Model::new(config.clone(), precision, SEED)?;
         model
@@ -87,6 +88,7 @@ impl Bench {
         Ok(Self {
             model,
             task,
+            recompute,
             operations,
         })
     }
@@ -116,8 +118,12 @@ impl Bench {
             } => {
                 gradients.clear();
                 let tape = Tape::recording(&model.parameters);
-                let scale = 1.0 / batch.targets() as f32;
-                let loss = model.loss(&tape, &batch.as_input(), VisibilityKind::Causal, scale)?;
+                let options = LossOptions {
+                    visibility: VisibilityKind::Causal,
+                    scale: 1.0 / batch.targets() as f32,
+                    recompute: self.recompute,
+                };
+                let loss = model.loss(&tape, &batch.as_input(), options)?;
                 tape.backward(&loss, gradients)?;
                 let rates = Part::ALL.map(|part| (part, LEARNING_RATE)).into();
                 optimizer.step(model, gradients, &rates, 1.0)?;
@@ -148,7 +154,7 @@ mod tests {
     /// The figure that the race's page divides by: 6 operations a number and row, attention on top.
     #[test]
     fn operations_of_a_step_are_those_of_its_products() {
-        let bench = Bench::new(Work::Gpt, Precision::F32).expect("a small model");
+        let bench = Bench::new(Work::Gpt, Precision::F32, false).expect("a small model");
         let rows = 8.0 * 256.0;
         let numbers = 6.0 * 12.0 * 384.0 * 384.0 + 8192.0 * 384.0;
         let attention = 6.0 * 4.0 * 128.0 * 384.0;

@@ -1,12 +1,9 @@
 //! The sizes of a model, and the operations and bytes that follow from them.
 
 use fourfold_model::{LanguageConfig, ModelConfig, Part, ProjectorKind};
-use fourfold_tensor::Precision;
+use fourfold_tensor::{Precision, ops};
 
 use crate::stage::StagePlan;
-
-/// Target rows whose logits exist at the same time.
-const HEAD_ROWS: f64 = 256.0;
 
 /// What a document has on average.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +45,14 @@ impl Stack {
     }
 
     /// Bytes a row: a block keeps two f32 rows of the residual stream and what its products read. Without a
-    /// gradient, one block at a time lives.
-    fn bytes(&self, flows: bool, bytes: f64) -> f64 {
-        let layers = if flows { self.layers } else { 1.0 };
-        layers * (8.0 * self.width + bytes * self.kept)
+    /// gradient, one block at a time lives; where blocks are computed again, one block and the input of each.
+    fn bytes(&self, flows: bool, recompute: bool, bytes: f64) -> f64 {
+        let block = 8.0 * self.width + bytes * self.kept;
+        match (flows, recompute) {
+            (false, _) => block,
+            (true, true) => block + self.layers * 4.0 * self.width,
+            (true, false) => block * self.layers,
+        }
     }
 }
 
@@ -143,14 +144,16 @@ impl Shapes {
         let tokens = (batch * average.tokens).min(stage.pack_tokens as f64);
         let images = (batch * average.images).min(stage.pack_images as f64);
         let images = images.min(tokens / average.tokens.max(1.0) * average.images);
-        let seen = images * self.patches * self.vision.bytes(vision, bytes);
-        let read = tokens * self.language.bytes(vision || projector || language, bytes);
+        let seen = images * self.patches * self.vision.bytes(vision, stage.recompute, bytes);
+        let flows = vision || projector || language;
+        let read = tokens * self.language.bytes(flows, stage.recompute, bytes);
         let kept = if language {
             4.0 * self.vocabulary * self.width
         } else {
             0.0
         };
-        seen + read + kept + HEAD_ROWS * self.vocabulary * 4.0
+        let logits = ops::head_loss_rows(self.vocabulary as usize) as f64 * self.vocabulary * 4.0;
+        seen + read + kept + logits
     }
 }
 

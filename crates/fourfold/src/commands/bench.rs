@@ -30,6 +30,9 @@ pub struct Bench {
     /// The number format of products; the fastest of this machine when absent
     #[arg(long, value_parser = ["bf16", "f32"])]
     precision: Option<String>,
+    /// Compute blocks a second time on the way back rather than keep what they computed
+    #[arg(long)]
+    recompute: bool,
     /// Rounds of each work, after one to warm up
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
@@ -76,7 +79,7 @@ impl Bench {
             named.map(|work| work.map_err(anyhow::Error::msg)).collect()
         };
         match (works?.as_slice(), self.turns) {
-            ([work], true) => take_turns(*work, precision),
+            ([work], true) => self.take_turns(*work, precision),
             (_, true) => anyhow::bail!("--turns takes one work"),
             ([work], false) => {
                 let times = rayon::scope(|_| self.time(*work, precision))?;
@@ -91,7 +94,7 @@ impl Bench {
     }
 
     fn time(&self, work: Work, precision: Precision) -> Result<Times> {
-        let mut rounds = Rounds::new(work, precision)?;
+        let mut rounds = Rounds::new(work, precision, self.recompute)?;
         rounds.round()?;
         let seconds: Result<Vec<f64>> = (0..self.rounds).map(|_| rounds.round()).collect();
         let mut seconds = seconds?;
@@ -113,6 +116,9 @@ impl Bench {
         command.args(["bench", work.name(), "--json"]);
         command.args(["--precision", precision.name()]);
         command.args(["--rounds", &self.rounds.to_string()]);
+        if self.recompute {
+            command.arg("--recompute");
+        }
         if let Some(threads) = self.machine.threads {
             command.args(["--threads", &threads.to_string()]);
         }
@@ -165,16 +171,16 @@ impl Bench {
         }
         say(columns(&rows))
     }
-}
 
-/// A line in, a round, its seconds and the most memory so far out; until the input ends.
-fn take_turns(work: Work, precision: Precision) -> Result<()> {
-    let mut rounds = Rounds::new(work, precision)?;
-    for line in io::stdin().lock().lines() {
-        line.context("cannot read the standard input")?;
-        let seconds = rayon::scope(|_| rounds.round())?;
-        let peak_mib = peak_memory_mib();
-        say(serde_json::json!({ "seconds": seconds, "peak_mib": peak_mib }))?;
+    /// A line in, a round, its seconds and the most memory so far out; until the input ends.
+    fn take_turns(&self, work: Work, precision: Precision) -> Result<()> {
+        let mut rounds = Rounds::new(work, precision, self.recompute)?;
+        for line in io::stdin().lock().lines() {
+            line.context("cannot read the standard input")?;
+            let seconds = rayon::scope(|_| rounds.round())?;
+            let peak_mib = peak_memory_mib();
+            say(serde_json::json!({ "seconds": seconds, "peak_mib": peak_mib }))?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The program as a user calls it, on a tiny model and pictures made here.
 
 mod answers;
+mod bench;
 mod data;
 mod mistakes;
 mod runs;

@@ -11,8 +11,16 @@ use crate::parallel::for_rows;
 use crate::{Result, Tape, Tensor, TensorError};
 use chunks::Pass;
 
-/// Target rows whose logits are in memory at once: enough for the products to run at full speed.
-const CHUNK: usize = 256;
+/// Bytes of f32 logits that are in memory at once. More rows at a time read the weight and its gradient less often.
+const CHUNK_BYTES: usize = 32 << 20;
+/// Fewest and most target rows whose logits are in memory at once, whatever the vocabulary.
+const CHUNK_ROWS: [usize; 2] = [128, 1024];
+
+/// Target rows whose logits [`head_loss`] has in memory at once.
+pub fn head_loss_rows(vocabulary: usize) -> usize {
+    let rows = CHUNK_BYTES / size_of::<f32>() / vocabulary.max(1);
+    rows.clamp(CHUNK_ROWS[0], CHUNK_ROWS[1])
+}
 
 /// `scale · Σ_i cross_entropy(hidden[rows[i]] · weightᵀ, targets[i])`, f32 `[1]`, for `hidden: [tokens, width]` and
 /// `weight: [vocabulary, width]`.
@@ -41,7 +49,7 @@ pub fn head_loss(
         targets,
         scale,
         precision: tape.precision(),
-        chunk: CHUNK,
+        chunk: head_loss_rows(weight.rows()),
     };
     let done = pass.run(hidden.node.is_some(), weight.node.is_some())?;
     let loss = Tensor::from_f32(&[1], &[(f64::from(scale) * done.loss) as f32])?;

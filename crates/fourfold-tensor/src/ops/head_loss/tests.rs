@@ -83,7 +83,7 @@ fn what_is_frozen_costs_nothing() {
             targets: &[0, 8],
             scale: 1.0,
             precision: Precision::F32,
-            chunk: CHUNK,
+            chunk: 3,
         };
         let done = pass
             .run(h.node.is_some(), w.node.is_some())
