@@ -5,7 +5,7 @@ use std::arch::asm;
 use crate::gemm::{Amx, TileRegisters};
 use crate::{Isa, Precision};
 
-const ROUNDS: usize = 100_000;
+const ROUNDS: usize = 1_000_000;
 
 /// Runs the loop of this machine's best instruction for products in `precision`; the operations that it did, or nothing
 /// where there is none.
