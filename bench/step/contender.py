@@ -18,8 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     SiglipVisionConfig,
@@ -151,30 +149,6 @@ def compiled(callable, mode):
     return torch.compile(callable) if mode.get("compile") else callable
 
 
-def gpt(mode):
-    config = GPT2Config(
-        vocab_size=8192,
-        n_positions=256,
-        n_embd=384,
-        n_layer=6,
-        n_head=6,
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        use_cache=False,
-    )
-    model = GPT2LMHeadModel(config)
-    ids = torch.tensor([[((t * 1009 + i) * 7919 + 31) % 8192 for i in range(257)] for t in range(8)])
-    x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
-    forward = compiled(model, mode)
-
-    def loss():
-        logits = forward(input_ids=x).logits
-        return F.cross_entropy(logits.float().view(-1, logits.shape[-1]), y.view(-1))
-
-    return training(model, loss, mode)
-
-
 class Block(nn.Module):
     """A transformer block as hand-written trainers have it."""
 
@@ -193,8 +167,8 @@ class Block(nn.Module):
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x)), approximate="tanh"))
 
 
-class HandWrittenGpt(nn.Module):
-    """Leaner than that of `transformers`."""
+class Gpt(nn.Module):
+    """As hand-written trainers have it, leaner than that of `transformers`."""
 
     def __init__(self):
         super().__init__()
@@ -212,8 +186,8 @@ class HandWrittenGpt(nn.Module):
         return F.cross_entropy(logits.float().view(-1, logits.shape[-1]), y.view(-1))
 
 
-def gpt_by_hand(mode):
-    model = HandWrittenGpt()
+def gpt(mode):
+    model = Gpt()
     ids = torch.tensor([[((t * 1009 + i) * 7919 + 31) % 8192 for i in range(257)] for t in range(8)])
     x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
     forward = compiled(model, mode)
@@ -266,8 +240,7 @@ def caption(count, mode):
 
 
 WORKS = {
-    "gpt": gpt_by_hand,
-    "gpt-transformers": gpt,
+    "gpt": gpt,
     "vit-b-16": vit,
     "vlm-all": lambda mode: vlm(("vision", "projector", "language"), mode),
     "vlm-frozen-language": lambda mode: vlm(("vision", "projector"), mode),

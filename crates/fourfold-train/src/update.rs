@@ -57,36 +57,27 @@ impl Updater {
         batch: &Batch,
         update: usize,
     ) -> Result<Updated> {
-        awake(|| self.update_awake(plan, model, cache, batch, update))
-    }
-
-    fn update_awake(
-        &mut self,
-        plan: &StagePlan,
-        model: &mut Model,
-        cache: Option<&mut FeatureCache>,
-        batch: &Batch,
-        update: usize,
-    ) -> Result<Updated> {
-        let within = || format!("in update {} of stage '{}'", update + 1, plan.stage.name);
-        let loss = self
-            .accumulate(plan, model, cache, batch, update)
-            .with_context(within)?;
-        self.watch
-            .note(&self.gradients, &model.parameters)
-            .with_context(within)?;
-        let grad_norm = self.gradients.norm();
-        demand_finite("gradient norm", grad_norm, &plan.stage, update)?;
-        let clip = plan.stage.clip;
-        let scale = if clip > 0.0 && grad_norm > clip {
-            clip / grad_norm
-        } else {
-            1.0
-        };
-        self.optimizer
-            .step(model, &self.gradients, &plan.rates(update), scale as f32)
-            .with_context(within)?;
-        Ok(Updated { loss, grad_norm })
+        awake(|| {
+            let within = || format!("in update {} of stage '{}'", update + 1, plan.stage.name);
+            let loss = self
+                .accumulate(plan, model, cache, batch, update)
+                .with_context(within)?;
+            self.watch
+                .note(&self.gradients, &model.parameters)
+                .with_context(within)?;
+            let grad_norm = self.gradients.norm();
+            demand_finite("gradient norm", grad_norm, &plan.stage, update)?;
+            let clip = plan.stage.clip;
+            let scale = if clip > 0.0 && grad_norm > clip {
+                clip / grad_norm
+            } else {
+                1.0
+            };
+            self.optimizer
+                .step(model, &self.gradients, &plan.rates(update), scale as f32)
+                .with_context(within)?;
+            Ok(Updated { loss, grad_norm })
+        })
     }
 
     fn accumulate(

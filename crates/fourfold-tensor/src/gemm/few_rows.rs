@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::cut::Cut;
 use super::kernel::{Destination, Finish, MicroKernel, Place};
-use super::kernel_amx::Amx;
+use super::kernel_amx::{Amx, clear};
 use super::kernel_avx512bf16::{Avx512Bf16, write_vector};
 use super::lanes::{SIDE, first_16};
 use super::pack::{Aligned, Right, transpose_sums};
@@ -133,11 +133,8 @@ unsafe fn multiply(rows: &[bf16], k: usize, panels: [*const u32; PANELS], sums: 
     // SAFETY: each of `k / 32` rounds reads 64 bytes of 16 rows and a block of 16 pairs of each panel; asking for the
     // memory that follows, for these rows pass by only once, touches none of it. The sums of a panel are 1 KiB.
     unsafe {
+        clear();
         asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
             "2:",
             "tileloadd tmm4, [{rows} + {step}]",
             ".set line, 0",

@@ -20,8 +20,8 @@ pub(super) trait MicroKernel: Copy + Send + Sync {
     const DEPTH: usize;
 
     /// Calls `work` with the registers that [`MicroKernel::tile`] needs made ready.
-    fn with_registers(self, work: impl FnOnce()) {
-        work();
+    fn with_registers<T>(self, work: impl FnOnce() -> T) -> T {
+        work()
     }
 
     /// Writes `left · right` for the first `rows` rows and `columns` columns of a tile, finished by `finish`.

@@ -35,9 +35,9 @@ impl MicroKernel for Amx {
     /// would come from the second-level cache, whose bandwidth is what limits these instructions.
     const DEPTH: usize = 128;
 
-    fn with_registers(self, work: impl FnOnce()) {
+    fn with_registers<T>(self, work: impl FnOnce() -> T) -> T {
         let _registers = Registers::configure(self);
-        work();
+        work()
     }
 
     #[inline]
@@ -137,7 +137,7 @@ impl Drop for Registers {
 /// The registers must be configured.
 #[inline(always)]
 #[allow(unsafe_code)]
-unsafe fn clear() {
+pub(super) unsafe fn clear() {
     // SAFETY: the caller's promise.
     unsafe {
         asm!(

@@ -17,7 +17,7 @@ impl SmallProducts {
         None
     }
 
-    pub(crate) fn session(self, _work: impl FnOnce(Session)) {
+    pub(crate) fn session<T>(self, _work: impl FnOnce(Session) -> T) -> T {
         match self {}
     }
 }

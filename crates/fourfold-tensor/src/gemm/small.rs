@@ -60,8 +60,8 @@ impl SmallProducts {
     }
 
     /// Calls `work`, with the registers that products need made ready.
-    pub(crate) fn session(self, work: impl FnOnce(Session)) {
-        self.amx.with_registers(|| work(Session(self)));
+    pub(crate) fn session<T>(self, work: impl FnOnce(Session) -> T) -> T {
+        self.amx.with_registers(|| work(Session(self)))
     }
 }
 

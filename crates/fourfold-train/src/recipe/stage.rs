@@ -65,8 +65,8 @@ pub struct Stage {
     /// must not vary, or in a fixed number of ways (`augment.views`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cache_features: bool,
-    /// Whether a block keeps only its input for the way back and is computed a second time there: a third more time
-    /// for a fraction of the memory.
+    /// Whether a block keeps only its input for the way back and is computed a second time there: up to a
+    /// third more time for a fraction of the memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub recompute: bool,
     /// What a row may see in this stage; the model's when absent.

@@ -45,14 +45,11 @@ pub(super) fn backward<T: Element>(problem: &Problem<'_>, received: &Received<'_
     let partials: Vec<Vec<f32>> = tasks
         .par_iter()
         .map_init(Scratch::default, |scratch, task| {
-            let mut partial = Vec::new();
+            let mut work = |session| run(problem, received, task, session, scratch, &out);
             match SmallProducts::find(problem.precision) {
-                Some(small) => small.session(|session| {
-                    partial = run(problem, received, task, Some(session), scratch, &out);
-                }),
-                None => partial = run(problem, received, task, None, scratch, &out),
+                Some(small) => small.session(|session| work(Some(session))),
+                None => work(None),
             }
-            partial
         })
         .collect();
 

@@ -96,6 +96,33 @@ struct PackedScratch {
     weights: Packed,
 }
 
+impl PackedScratch {
+    /// What [`attend`] does, in 16 bits: for the rows of query head `member` from `first` on.
+    #[allow(clippy::too_many_arguments)]
+    fn attend(
+        &mut self,
+        session: Session,
+        (member, first): (usize, usize),
+        sight: &Sight<'_>,
+        scores: &mut [f32],
+        output: &mut [f32],
+        max: &mut [f32],
+        sum: &mut [f32],
+    ) {
+        let rows = max.len();
+        let lanes = output.len() / rows;
+        let queries = (&self.queries[member], first, rows);
+        session.multiply(queries, &self.turned_keys, scores, TILE, false);
+        let mut correction = [0.0; BLOCK_ROWS];
+        let correction = &mut correction[..rows];
+        online(scores, sight, max, sum, correction);
+        scale_rows(output, lanes, correction);
+        sight.clear_unseen(&mut scores[..rows * TILE]);
+        session.left(Matrix::dense(scores, rows, TILE), &mut self.weights);
+        session.multiply((&self.weights, 0, rows), &self.values, output, lanes, true);
+    }
+}
+
 /// Writes attention to `out: [tokens, query * width]` and the logarithm of each row's sum of exponentials to
 /// `log_sums: [tokens, query]`.
 pub(super) fn forward<T: Element>(problem: &Problem<'_>, out: &mut [T], log_sums: &mut [f32]) {
@@ -109,23 +136,23 @@ pub(super) fn forward<T: Element>(problem: &Problem<'_>, out: &mut [T], log_sums
         .collect();
     tasks
         .into_par_iter()
-        .for_each_init(
-            Scratch::default,
-            |scratch, (rows, key_value)| match SmallProducts::find(problem.precision) {
-                Some(small) => small.session(|session| {
-                    task(
-                        problem,
-                        rows,
-                        key_value,
-                        Some(session),
-                        scratch,
-                        &out,
-                        &log_sums,
-                    );
-                }),
-                None => task(problem, rows, key_value, None, scratch, &out, &log_sums),
-            },
-        );
+        .for_each_init(Scratch::default, |scratch, (rows, key_value)| {
+            let mut work = |session| {
+                task(
+                    problem,
+                    rows.clone(),
+                    key_value,
+                    session,
+                    scratch,
+                    &out,
+                    &log_sums,
+                );
+            };
+            match SmallProducts::find(problem.precision) {
+                Some(small) => small.session(|session| work(Some(session))),
+                None => work(None),
+            }
+        });
 }
 
 /// All query heads that share `key_value`, for `rows`.
@@ -191,19 +218,15 @@ fn task<T: Element>(
                 let within = block.start - rows.start;
                 let block = first * lanes..(first + block.len()) * lanes;
                 if let Some(session) = session {
-                    let queries = (&packed.queries[member], within, block_rows.len());
-                    session.multiply(queries, &packed.turned_keys, scores, TILE, false);
-                    let mut correction = [0.0; BLOCK_ROWS];
-                    let correction = &mut correction[..block_rows.len()];
-                    let (max, sum) = (&mut max[block_rows.clone()], &mut sum[block_rows.clone()]);
-                    online(scores, &sight, max, sum, correction);
-                    let output = &mut output[block];
-                    scale_rows(output, lanes, correction);
-                    sight.clear_unseen(&mut scores[..block_rows.len() * TILE]);
-                    let weights = Matrix::dense(scores, block_rows.len(), TILE);
-                    session.left(weights, &mut packed.weights);
-                    let weights = (&packed.weights, 0, block_rows.len());
-                    session.multiply(weights, &packed.values, output, lanes, true);
+                    packed.attend(
+                        session,
+                        (member, within),
+                        &sight,
+                        scores,
+                        &mut output[block],
+                        &mut max[block_rows.clone()],
+                        &mut sum[block_rows],
+                    );
                     continue;
                 }
                 attend(
