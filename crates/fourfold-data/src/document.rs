@@ -89,7 +89,7 @@ pub struct Encoder {
     tokenizer: Arc<Tokenizer>,
     config: EncoderConfig,
     markers: Markers,
-    known: Option<Arc<KnownImages>>,
+    known: Option<Arc<dyn KnownImages>>,
 }
 
 impl Encoder {
@@ -121,7 +121,7 @@ impl Encoder {
 
     /// The same for a user who keeps features: images get their keys, and those in `known` are not even decoded.
     /// Has no effect on images whose variations are not fixed.
-    pub fn knowing(&self, known: Arc<KnownImages>) -> Self {
+    pub fn knowing(&self, known: Arc<dyn KnownImages>) -> Self {
         Self {
             known: Some(known),
             ..self.clone()

@@ -1,13 +1,17 @@
-//! Features of a frozen vision encoder, computed once an image and kept.
+//! Features of a frozen vision encoder, computed once an image and kept: in memory for the run, and on disk for later
+//! ones where the recipe names a folder.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, Result};
 use fourfold_data::{Augment, DocumentImage, ImageKey, KnownImages, PixelArray};
 use fourfold_model::{Model, ModelConfig};
 use fourfold_tensor::{Precision, Tensor};
+use serde::{Deserialize, Serialize};
 
+use crate::feature_store::{FeatureStore, StoredImages};
 use crate::input::stack_pixels;
 use crate::recipe::Stage;
 
@@ -16,17 +20,65 @@ use crate::recipe::Stage;
 /// which finds nothing kept, makes the same bits.
 const GROUP: usize = 8;
 
-/// Features by image.
-pub type Features = HashMap<ImageKey, Tensor>;
+/// Features by image; in an order, so that which ones find room is the same in every run.
+pub type Features = BTreeMap<ImageKey, Tensor>;
 
-/// Features by image, up to a limit of memory; what finds no room is computed again when it comes again.
+/// Features by image, up to a limit of memory. What finds no room is read from disk when it comes again, or computed
+/// again.
 pub struct FeatureCache {
     augment: Option<Augment>,
-    known: Arc<KnownImages>,
+    known: Arc<Known>,
     kept: Features,
+    store: Option<FeatureStore>,
+    limit_mib: usize,
     /// Bytes that may still be taken.
     room: usize,
     full: bool,
+    notes: Vec<String>,
+}
+
+/// Where the features of images came from, each image of an update counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origins {
+    /// Kept in memory.
+    pub memory: usize,
+    /// Read from disk.
+    pub disk: usize,
+    /// Made by the encoder.
+    pub encoded: usize,
+}
+
+impl Origins {
+    /// Adds those of another update.
+    pub fn add(&mut self, other: Self) {
+        self.memory += other.memory;
+        self.disk += other.disk;
+        self.encoded += other.encoded;
+    }
+}
+
+impl fmt::Display for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "features: {} from memory, {} from disk, {} encoded",
+            self.memory, self.disk, self.encoded
+        )
+    }
+}
+
+/// The images whose features are in memory or on disk.
+#[derive(Default)]
+struct Known {
+    kept: RwLock<HashSet<ImageKey>>,
+    stored: Option<Arc<StoredImages>>,
+}
+
+impl KnownImages for Known {
+    fn contains(&self, key: &ImageKey) -> bool {
+        let stored = |stored: &Arc<StoredImages>| stored.contains(key);
+        self.kept.contains(key) || self.stored.as_ref().is_some_and(stored)
+    }
 }
 
 impl FeatureCache {
@@ -40,10 +92,29 @@ impl FeatureCache {
         Some(before.unwrap_or_else(|| Self {
             augment: stage.augment.clone(),
             known: Arc::default(),
-            kept: HashMap::new(),
+            kept: Features::new(),
+            store: None,
+            limit_mib,
             room: limit_mib << 20,
             full: false,
+            notes: Vec::new(),
         }))
+    }
+
+    /// The same with features on disk beside those in memory; one that goes on has them open already.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn stored_in(mut self, open: impl FnOnce() -> Result<FeatureStore>) -> Result<Self> {
+        if self.store.is_none() {
+            let store = open()?;
+            self.known = Arc::new(Known {
+                stored: Some(Arc::clone(store.stored())),
+                ..Known::default()
+            });
+            self.store = Some(store);
+        }
+        Ok(self)
     }
 
     /// How many images of `model` find room in `limit_mib`.
@@ -53,35 +124,51 @@ impl FeatureCache {
     }
 
     /// The images whose pixels are not needed any more.
-    pub fn known(&self) -> Arc<KnownImages> {
-        Arc::clone(&self.known)
+    pub fn known(&self) -> Arc<dyn KnownImages> {
+        Arc::clone(&self.known) as _
     }
 
-    /// Whether an image found no room yet.
-    pub fn is_full(&self) -> bool {
-        self.full
+    /// What is worth telling since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        let mut notes = std::mem::take(&mut self.notes);
+        if let Some(store) = &mut self.store {
+            notes.extend(store.take_notes());
+        }
+        notes
     }
 
-    /// Features of those of `images` that are not kept. Asked for a whole batch at once, few blank images are needed.
+    /// Features of those of `images` that are not kept in memory, and where all of them come from. Asked for a whole
+    /// batch at once, few blank images are needed.
     ///
     /// # Errors
-    /// When an image is of another size than the encoder takes.
+    /// When an image is of another size than the encoder takes, or features on disk cannot be read any more.
     pub fn missing<'a>(
         &self,
         model: &Model,
         images: impl Iterator<Item = &'a DocumentImage>,
-    ) -> Result<Features> {
+    ) -> Result<(Features, Origins)> {
+        let (mut features, mut origins) = (Features::new(), Origins::default());
         let mut unseen: Vec<(ImageKey, &PixelArray)> = Vec::new();
         let mut seen = HashSet::new();
         for image in images {
-            if let DocumentImage::Pixels(pixels, Some(key)) = image
-                && !self.kept.contains_key(key)
-                && seen.insert(*key)
-            {
-                unseen.push((*key, pixels));
+            let (key, pixels) = match image {
+                DocumentImage::Pixels(pixels, Some(key)) => (*key, Some(pixels)),
+                DocumentImage::Known(key) => (*key, None),
+                DocumentImage::Pixels(_, None) => continue,
+            };
+            if !seen.insert(key) {
+                continue;
+            }
+            if self.kept.contains_key(&key) {
+                origins.memory += 1;
+            } else if let Some(stored) = self.read(&key)? {
+                origins.disk += 1;
+                features.insert(key, stored);
+            } else if let Some(pixels) = pixels {
+                origins.encoded += 1;
+                unseen.push((key, pixels));
             }
         }
-        let mut features = HashMap::with_capacity(unseen.len());
         for group in unseen.chunks(GROUP) {
             let blank = PixelArray {
                 data: vec![0.0; group[0].1.data.len()],
@@ -92,7 +179,15 @@ impl FeatureCache {
             let encoded = model.encode(&stack_pixels(filled)?)?.unstack();
             features.extend(group.iter().map(|(key, _)| *key).zip(encoded));
         }
-        Ok(features)
+        Ok((features, origins))
+    }
+
+    /// Features on disk.
+    fn read(&self, key: &ImageKey) -> Result<Option<Tensor>> {
+        match &self.store {
+            Some(store) => store.stored().read(key),
+            None => Ok(None),
+        }
     }
 
     /// Kept or `fresh` features of `images`, at least one: `[images, patches, vision_width]`.
@@ -112,17 +207,39 @@ impl FeatureCache {
     }
 
     /// Keeps what there is room for.
-    pub fn keep(&mut self, fresh: Features) {
+    ///
+    /// # Errors
+    /// When features are not of the size that the encoder gives, which is a defect.
+    pub fn keep(&mut self, fresh: Features) -> Result<()> {
+        if let Some(store) = &mut self.store {
+            store.append(fresh.iter())?;
+        }
         for (key, features) in fresh {
             let bytes = features.len() * features.precision().bytes();
             if bytes > self.room {
-                self.full = true;
-                return;
+                self.note_full();
+                break;
             }
             self.room -= bytes;
             self.kept.insert(key, features);
             // Only now: from here on the loader leaves its pixels out.
-            self.known.insert(key);
+            let known = self.known.kept.write();
+            known.unwrap_or_else(PoisonError::into_inner).insert(key);
+        }
+        Ok(())
+    }
+
+    fn note_full(&mut self) {
+        if !std::mem::replace(&mut self.full, true) {
+            self.notes.push(format!(
+                "the features of the images seen so far fill training.feature_cache_mib = {}: further images are {} at \
+                 every look; raise it if there is memory",
+                self.limit_mib,
+                match self.store {
+                    Some(_) => "looked up on disk",
+                    None => "encoded",
+                }
+            ));
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod estimate;
 pub mod evaluation;
 pub mod feature_cache;
+pub mod feature_store;
 pub mod files;
 pub mod input;
 pub mod measure;

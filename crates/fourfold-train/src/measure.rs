@@ -53,7 +53,8 @@ impl Pass {
 
 /// Times the updates of every stage on a model of its own, which is thrown away: one update to warm up, then
 /// updates until `seconds_per_stage` are over, at least one and at most as many as the stage has. Where a stage keeps
-/// features, the updates are made once more with what is kept, and weighed by how many images will be new.
+/// features, the updates are made once more with what is kept, and weighed by how many images will be new. A folder of
+/// features on disk is left alone: what it holds already makes a run faster than measured.
 ///
 /// # Errors
 /// As training: whatever keeps the recipe from running is found here, before a run folder exists.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use fourfold_model::Part;
 use serde::{Deserialize, Serialize};
 
+use crate::feature_cache::Origins;
 use crate::files;
 
 /// What happened in one update.
@@ -46,6 +47,9 @@ pub struct StepRecord {
     pub data_wait_seconds: f64,
     /// Rows a second.
     pub tokens_per_second: f64,
+    /// Where the features of its images came from, in a stage that keeps them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Origins>,
     /// Memory of the process, where the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<f64>,
@@ -164,6 +168,7 @@ mod tests {
             seconds: 0.5,
             data_wait_seconds: 0.1,
             tokens_per_second: 200.0,
+            features: None,
             memory_mib: None,
         }
     }

@@ -57,6 +57,8 @@ pub struct StageCost {
     pub operations: f64,
     /// The most memory that the stage needs, estimated.
     pub memory: Memory,
+    /// Bytes of features on disk, estimated, if none of them were there before.
+    pub disk: f64,
 }
 
 /// Memory in bytes, by its use.
@@ -94,11 +96,18 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
     let config = model_config(recipe, &tokenizer)?;
     let reading = reading(recipe, tokenizer, &config)?;
     let precision = recipe.precision.resolve();
-    let limit = recipe.training.feature_cache_mib;
+    let training = &recipe.training;
+    let limits = Limits {
+        memory: training.feature_cache_mib,
+        disk: match training.feature_cache {
+            Some(_) => training.feature_cache_disk_mib,
+            None => 0,
+        },
+    };
     let mut stages = Vec::new();
     for plan in StagePlan::all(recipe, &sources, &config, &reading)? {
         let average = Average::of(&plan, recipe.seed);
-        stages.push(cost(&plan, average, &config, precision, limit)?);
+        stages.push(cost(&plan, average, &config, precision, limits)?);
     }
     Ok(Plan {
         parameters: config.parameter_counts()?.to_vec(),
@@ -136,12 +145,19 @@ impl Average {
     }
 }
 
+/// The most that kept features may take, in MiB.
+#[derive(Clone, Copy)]
+struct Limits {
+    memory: usize,
+    disk: usize,
+}
+
 fn cost(
     plan: &StagePlan,
     average: Average,
     config: &ModelConfig,
     precision: Precision,
-    feature_cache_mib: usize,
+    limits: Limits,
 ) -> Result<StageCost> {
     let stage = &plan.stage;
     let counts = config.parameter_counts()?;
@@ -160,19 +176,18 @@ fn cost(
     };
     let batch = stage.batch as f64;
     let side = config.vision.image_size as f64;
-    let room = FeatureCache::capacity(feature_cache_mib, config, precision);
-    let encoded = plan.encoded_images(documents * average.images, room);
-    let passed = if average.images > 0.0 {
-        encoded / (documents * average.images)
-    } else {
-        1.0
-    };
-    let kept = if stage.cache_features {
-        let image = shapes.patches * shapes.vision.width * precision.bytes() as f64;
-        encoded.min(room) * image
+    let looks = documents * average.images;
+    let room = |limit: usize| FeatureCache::capacity(limit, config, precision);
+    let (memory, disk) = (room(limits.memory), room(limits.disk));
+    let encoded = plan.encoded_images(looks, memory.max(disk));
+    let passed = if looks > 0.0 { encoded / looks } else { 1.0 };
+    // Each image once, however often it has to be encoded.
+    let features = if stage.cache_features {
+        plan.encoded_images(looks, f64::INFINITY)
     } else {
         0.0
     };
+    let image = shapes.patches * shapes.vision.width * precision.bytes() as f64;
     Ok(StageCost {
         name: stage.name.clone(),
         trainable,
@@ -180,13 +195,15 @@ fn cost(
         samples,
         tokens: documents * average.tokens,
         targets: documents * average.targets,
-        images: documents * average.images,
+        images: looks,
         operations: documents * shapes.operations(average, passed, |part| stage.trains(part)),
         memory: Memory {
             weights: all as f64 * (4.0 + copy),
             training: trainable as f64 * 12.0,
             activations: shapes.activations(plan, average, precision),
-            data: BATCHES * batch * average.images * 3.0 * side * side * 4.0 + kept,
+            data: BATCHES * batch * average.images * 3.0 * side * side * 4.0
+                + features.min(memory) * image,
         },
+        disk: features.min(disk) * image,
     })
 }

@@ -15,7 +15,8 @@ use crate::checkpoint::{self, Checkpoint, State, TensorRef};
 use crate::checks::{FrozenGuard, checksums, demand_finite_weights, trainable};
 use crate::environment::{Environment, hash_files};
 use crate::evaluation::check_evaluations;
-use crate::feature_cache::FeatureCache;
+use crate::feature_cache::{FeatureCache, Origins};
+use crate::feature_store::{self, FeatureStore};
 use crate::metrics::{Metrics, StepRecord, memory_mib};
 use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
@@ -102,6 +103,8 @@ struct Session<'a> {
     step: usize,
     resume: Option<Checkpoint>,
     features: Option<FeatureCache>,
+    /// Where the features of the stage came from so far.
+    looked: Origins,
 }
 
 impl<'a> Session<'a> {
@@ -147,6 +150,9 @@ impl<'a> Session<'a> {
             checkpoint.demand_position(|stage| plans.get(stage).map(|plan| plan.updates))?;
         }
         check_evaluations(&recipe, &sources)?;
+        if let Some(folder) = &recipe.training.feature_cache {
+            feature_store::prepare(folder)?;
+        }
         let ever = |part: Part| recipe.stage.iter().any(|stage| stage.trains(part));
         let never_trained = checksums(&model.parameters, |name, _| {
             !Part::of(name).is_some_and(ever)
@@ -201,6 +207,7 @@ impl<'a> Session<'a> {
             step,
             resume,
             features: None,
+            looked: Origins::default(),
         })
     }
 
@@ -257,8 +264,8 @@ impl<'a> Session<'a> {
             trainable: trainable(&self.model),
         };
         self.progress.stage_begins(&info);
-        let limit = self.recipe.training.feature_cache_mib;
-        self.features = FeatureCache::for_stage(self.features.take(), stage, limit);
+        self.features = self.features_for(plan)?;
+        self.looked = Origins::default();
         let features = self.features.as_ref();
         let mut loader = plan.load(self.recipe.seed, self.options.strict, sampler, features)?;
         for update in done..plan.updates {
@@ -293,7 +300,27 @@ impl<'a> Session<'a> {
             }
         }
         self.progress.stage_ends(&info);
+        if self.features.is_some() {
+            self.progress
+                .note(&format!("{}: {}", stage.name, self.looked));
+        }
         Ok(None)
+    }
+
+    /// The features that the stage of `plan` keeps, if it does; the model must have its parameters for it.
+    fn features_for(&mut self, plan: &StagePlan) -> Result<Option<FeatureCache>> {
+        let (stage, training) = (&plan.stage, &self.recipe.training);
+        let limit = training.feature_cache_mib;
+        let cache = FeatureCache::for_stage(self.features.take(), stage, limit);
+        let (cache, root) = match (cache, &training.feature_cache) {
+            (Some(cache), Some(root)) => (cache, root),
+            (cache, _) => return Ok(cache),
+        };
+        let (transform, augment) = (&plan.encoder.config().transform, stage.augment.as_ref());
+        let limit = training.feature_cache_disk_mib;
+        let open = || FeatureStore::open(root, limit, &self.model, transform, augment);
+        let within = || format!("in stage '{}' (training.feature_cache)", stage.name);
+        cache.stored_in(open).with_context(within).map(Some)
     }
 
     fn update(
@@ -311,15 +338,11 @@ impl<'a> Session<'a> {
         if batch.skipped.count > 0 {
             self.progress.skipped(&batch.skipped);
         }
-        let was_full = self.features.as_ref().is_some_and(FeatureCache::is_full);
         let features = self.features.as_mut();
         let updated = updater.update(plan, &mut self.model, features, &batch, update)?;
-        if !was_full && self.features.as_ref().is_some_and(FeatureCache::is_full) {
-            self.progress.note(&format!(
-                "the features of the images seen so far fill training.feature_cache_mib = {}: further images are \
-                 encoded at every look; raise it if there is memory",
-                self.recipe.training.feature_cache_mib
-            ));
+        self.looked.add(updated.features.unwrap_or_default());
+        for note in self.features.iter_mut().flat_map(FeatureCache::take_notes) {
+            self.progress.note(&note);
         }
         self.step += 1;
         let seconds = begin.elapsed().as_secs_f64();
@@ -340,6 +363,7 @@ impl<'a> Session<'a> {
             seconds,
             data_wait_seconds,
             tokens_per_second: batch.tokens as f64 / seconds.max(1e-9),
+            features: updated.features,
             memory_mib: memory_mib(),
         };
         self.metrics.write(&record)?;

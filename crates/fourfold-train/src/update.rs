@@ -6,7 +6,7 @@ use fourfold_model::{LossOptions, Model};
 use fourfold_tensor::{Gradients, Tape, awake};
 
 use crate::checks::{GradientWatch, demand_finite};
-use crate::feature_cache::{FeatureCache, Features};
+use crate::feature_cache::{FeatureCache, Features, Origins};
 use crate::input::PackInput;
 use crate::optimizer::Optimizer;
 use crate::stage::StagePlan;
@@ -18,6 +18,8 @@ pub struct Updated {
     pub loss: f64,
     /// Norm of all gradients, before clipping.
     pub grad_norm: f64,
+    /// Where the features of its images came from, if they are kept.
+    pub features: Option<Origins>,
 }
 
 /// Makes the updates of one stage.
@@ -59,7 +61,7 @@ impl Updater {
     ) -> Result<Updated> {
         awake(|| {
             let within = || format!("in update {} of stage '{}'", update + 1, plan.stage.name);
-            let loss = self
+            let (loss, features) = self
                 .accumulate(plan, model, cache, batch, update)
                 .with_context(within)?;
             self.watch
@@ -76,7 +78,11 @@ impl Updater {
             self.optimizer
                 .step(model, &self.gradients, &plan.rates(update), scale as f32)
                 .with_context(within)?;
-            Ok(Updated { loss, grad_norm })
+            Ok(Updated {
+                loss,
+                grad_norm,
+                features,
+            })
         })
     }
 
@@ -87,7 +93,7 @@ impl Updater {
         cache: Option<&mut FeatureCache>,
         batch: &Batch,
         update: usize,
-    ) -> Result<f64> {
+    ) -> Result<(f64, Option<Origins>)> {
         self.gradients.clear();
         let options = LossOptions {
             visibility: plan.visibility,
@@ -95,12 +101,13 @@ impl Updater {
             recompute: plan.stage.recompute,
         };
         let mut total = 0.0;
-        let fresh = match &cache {
+        let (fresh, origins) = match &cache {
             Some(cache) => {
                 let images = batch.packs.iter().flat_map(|pack| &pack.images);
-                cache.missing(model, images)?
+                let (fresh, origins) = cache.missing(model, images)?;
+                (fresh, Some(origins))
             }
-            None => Features::new(),
+            None => (Features::new(), None),
         };
         for pack in &batch.packs {
             let input = match &cache {
@@ -122,9 +129,9 @@ impl Updater {
             }
         }
         if let Some(cache) = cache {
-            cache.keep(fresh);
+            cache.keep(fresh)?;
         }
-        Ok(total)
+        Ok((total, origins))
     }
 }
 

@@ -1,11 +1,12 @@
 //! The layout of documents, and small encoders and samples for other tests.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, RwLock};
 
 use super::tests_support::{encoder, picture, text_sample};
 use crate::{
-    Augment, DataError, DocumentImage, EncodedImage, Encoder, EncoderConfig, ImageKey, KnownImages,
-    Sample, Turn, sample_rng,
+    Augment, DataError, DocumentImage, EncodedImage, Encoder, EncoderConfig, ImageKey, Sample,
+    Turn, sample_rng,
 };
 
 fn names(encoder: &Encoder, tokens: &[u32]) -> Vec<String> {
@@ -194,8 +195,8 @@ fn an_image_has_as_many_variations_as_it_may() {
 
 #[test]
 fn a_known_image_is_left_undecoded_and_no_other() {
-    let known = Arc::new(KnownImages::default());
-    let encoder = varied(Some(1)).knowing(Arc::clone(&known));
+    let known = Arc::new(RwLock::new(HashSet::new()));
+    let encoder = varied(Some(1)).knowing(known.clone());
     let image = |bytes: &[u8]| {
         let document = encoder.document(&one_image(bytes.to_vec()), &mut sample_rng(0, 0));
         document.map(|document| document.images[0].clone())
@@ -203,18 +204,24 @@ fn a_known_image_is_left_undecoded_and_no_other() {
     let Ok(DocumentImage::Pixels(_, Some(key))) = image(&picture()) else {
         panic!("an unknown image comes with pixels and key");
     };
-    known.insert(key);
+    known.write().unwrap().insert(key);
     assert_eq!(image(&picture()).unwrap(), DocumentImage::Known(key));
     // Broken bytes are another image, and are looked at.
     assert!(matches!(image(b"no image"), Err(DataError::Image { .. })));
-    known.insert(ImageKey::new(&EncodedImage::new(&b"no image"[..]), 0));
+    known
+        .write()
+        .unwrap()
+        .insert(ImageKey::new(&EncodedImage::new(&b"no image"[..]), 0));
     assert!(image(b"no image").is_ok());
 }
 
 #[test]
 fn an_image_that_varies_without_end_is_never_known() {
-    let known = Arc::new(KnownImages::default());
-    let encoder = varied(None).knowing(known);
+    let known = RwLock::new(HashSet::from([ImageKey::new(
+        &EncodedImage::new(picture()),
+        0,
+    )]));
+    let encoder = varied(None).knowing(Arc::new(known));
     let document = encoder.document(&one_image(picture()), &mut sample_rng(0, 0));
     let image = document.unwrap().images[0].clone();
     assert!(matches!(image, DocumentImage::Pixels(_, None)));

@@ -43,10 +43,11 @@ fn features_do_not_depend_on_the_images_beside() {
     for precision in [Precision::F32, Precision::Bf16] {
         let model = model(precision);
         let all: Vec<DocumentImage> = (0..11).map(image).collect();
-        let together = cache(1).missing(&model, all.iter()).unwrap();
+        let together = cache(1).missing(&model, all.iter()).unwrap().0;
         assert_eq!(together.len(), 11);
         for number in [0, 7, 8, 10] {
-            let alone = cache(1).missing(&model, [image(number)].iter()).unwrap();
+            let alone = cache(1).missing(&model, [image(number)].iter());
+            let alone = alone.unwrap().0;
             let bits = |features: &Features| features[&key(number)].to_f32_vec();
             assert_eq!(
                 bits(&together),
@@ -73,15 +74,19 @@ fn a_kept_image_is_not_encoded_again_and_is_found_by_its_key() {
     let model = model(Precision::F32);
     let mut cache = cache(1);
     let images = [image(1), image(2), image(1)];
-    let fresh = cache.missing(&model, images.iter()).unwrap();
+    let (fresh, _) = cache.missing(&model, images.iter()).unwrap();
     assert_eq!(fresh.len(), 2, "the third is the first");
     let before = cache.stack(&fresh, &images).unwrap().to_f32_vec();
     assert!(!cache.known().contains(&key(1)));
-    cache.keep(fresh);
-    assert!(cache.known().contains(&key(1)) && !cache.is_full());
+    cache.keep(fresh).unwrap();
+    assert!(cache.known().contains(&key(1)) && cache.take_notes().is_empty());
     let mixed = [DocumentImage::Known(key(1)), image(2), image(1)];
-    let fresh = cache.missing(&model, mixed.iter()).unwrap();
-    assert!(fresh.is_empty());
+    let (fresh, origins) = cache.missing(&model, mixed.iter()).unwrap();
+    let kept = Origins {
+        memory: 2,
+        ..Origins::default()
+    };
+    assert_eq!((fresh.len(), origins), (0, kept));
     assert_eq!(cache.stack(&fresh, &mixed).unwrap().to_f32_vec(), before);
     let unknown = [DocumentImage::Known(key(9))];
     assert!(cache.stack(&fresh, &unknown).is_err());
@@ -92,11 +97,15 @@ fn without_room_nothing_is_kept_and_it_is_said() {
     let model = model(Precision::F32);
     let mut cache = cache(0);
     let images = [image(1)];
-    let fresh = cache.missing(&model, images.iter()).unwrap();
+    let (fresh, _) = cache.missing(&model, images.iter()).unwrap();
     assert!(cache.stack(&fresh, &images).is_ok());
-    cache.keep(fresh);
-    assert!(cache.is_full() && !cache.known().contains(&key(1)));
-    assert_eq!(cache.missing(&model, images.iter()).unwrap().len(), 1);
+    cache.keep(fresh).unwrap();
+    assert!(cache.take_notes()[0].contains("fill training.feature_cache_mib = 0"));
+    assert!(!cache.known().contains(&key(1)));
+    let (fresh, _) = cache.missing(&model, images.iter()).unwrap();
+    assert_eq!(fresh.len(), 1);
+    cache.keep(fresh).unwrap();
+    assert!(cache.take_notes().is_empty(), "once");
 }
 
 #[test]
@@ -104,8 +113,8 @@ fn a_cache_goes_on_only_where_nothing_of_it_changes() {
     let model = model(Precision::F32);
     let filled = || {
         let mut cache = cache(1);
-        let fresh = cache.missing(&model, [image(1)].iter()).unwrap();
-        cache.keep(fresh);
+        let (fresh, _) = cache.missing(&model, [image(1)].iter()).unwrap();
+        cache.keep(fresh).unwrap();
         cache
     };
     let next = |more: &str| FeatureCache::for_stage(Some(filled()), &stage(more), 1);

@@ -16,7 +16,7 @@ const BEAMS: u64 = 64;
 /// Of an answer.
 const NEW_TOKENS: u64 = 1 << 16;
 
-/// Of memory: 16 TiB.
+/// Of memory, and of disk for features: 16 TiB.
 const MEBIBYTES: u64 = 1 << 24;
 /// Of an image.
 const VIEWS: u64 = 10_000;
@@ -33,8 +33,15 @@ impl Recipe {
             let path = KeyPath::from("training.samples.max_new_tokens");
             at_most(NEW_TOKENS, samples.max_new_tokens, path)?;
         }
-        let path = KeyPath::from("training.feature_cache_mib");
-        at_most(MEBIBYTES, self.training.feature_cache_mib, path)?;
+        let path = KeyPath::from("training");
+        let training = &self.training;
+        let sizes = [
+            ("feature_cache_mib", training.feature_cache_mib),
+            ("feature_cache_disk_mib", training.feature_cache_disk_mib),
+        ];
+        for (key, size) in sizes {
+            at_most(MEBIBYTES, size, path.key(key))?;
+        }
         for (index, stage) in self.stage.iter().enumerate() {
             let path = KeyPath::from("stage").index(index);
             at_most(BATCH, stage.batch, path.key("batch"))?;

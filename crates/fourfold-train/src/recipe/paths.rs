@@ -9,6 +9,14 @@ use super::{Backbone, Recipe};
 impl Recipe {
     /// Visits every path of the recipe with the key that holds it.
     pub(super) fn for_each_path(&mut self, mut visit: impl FnMut(KeyPath, &mut PathBuf)) {
+        self.for_each_input(&mut visit);
+        if let Some(folder) = &mut self.training.feature_cache {
+            visit("training.feature_cache".into(), folder);
+        }
+    }
+
+    /// Visits the paths that something has to be at.
+    fn for_each_input(&mut self, mut visit: impl FnMut(KeyPath, &mut PathBuf)) {
         let model = &mut self.model;
         if let Some(from) = &mut model.from {
             visit("model.from".into(), from);
@@ -74,10 +82,10 @@ impl Recipe {
         by_relative_path(data.chain(evaluations), folder)
     }
 
-    /// Checks that every path of the recipe leads somewhere.
+    /// Checks that every path that the recipe reads leads somewhere.
     pub(super) fn check_files(&self) -> Result<(), KeyError> {
         let mut result = Ok(());
-        self.clone().for_each_path(|key, path| {
+        self.clone().for_each_input(|key, path| {
             let inner = path.join("model");
             let message = if !path.exists() {
                 format!(

@@ -123,6 +123,13 @@ pub struct Training {
     pub sample_every: usize,
     /// Most memory for kept features (`cache_features` of a stage), in MiB; images beyond it are encoded anew.
     pub feature_cache_mib: usize,
+    /// A folder for kept features on disk, where later runs find those of the same encoder, image file, transform and
+    /// variation; numbers in the precision of products, so that no loss changes by a bit. Made if need be; runs may
+    /// share it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature_cache: Option<PathBuf>,
+    /// Most disk for all that is in `feature_cache`, in MiB; when it is full, no more is stored.
+    pub feature_cache_disk_mib: usize,
     /// The number format of the finished model's file.
     pub model_format: StoredFormat,
     /// The number format of exported parts.
@@ -158,6 +165,8 @@ impl Default for Training {
             keep_checkpoints: 2,
             sample_every: 200,
             feature_cache_mib: 1024,
+            feature_cache: None,
+            feature_cache_disk_mib: 16384,
             model_format: StoredFormat::F32,
             parts_format: StoredFormat::Bf16,
             samples: None,

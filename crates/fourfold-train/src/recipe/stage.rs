@@ -61,8 +61,9 @@ pub struct Stage {
     /// Random changes to training images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augment: Option<Augment>,
-    /// Whether the features of a frozen vision encoder are kept in memory, so that an image passes it once. Images
-    /// must not vary, or in a fixed number of ways (`augment.views`).
+    /// Whether the features of a frozen vision encoder are kept, so that an image passes it once: in memory, and on
+    /// disk if there is a `training.feature_cache`. Images must not vary, or in a fixed number of ways
+    /// (`augment.views`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cache_features: bool,
     /// Whether a block keeps only its input for the way back and is computed a second time there: up to a

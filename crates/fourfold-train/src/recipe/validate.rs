@@ -129,6 +129,16 @@ impl Recipe {
         for (key, count) in counts {
             demand(count > 0, path.key(key), || "expected at least 1".into())?;
         }
+        let kept = self.stage.iter().any(|stage| stage.cache_features);
+        demand(
+            kept || training.feature_cache.is_none(),
+            path.key("feature_cache"),
+            || {
+                "no stage keeps features, so none would be stored; write `cache_features = true` into a stage whose \
+                 vision encoder is frozen, or remove this key"
+                    .into()
+            },
+        )?;
         let Some(samples) = &training.samples else {
             return Ok(());
         };

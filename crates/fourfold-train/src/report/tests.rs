@@ -98,6 +98,7 @@ fn record(step: usize, stage: &str) -> StepRecord {
         seconds: 0.5,
         data_wait_seconds: 0.1,
         tokens_per_second: 200.0,
+        features: None,
         memory_mib: None,
     }
 }

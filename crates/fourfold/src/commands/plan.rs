@@ -63,6 +63,19 @@ impl Plan {
             costs.visual_tokens, costs.vocabulary, costs.precision
         ))?;
         say(stages(&costs, &speeds))?;
+        let disk: f64 = costs.stages.iter().map(|stage| stage.disk).sum();
+        if let Some(folder) = recipe
+            .training
+            .feature_cache
+            .as_ref()
+            .filter(|_| disk > 0.0)
+        {
+            say(format_args!(
+                "\nfeatures take up to {} in {}",
+                bytes(disk as u64),
+                folder.display()
+            ))?;
+        }
         if !speeds.is_empty() {
             let seconds = speeds.iter().map(StageSpeed::seconds).sum();
             say(format_args!("\ntraining takes about {}", duration(seconds)))?;
