@@ -180,6 +180,10 @@ fn absurd_numbers_are_refused_by_their_key() {
             "training.feature_cache_mib': expected at most 16777216",
         ),
         (
+            refusal("", "", &["training.feature_cache_disk_mib=16777217"]),
+            "training.feature_cache_disk_mib': expected at most 16777216",
+        ),
+        (
             refusal(
                 "",
                 "",
