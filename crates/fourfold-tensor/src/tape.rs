@@ -67,7 +67,8 @@ impl<'p> Tape<'p> {
         let tensor = self.parameters.tensor(id);
         match self.mode {
             Mode::Recording | Mode::Tracing => tensor,
-            Mode::Inference => tensor.detach(),
+            // Many products read it before it is written again; its packed form goes when it is.
+            Mode::Inference => tensor.detach().fixed(),
         }
     }
 
