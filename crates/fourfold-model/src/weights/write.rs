@@ -1,13 +1,13 @@
 //! Writing a weight file.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
 use fourfold_tensor::Parameters;
 use half::bf16;
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use safetensors::{Dtype, View};
 
 use super::read::transpose;
 use super::{WEIGHTS, WeightFormat};
@@ -24,41 +24,68 @@ pub(crate) fn write<'a>(
     prefix: &str,
     format: WeightFormat,
 ) -> Result<()> {
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut tensors = Vec::new();
     for spec in specs {
         let id = crate::layers::find(parameters, &spec.name)?;
         let mut rest = parameters.get(id).master().f32()?;
         for stored in &spec.stored {
-            let (piece, next) = rest.split_at(stored.shape.iter().product());
+            let (values, next) = rest.split_at(stored.shape.iter().product());
             rest = next;
-            let bytes = match (stored.transposed, &stored.shape[..]) {
-                (true, [rows, columns]) => to_bytes(&transpose(piece, *columns, *rows), format),
-                _ => to_bytes(piece, format),
-            };
             let name = stored.name.strip_prefix(prefix).unwrap_or(&stored.name);
-            tensors.push((name.to_owned(), stored.shape.clone(), bytes));
+            tensors.push((
+                name,
+                Stored {
+                    values,
+                    shape: &stored.shape,
+                    transposed: stored.transposed,
+                    format,
+                },
+            ));
         }
     }
     let path = folder.join(WEIGHTS);
-    let fault = |error: safetensors::SafeTensorError| ModelError::weights(&path, error.to_string());
-    let dtype = match format {
-        WeightFormat::F32 => Dtype::F32,
-        WeightFormat::Bf16 => Dtype::BF16,
-    };
-    let mut views = Vec::with_capacity(tensors.len());
-    for (name, shape, bytes) in &tensors {
-        views.push((
-            name.as_str(),
-            TensorView::new(dtype, shape.clone(), bytes).map_err(fault)?,
-        ));
-    }
     // Hugging Face's loaders want to be told which framework's layout it is.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(fault)?;
     let unfinished = folder.join(format!("{WEIGHTS}.unfinished"));
     fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
-    fs::write(&unfinished, bytes).map_err(ModelError::io(&unfinished))?;
+    safetensors::serialize_to_file(tensors, Some(metadata), &unfinished)
+        .map_err(|error| ModelError::weights(&unfinished, error.to_string()))?;
     fs::rename(&unfinished, &path).map_err(ModelError::io(&path))
+}
+
+/// A tensor of the file, whose bytes are made when it is written: the file may be as large as memory.
+struct Stored<'a> {
+    values: &'a [f32],
+    shape: &'a [usize],
+    transposed: bool,
+    format: WeightFormat,
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        match self.format {
+            WeightFormat::F32 => Dtype::F32,
+            WeightFormat::Bf16 => Dtype::BF16,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let bytes = match (self.transposed, self.shape) {
+            (true, [rows, columns]) => {
+                to_bytes(&transpose(self.values, *columns, *rows), self.format)
+            }
+            _ => to_bytes(self.values, self.format),
+        };
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * self.dtype().bitsize() / 8
+    }
 }
 
 fn to_bytes(values: &[f32], format: WeightFormat) -> Vec<u8> {
