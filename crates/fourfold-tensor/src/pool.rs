@@ -142,8 +142,13 @@ impl Words {
         pool.add_live(held * size_of::<u64>());
         drop(pool);
         drop(dropped);
+        #[cfg_attr(not(test), allow(unused_mut))]
+        let mut memory = memory.unwrap_or_else(|| Memory::new(words));
+        // In tests, contents are numbers that are none in either format: who reads what nobody wrote is seen.
+        #[cfg(test)]
+        memory.bytes_mut().fill(0xff);
         Self {
-            memory: Some(memory.unwrap_or_else(|| Memory::new(words))),
+            memory: Some(memory),
             pooled: true,
         }
     }
