@@ -92,15 +92,20 @@ fn tables(group: &mut BenchmarkGroup<'_, WallTime>, precision: Precision) {
     let (parameters, ids) = parameters(precision, &[&[n, WIDTH]]);
     let rows: Vec<u32> = (0..ROWS).map(|row| (row * row * 7 % n) as u32).collect();
     let x = numbers(&[ROWS, WIDTH], Precision::F32);
-    let work = moved(&x, WIDTH, Precision::F32);
+    // A row of the table is read in its format and written in f32; back, one of the gradient is read and added to.
+    let work = |per_number: [usize; 2]| {
+        per_number.map(|bytes| Throughput::Bytes((ROWS * WIDTH * bytes) as u64))
+    };
+    let stored = precision.bytes();
     forward_and_back(
         group,
         "embedding",
-        work.clone(),
+        work([stored + 4, stored + 4 + 12]),
         &parameters,
         &x,
         |tape, _| embedding(tape, &tape.parameter(ids[0]), &rows),
     );
+    let work = work([stored + 8, stored + 8 + 12]);
     forward_and_back(group, "added rows", work, &parameters, &x, |tape, x| {
         add_rows(tape, x, &tape.parameter(ids[0]), &rows)
     });

@@ -13,21 +13,31 @@ pub fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a,
     group
 }
 
-/// A tensor of various numbers in `precision`.
+/// A tensor of random numbers in [-1, 1).
 pub fn numbers(shape: &[usize], precision: Precision) -> Tensor {
-    let values: Vec<f32> = (0..shape.iter().product())
-        .map(|i| ((i * 7919 + 13) % 2003) as f32 / 1001.0 - 1.0)
-        .collect();
+    within(1.0, shape, precision)
+}
+
+fn within(bound: f64, shape: &[usize], precision: Precision) -> Tensor {
+    let mut random = 1u64;
+    let mut next = |_| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (((random >> 11) as f64 / (1u64 << 52) as f64 - 1.0) * bound) as f32
+    };
+    let values: Vec<f32> = (0..shape.iter().product()).map(&mut next).collect();
     let tensor = Tensor::from_f32(shape, &values).expect("as many numbers as the shape says");
     tensor.to_precision(precision)
 }
 
-/// Trainable parameters, called by their places in `shapes`.
+/// Trainable parameters, called by their places in `shapes`; small ones as in a network, or the probabilities of a loss
+/// would be so small that processors take long for them.
 pub fn parameters(precision: Precision, shapes: &[&[usize]]) -> (Parameters, Vec<ParameterId>) {
     let mut parameters = Parameters::new(precision);
     let mut ids = Vec::new();
     for (place, shape) in shapes.iter().enumerate() {
-        let values = numbers(shape, Precision::F32);
+        let values = within(0.05, shape, Precision::F32);
         let id = parameters.add(place.to_string(), values);
         ids.push(id.expect("a new name"));
     }
