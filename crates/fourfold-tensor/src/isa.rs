@@ -151,6 +151,10 @@ fn amx_is_usable() -> bool {
 ///
 /// The body is ordinary safe Rust that the compiler turns into vector code. `FMA` is a constant in the
 /// body: [`fma`] multiplies and adds in one instruction where that is set, in two elsewhere.
+///
+/// Calling a function compiled for instructions that the caller is not compiled for is unsafe, and there is no other way
+/// to choose at run time. That is why there is unsafe code here and not only among the kernels; the bodies that are given
+/// to this macro stay outside of it, and so safe.
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$generic:ident : $bound:path>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
