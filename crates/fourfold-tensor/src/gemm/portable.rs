@@ -142,6 +142,7 @@ fn f32_product(
         }
         return;
     }
+    debug_assert!(a_values.len() == m * k && b_values.len() == k * n && out.len() == m * n);
     let strides = |matrix: Matrix<'_>| {
         if matrix.transposed {
             (1, matrix.rows as isize)
