@@ -26,12 +26,18 @@ impl Isa {
     pub fn current() -> Self {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
         *CURRENT.get_or_init(|| {
-            let best = Self::detect();
+            let best = Self::best();
             let asked = std::env::var("FOURFOLD_ISA")
                 .ok()
                 .and_then(|name| Self::from_name(&name));
             asked.map_or(best, |asked| asked.min(best))
         })
+    }
+
+    /// The best set of this machine, whatever is asked for.
+    pub(crate) fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(Self::detect)
     }
 
     /// Refuses a value of `FOURFOLD_ISA` that names no instruction set.

@@ -10,6 +10,7 @@ mod blocked;
 mod cut;
 #[cfg(target_arch = "x86_64")]
 mod extent;
+mod f32_kernels;
 #[cfg(target_arch = "x86_64")]
 mod few_rows;
 #[cfg(target_arch = "x86_64")]
