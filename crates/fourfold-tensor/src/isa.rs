@@ -26,12 +26,18 @@ impl Isa {
     pub fn current() -> Self {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
         *CURRENT.get_or_init(|| {
-            let best = Self::detect();
+            let best = Self::best();
             let asked = std::env::var("FOURFOLD_ISA")
                 .ok()
                 .and_then(|name| Self::from_name(&name));
             asked.map_or(best, |asked| asked.min(best))
         })
+    }
+
+    /// The best set of this machine, whatever is asked for.
+    pub(crate) fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(Self::detect)
     }
 
     /// Refuses a value of `FOURFOLD_ISA` that names no instruction set.
@@ -151,6 +157,10 @@ fn amx_is_usable() -> bool {
 ///
 /// The body is ordinary safe Rust that the compiler turns into vector code. `FMA` is a constant in the
 /// body: [`fma`] multiplies and adds in one instruction where that is set, in two elsewhere.
+///
+/// Calling a function compiled for instructions that the caller is not compiled for is unsafe, and there is no other way
+/// to choose at run time. That is why there is unsafe code here and not only among the kernels; the bodies that are given
+/// to this macro stay outside of it, and so safe.
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$generic:ident : $bound:path>)? ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
@@ -192,4 +202,36 @@ pub(crate) use multiversion;
 #[inline(always)]
 pub(crate) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// What this machine has beyond the set in use is the business of the other tests; this one runs them all once more
+    /// for each lesser set. It asks for sets by name as users do, so nothing here knows of a second way to choose one.
+    #[test]
+    fn all_tests_pass_on_every_instruction_set() {
+        if std::env::var_os("FOURFOLD_ISA").is_some() {
+            return;
+        }
+        let tests = std::env::current_exe().expect("the file that runs");
+        for isa in [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16] {
+            if isa >= Isa::current() {
+                continue;
+            }
+            let run = Command::new(&tests)
+                .env("FOURFOLD_ISA", isa.name())
+                .output()
+                .expect("the tests start");
+            assert!(
+                run.status.success(),
+                "with FOURFOLD_ISA={}:\n{}",
+                isa.name(),
+                String::from_utf8_lossy(&run.stdout)
+            );
+        }
+    }
 }

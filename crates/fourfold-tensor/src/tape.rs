@@ -72,6 +72,17 @@ impl<'p> Tape<'p> {
         }
     }
 
+    /// `tensor` as an operand that a gradient flows to, where it ends: what it takes to measure an operation alone.
+    pub fn variable(&self, tensor: &Tensor) -> Tensor {
+        match self.mode {
+            Mode::Recording => tensor
+                .detach()
+                .with_node(self.push(Box::new(|_, _| Ok(())))),
+            Mode::Tracing => tensor.detach().with_node(Node::Step(0)),
+            Mode::Inference => tensor.detach(),
+        }
+    }
+
     /// How many operations are recorded.
     pub fn recorded(&self) -> usize {
         self.steps.borrow().len()
@@ -162,6 +173,32 @@ impl<'p> Tape<'p> {
         };
         let gradient = Tensor::from_f32(loss.shape(), &[1.0])?;
         self.replay(last, gradient, gradients).map(|_| ())
+    }
+
+    /// The same for `Σ output · gradient` in place of a loss.
+    ///
+    /// # Errors
+    /// When this tape did not record `output`, or `gradient` has another shape or precision.
+    pub fn backward_from(
+        self,
+        output: &Tensor,
+        gradient: Tensor,
+        gradients: &mut Gradients,
+    ) -> Result<()> {
+        let kind = |tensor: &Tensor| (tensor.shape().to_vec(), tensor.precision());
+        match output.node {
+            Some(Node::Step(last)) if kind(output) == kind(&gradient) => {
+                self.replay(last, gradient, gradients).map(|_| ())
+            }
+            _ => Err(TensorError::shape(
+                "backward_from",
+                format!(
+                    "a gradient of {:?} for {:?}; expected that of a recorded output",
+                    kind(&gradient),
+                    kind(output)
+                ),
+            )),
+        }
     }
 
     /// Lets `gradient` flow back from step `last`; what arrives at the first step.
@@ -318,6 +355,27 @@ mod tests {
         }
         let found = [first, second].map(|id| gradients.get(id).map(Tensor::to_f32_vec));
         (recorded, found.to_vec())
+    }
+
+    #[test]
+    fn a_gradient_flows_from_an_output_to_parameters_past_a_variable() {
+        let mut parameters = Parameters::new(Precision::F32);
+        let weight = Tensor::from_f32(&[1, 2], &[3.0, -1.0]).expect("two numbers");
+        let id = parameters.add("weight", weight).expect("new");
+        parameters.set_trainable(|_| true);
+        let mut gradients = Gradients::new(&parameters);
+        let row = Tensor::from_f32(&[1, 2], &[0.5, 2.0]).expect("two numbers");
+        let run = |gradient: Tensor, gradients: &mut Gradients| {
+            let tape = Tape::recording(&parameters);
+            let y = linear(&tape, &tape.variable(&row), &tape.parameter(id), None)?;
+            tape.backward_from(&y, gradient, gradients)
+        };
+        let gradient = Tensor::from_f32(&[1, 1], &[4.0]).expect("one number");
+        run(gradient, &mut gradients).expect("recorded");
+        let found = gradients.get(id).expect("it trains").to_f32_vec();
+        assert_eq!(found, [2.0, 8.0]);
+        let message = run(Tensor::zeros(&[2, 1]), &mut gradients).expect_err("another shape");
+        assert!(message.to_string().contains("backward_from"), "{message}");
     }
 
     #[test]

@@ -209,10 +209,7 @@ impl<K: MicroKernel> Job<'_, K> {
                 };
                 let turn = Turn {
                     block: some,
-                    left: Left {
-                        start: left[(part.first - first.first) * SIDE..].as_ptr(),
-                        tile_step: SIDE * pairs,
-                    },
+                    left: Left::of(&left[(part.first - first.first) * SIDE..], SIDE * pairs),
                     index,
                     part,
                     waits_from: if sums_wait { tiles_before } else { 0 },
@@ -259,6 +256,9 @@ impl<K: MicroKernel> Job<'_, K> {
                         Destination::F32(waiting)
                     },
                 };
+                debug_assert!(self.bias.is_none_or(|bias| across
+                    + K::COLUMNS.min(block.columns - column)
+                    <= bias.len()));
                 // SAFETY: `left` holds all rows of the block, filled up to whole groups, and `right` a panel, both of
                 // `part.pairs` pairs, a multiple of `SIDE`; `super::product` checked that the result is
                 // [rows, columns] and the bias [columns], and blocks, so tasks, do not overlap; `waiting` is a whole
@@ -267,10 +267,7 @@ impl<K: MicroKernel> Job<'_, K> {
                     self.kernel.tile(
                         part.pairs,
                         turn.left.at(row),
-                        Panel {
-                            start: right.as_ptr(),
-                            soon,
-                        },
+                        Panel::of(right, soon),
                         K::ROWS.min(block.rows - row),
                         K::COLUMNS.min(block.columns - column),
                         finish,

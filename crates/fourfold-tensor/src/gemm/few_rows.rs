@@ -103,7 +103,7 @@ impl Job<'_> {
             };
             // What is missing of four panels is the last one again: multiplying it takes less time than reading does.
             let count_of_panels = self.m.div_ceil(SIDE);
-            let panel = |index: usize| self.rows.panel(0, index.min(count_of_panels - 1)).as_ptr();
+            let panel = |index: usize| self.rows.panel(0, index.min(count_of_panels - 1));
             // SAFETY: `rows` are 16 of `k` numbers, the panels have the same depth, a multiple of 32; `columns` runs
             // within `with_registers`.
             unsafe { multiply(rows, self.k, std::array::from_fn(panel), &mut sums) };
@@ -115,6 +115,7 @@ impl Job<'_> {
                     out: self.out.at(panel * SIDE, column),
                 };
                 let rows = SIDE.min(self.m - panel * SIDE);
+                debug_assert!(self.bias.is_none_or(|bias| column + count <= bias.len()));
                 // SAFETY: AMX comes with AVX-512; the result is [m, n], whose columns from `column` on, `count` of
                 // them, are this task's alone.
                 unsafe { write(sums, rows, count, finish) };
@@ -129,7 +130,9 @@ impl Job<'_> {
 /// The tile registers must be configured; `rows` must hold 16 rows of `k` numbers, a positive multiple of 32, and each
 /// panel `k / 2` pairs of 16 rows.
 #[allow(unsafe_code)]
-unsafe fn multiply(rows: &[bf16], k: usize, panels: [*const u32; PANELS], sums: &mut Sums) {
+unsafe fn multiply(rows: &[bf16], k: usize, panels: [&[u32]; PANELS], sums: &mut Sums) {
+    debug_assert!(k > 0 && k.is_multiple_of(DEPTH) && rows.len() >= SIDE * k);
+    debug_assert!(panels.iter().all(|panel| panel.len() >= k / 2 * SIDE));
     // SAFETY: each of `k / 32` rounds reads 64 bytes of 16 rows and a block of 16 pairs of each panel; asking for the
     // memory that follows, for these rows pass by only once, touches none of it. The sums of a panel are 1 KiB.
     unsafe {
@@ -165,10 +168,10 @@ unsafe fn multiply(rows: &[bf16], k: usize, panels: [*const u32; PANELS], sums: 
             rows = inout(reg) rows.as_ptr() => _,
             ahead = inout(reg) rows.as_ptr().wrapping_add(SIDE * k) => _,
             step = in(reg) k * size_of::<bf16>(),
-            first = inout(reg) panels[0] => _,
-            second = inout(reg) panels[1] => _,
-            third = inout(reg) panels[2] => _,
-            fourth = inout(reg) panels[3] => _,
+            first = inout(reg) panels[0].as_ptr() => _,
+            second = inout(reg) panels[1].as_ptr() => _,
+            third = inout(reg) panels[2].as_ptr() => _,
+            fourth = inout(reg) panels[3].as_ptr() => _,
             line = in(reg) SIDE * size_of::<f32>(),
             rounds = inout(reg) k / DEPTH => _,
             sums = in(reg) sums,

@@ -3,6 +3,7 @@
 use half::bf16;
 
 use super::Output;
+use super::extent::Extent;
 use super::lanes::SIDE;
 
 /// Computes one small tile of a 16-bit product, its sums held in registers throughout.
@@ -51,17 +52,26 @@ pub(super) struct Left {
     pub start: *const u32,
     /// How far groups lie apart.
     pub tile_step: usize,
+    pub extent: Extent,
 }
 
 impl Left {
+    /// The rows that `packed` begins with.
+    pub(super) fn of(packed: &[u32], tile_step: usize) -> Self {
+        Self {
+            start: packed.as_ptr(),
+            tile_step,
+            extent: Extent::of(packed),
+        }
+    }
+
     /// The same from `row` on, which may begin within a group; an address, valid only where there is such a row.
     #[inline(always)]
     pub(super) fn at(self, row: usize) -> Self {
-        let (group, within) = (row / SIDE, row % SIDE);
+        let before = row / SIDE * self.tile_step + row % SIDE * SIDE;
         Self {
-            start: self
-                .start
-                .wrapping_add(group * self.tile_step + within * SIDE),
+            start: self.start.wrapping_add(before),
+            extent: self.extent.after(before),
             ..self
         }
     }
@@ -73,6 +83,18 @@ pub(super) struct Panel {
     pub start: *const u32,
     /// Memory that will be read after this and may be asked for already, 16 bytes a pair; nothing is promised of it.
     pub soon: *const u32,
+    pub extent: Extent,
+}
+
+impl Panel {
+    /// The one that `packed` begins with.
+    pub(super) fn of(packed: &[u32], soon: *const u32) -> Self {
+        Self {
+            start: packed.as_ptr(),
+            soon,
+            extent: Extent::of(packed),
+        }
+    }
 }
 
 /// Where a matrix that several tasks share begins, and how far its rows lie apart.
@@ -80,6 +102,7 @@ pub(super) struct Panel {
 pub(super) struct Place<T> {
     pub start: *mut T,
     pub row_step: usize,
+    pub extent: Extent,
 }
 
 impl<T> Clone for Place<T> {
@@ -104,6 +127,7 @@ impl<T> Place<T> {
         Self {
             start: values.as_mut_ptr(),
             row_step,
+            extent: Extent::of(values),
         }
     }
 
@@ -112,16 +136,25 @@ impl<T> Place<T> {
         Self {
             start: values.as_ptr().cast_mut(),
             row_step,
+            extent: Extent::of(values),
         }
     }
 
     /// The part that begins at `row` and `column`; an address, valid only where the matrix holds them.
     #[inline(always)]
     pub(super) fn at(self, row: usize, column: usize) -> Self {
+        let before = row * self.row_step + column;
         Self {
-            start: self.start.wrapping_add(row * self.row_step + column),
+            start: self.start.wrapping_add(before),
             row_step: self.row_step,
+            extent: self.extent.after(before),
         }
+    }
+
+    /// Whether it has `rows` by `columns` numbers, at least one, as far as is known.
+    #[inline(always)]
+    pub(super) fn holds(self, rows: usize, columns: usize) -> bool {
+        self.extent.holds((rows - 1) * self.row_step + columns)
     }
 }
 
@@ -134,6 +167,30 @@ pub(super) struct Finish {
     pub bias: Option<*const f32>,
     /// Where the result goes.
     pub out: Destination,
+}
+
+impl Finish {
+    /// The same from `row` and `column` on.
+    #[inline(always)]
+    pub(super) fn at(self, row: usize, column: usize) -> Self {
+        Self {
+            earlier: self.earlier.map(|earlier| earlier.at(row, column)),
+            bias: self.bias.map(|bias| bias.wrapping_add(column)),
+            out: self.out.at(row, column),
+        }
+    }
+
+    /// Whether all of it has `rows` by `columns` numbers, as far as is known.
+    #[inline(always)]
+    pub(super) fn holds(self, rows: usize, columns: usize) -> bool {
+        let out = match self.out {
+            Destination::F32(out) => out.holds(rows, columns),
+            Destination::Bf16(out) => out.holds(rows, columns),
+        };
+        out && self
+            .earlier
+            .is_none_or(|earlier| earlier.holds(rows, columns))
+    }
 }
 
 /// Where a tile is written and in which format.

@@ -7,6 +7,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
+use super::extent::Extent;
 use super::kernel::{Destination, Finish, Left, MicroKernel, Panel, Place};
 use super::kernel_avx512bf16::{add_earlier_and_bias, write_vector};
 use super::lanes::{SIDE, first_16};
@@ -51,6 +52,15 @@ impl MicroKernel for Amx {
         columns: usize,
         finish: Finish,
     ) {
+        let groups = rows.div_ceil(SIDE);
+        debug_assert!((1..=2).contains(&groups) && (1..=Self::COLUMNS).contains(&columns));
+        debug_assert!(pairs > 0 && pairs.is_multiple_of(SIDE));
+        debug_assert!(
+            left.extent
+                .holds((groups - 1) * left.tile_step + pairs * SIDE)
+        );
+        debug_assert!(right.extent.holds(pairs * Self::COLUMNS));
+        debug_assert!(finish.holds(rows, columns));
         // SAFETY: `self` exists only where `Isa::current` found the instructions; the rest is the caller's promise.
         unsafe {
             if rows == Self::ROWS
@@ -76,6 +86,7 @@ impl MicroKernel for Amx {
             store(Place {
                 start: sums.as_mut_ptr().cast(),
                 row_step: Self::COLUMNS,
+                extent: Extent::of(&[(); Self::ROWS * Self::COLUMNS]),
             });
             // `store` wrote all of it.
             write(sums.assume_init_ref(), rows, columns, finish);
@@ -157,6 +168,7 @@ pub(super) unsafe fn clear() {
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn load(from: Place<f32>) {
+    debug_assert!(from.holds(Amx::ROWS, Amx::COLUMNS));
     // SAFETY: the caller's promise: four quarters of a full tile.
     unsafe {
         asm!(
@@ -179,6 +191,7 @@ unsafe fn load(from: Place<f32>) {
 #[inline(always)]
 #[allow(unsafe_code)]
 unsafe fn store(to: Place<f32>) {
+    debug_assert!(to.holds(Amx::ROWS, Amx::COLUMNS));
     // SAFETY: the caller's promise: four quarters of a full tile.
     unsafe {
         asm!(

@@ -43,6 +43,11 @@ impl MicroKernel for Avx512Bf16 {
         columns: usize,
         finish: Finish,
     ) {
+        debug_assert!((1..=Self::ROWS).contains(&rows) && (1..=Self::COLUMNS).contains(&columns));
+        debug_assert!(pairs > 0 && pairs.is_multiple_of(SIDE));
+        debug_assert!(left.extent.holds((pairs - SIDE + rows) * SIDE));
+        debug_assert!(right.extent.holds(pairs * Self::COLUMNS));
+        debug_assert!(finish.holds(rows, columns));
         let right = right.start;
         // SAFETY: `self` exists only where `Isa::current` found the instructions; the rest is the caller's promise,
         // and each function reads and writes exactly as many rows as its parameter says.
@@ -147,6 +152,8 @@ pub(super) unsafe fn write_vector(
     mask: __mmask16,
     finish: Finish,
 ) {
+    let lanes = u16::BITS - mask.leading_zeros();
+    debug_assert!(lanes == 0 || finish.at(row, column).holds(1, lanes as usize));
     // SAFETY: the caller's promise; both types of sixteen 16-bit numbers are plain bits.
     unsafe {
         let sum = add_earlier_and_bias(sum, row, column, mask, finish);

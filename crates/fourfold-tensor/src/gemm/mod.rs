@@ -9,6 +9,9 @@ mod blocked;
 #[cfg(target_arch = "x86_64")]
 mod cut;
 #[cfg(target_arch = "x86_64")]
+mod extent;
+mod f32_kernels;
+#[cfg(target_arch = "x86_64")]
 mod few_rows;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
@@ -21,6 +24,8 @@ mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod register_loops;
 mod skinny;
 #[cfg_attr(not(target_arch = "x86_64"), path = "no_small.rs")]
 mod small;
@@ -32,9 +37,9 @@ use crate::Isa;
 use crate::tensor::View;
 use crate::{Precision, Result, Tensor, TensorError};
 use half::bf16;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use kernel_amx::{Amx, Registers as TileRegisters};
 pub(crate) use portable::{round, round_all};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use register_loops::register_loop;
 pub(crate) use small::{Packed, Session, SmallProducts};
 
 /// Products of fewer multiplications than this run on the calling thread: waking others would cost more.
@@ -157,7 +162,10 @@ pub fn product(
     #[cfg(target_arch = "x86_64")]
     if b.packed.is_none()
         && let Some(weight) = few_rows::weight(a, b, precision)
-        && let (Some(amx), Some(avx512)) = (Amx::find(), kernel_avx512bf16::Avx512Bf16::find())
+        && let (Some(amx), Some(avx512)) = (
+            kernel_amx::Amx::find(),
+            kernel_avx512bf16::Avx512Bf16::find(),
+        )
     {
         few_rows::product(amx, avx512, a, weight, bias, output);
         return Ok(());

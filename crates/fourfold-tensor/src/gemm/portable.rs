@@ -6,7 +6,7 @@ use gemm_common::Parallelism;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::{Matrix, Output, SMALL};
+use super::{Matrix, Output, SMALL, f32_kernels};
 use crate::isa::multiversion;
 use crate::parallel::for_rows;
 use crate::pool::Words;
@@ -142,6 +142,7 @@ fn f32_product(
         }
         return;
     }
+    debug_assert!(a_values.len() == m * k && b_values.len() == k * n && out.len() == m * n);
     let strides = |matrix: Matrix<'_>| {
         if matrix.transposed {
             (1, matrix.rows as isize)
@@ -156,7 +157,7 @@ fn f32_product(
     } else {
         Parallelism::Rayon(0)
     };
-    let multiply = gemm_f32::gemm::f32::get_gemm_fn();
+    let multiply = f32_kernels::multiply();
     // The kernels write columns, so they are given `outᵀ = bᵀ · aᵀ`.
     // SAFETY: `super::product` checked that `out` is [m, n]; `a_values` and `b_values` hold exactly the dense
     // matrices that the strides walk over; `out` is borrowed mutably and overlaps neither.

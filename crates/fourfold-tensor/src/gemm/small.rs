@@ -107,14 +107,11 @@ impl Session {
                 && (rows - 1) * stride + right.lines <= out.len()
         );
         let pairs = left.pairs;
-        let from = Left {
-            start: left.numbers().as_ptr(),
-            tile_step: SIDE * pairs,
-        };
+        let from = Left::of(left.numbers(), SIDE * pairs);
         let place = Place::of(out, stride);
         for column in (0..right.lines).step_by(COLUMNS) {
-            let start = right.numbers()[column * pairs..].as_ptr();
-            let panel = Panel { start, soon: start };
+            let panel = &right.numbers()[column * pairs..];
+            let panel = Panel::of(panel, panel.as_ptr());
             for row in (0..rows).step_by(ROWS) {
                 let place = place.at(row, column);
                 let finish = Finish {

@@ -27,11 +27,31 @@ struct Case {
 }
 
 impl Case {
-    fn random(random: &mut Random, [m, k, n]: [usize; 3], precision: Precision) -> Self {
+    /// In a random layout, with a random output.
+    fn random(random: &mut Random, size: [usize; 3], precision: Precision) -> Self {
+        let mut coin = || random.next() >= 0.0;
+        let transposed = (coin(), coin());
+        let kind = match (coin(), coin()) {
+            (true, true) => Kind::Rounded,
+            (true, false) => Kind::Accumulated,
+            (false, true) => Kind::Added,
+            (false, false) => Kind::Written,
+        };
+        let with_bias = coin();
+        Self::of(random, size, precision, transposed, kind, with_bias)
+    }
+
+    fn of(
+        random: &mut Random,
+        [m, k, n]: [usize; 3],
+        precision: Precision,
+        (a_transposed, b_transposed): (bool, bool),
+        kind: Kind,
+        with_bias: bool,
+    ) -> Self {
         let mut numbers = |len: usize| (0..len).map(|_| random.next() as f32).collect::<Vec<f32>>();
         let (a, b, bias, before) = (numbers(m * k), numbers(k * n), numbers(n), numbers(m * n));
         let mut coin = || random.next() >= 0.0;
-        let (a_transposed, b_transposed) = (coin(), coin());
         let mut tensor = |values: &[f32], rows: usize, columns: usize, transposed: bool| {
             let shape = if transposed {
                 [columns, rows]
@@ -50,20 +70,13 @@ impl Case {
             tensor(&a, m, k, a_transposed),
             tensor(&b, k, n, b_transposed),
         );
-        let kind = match (coin(), coin()) {
-            (true, true) => Kind::Rounded,
-            (true, false) => Kind::Accumulated,
-            (false, true) => Kind::Added,
-            (false, false) => Kind::Written,
-        };
-        let bias = coin().then_some(bias);
         Self {
             size: [m, k, n],
             a,
             b,
             a_transposed,
             b_transposed,
-            bias,
+            bias: with_bias.then_some(bias),
             before,
             kind,
             precision,
@@ -262,6 +275,56 @@ fn the_portable_path_agrees_with_sums_in_f64() {
         case.check(&case.run(|a, b, bias, output| {
             portable::product(a, b, bias, Precision::Bf16, output);
         }));
+    }
+}
+
+/// Nothing, one, a prime and more than a tile on every side, in the three ways that a linear layer multiplies, with all
+/// that may become of the sums.
+fn adversarial_cases(precision: Precision) -> impl Iterator<Item = Case> {
+    let mut sizes = Vec::new();
+    for m in [0, 1, 5, 67] {
+        for k in [0, 1, 31, 64, 67] {
+            sizes.extend([0, 1, 13, 67].map(|n| [m, k, n]));
+        }
+    }
+    let mut random = Random(6);
+    let layouts = [(false, true), (false, false), (true, false)];
+    let kinds = [Kind::Written, Kind::Accumulated, Kind::Added, Kind::Rounded];
+    sizes.into_iter().flat_map(move |size| {
+        let mut cases = Vec::new();
+        for transposed in layouts {
+            for kind in kinds {
+                for with_bias in [false, true] {
+                    cases.push(Case::of(
+                        &mut random,
+                        size,
+                        precision,
+                        transposed,
+                        kind,
+                        with_bias,
+                    ));
+                }
+            }
+        }
+        cases
+    })
+}
+
+#[test]
+fn products_of_adversarial_shapes_agree_with_sums_in_f64() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for case in adversarial_cases(precision) {
+            case.check(&case.product());
+            case.check(&case.run(|a, b, bias, output| {
+                portable::product(a, b, bias, precision, output);
+            }));
+            #[cfg(target_arch = "x86_64")]
+            if precision == Precision::Bf16 {
+                for blocked in blocked_products() {
+                    case.check(&blocked(&case));
+                }
+            }
+        }
     }
 }
 

@@ -78,7 +78,14 @@ mod tests {
 
     #[test]
     fn agrees_with_its_reference() {
-        for (rows, n, width) in [(1, 1, 1), (9, 4, 7), (392, 196, 48)] {
+        for (rows, n, width) in [
+            (1, 1, 1),
+            (9, 4, 7),
+            (392, 196, 48),
+            (1, 5, 131),
+            (101, 1, 37),
+            (0, 4, 7),
+        ] {
             let ids: Vec<u32> = (0..rows).map(|row| (row % n) as u32).collect();
             let reference = reference::AddRows {
                 width,

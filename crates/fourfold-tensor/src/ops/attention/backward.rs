@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::backward_task::{Scratch, run};
+use super::backward_task::{Scratch, Written, run};
+use super::cpu::{Part, Rectangle, parts};
 use super::forward::Problem;
 use super::plan::{cut, documents, rows_that_see};
-use super::shared::SharedRows;
 use super::tile::{TILE, padded, store_row};
 use crate::Element;
 use crate::gemm::SmallProducts;
@@ -40,12 +40,13 @@ pub(super) struct Task {
 
 /// Writes the gradient of `qkv` to `out: [tokens, heads.columns()]`.
 pub(super) fn backward<T: Element>(problem: &Problem<'_>, received: &Received<'_>, out: &mut [T]) {
-    let out = SharedRows::new(out, problem.heads.columns());
+    let columns = problem.heads.columns();
     let tasks = tasks(problem);
     let partials: Vec<Vec<f32>> = tasks
         .par_iter()
-        .map_init(Scratch::default, |scratch, task| {
-            let mut work = |session| run(problem, received, task, session, scratch, &out);
+        .zip(written(problem, &tasks, out))
+        .map_init(Scratch::default, |scratch, (task, mut out)| {
+            let mut work = |session| run(problem, received, task, session, scratch, &mut out);
             match SmallProducts::find(problem.precision) {
                 Some(small) => small.session(|session| work(Some(session))),
                 None => work(None),
@@ -70,8 +71,49 @@ pub(super) fn backward<T: Element>(problem: &Problem<'_>, received: &Received<'_
             sums.extend(cut(start..end, TASK_KEYS).map(|rows| (tasks, partials, rows)));
         }
     }
+    let rectangles = sums.iter().map(|(tasks, _, rows)| Rectangle {
+        rows: rows.clone(),
+        columns: query_columns(problem, tasks[0].key_value),
+    });
+    let out = parts(out, columns, rectangles.collect());
     sums.into_par_iter()
-        .for_each(|(tasks, partials, rows)| add_partials(problem, tasks, partials, rows, &out));
+        .zip(out)
+        .for_each(|((tasks, partials, rows), mut out)| {
+            add_partials(problem, tasks, partials, rows, &mut out);
+        });
+}
+
+/// The columns of the query heads that share `key_value`.
+fn query_columns(problem: &Problem<'_>, key_value: usize) -> Range<usize> {
+    let group = problem.heads.group();
+    problem.column(key_value * group)..problem.column((key_value + 1) * group)
+}
+
+/// What each task writes of `out`: its keys and values, and its queries where no other task adds to them.
+fn written<'a, T>(problem: &Problem<'_>, tasks: &[Task], out: &'a mut [T]) -> Vec<Written<'a, T>> {
+    let mut rectangles = Vec::new();
+    for task in tasks {
+        let columns = [
+            problem.key_column(task.key_value),
+            problem.value_column(task.key_value),
+        ];
+        rectangles.extend(columns.map(|column| Rectangle {
+            rows: task.keys.clone(),
+            columns: column..column + problem.heads.width,
+        }));
+        rectangles.extend(task.alone.then(|| Rectangle {
+            rows: task.rows.clone(),
+            columns: query_columns(problem, task.key_value),
+        }));
+    }
+    let mut parts = parts(out, problem.heads.columns(), rectangles).into_iter();
+    let mut next = || parts.next().expect("a part for each rectangle");
+    let written = |task: &Task| Written {
+        keys: next(),
+        values: next(),
+        queries: task.alone.then(&mut next),
+    };
+    tasks.iter().map(written).collect()
 }
 
 fn tasks(problem: &Problem<'_>) -> Vec<Task> {
@@ -97,13 +139,12 @@ fn add_partials<T: Element>(
     tasks: &[Task],
     partials: &[Vec<f32>],
     rows: Range<usize>,
-    out: &SharedRows<'_, T>,
+    out: &mut Part<'_, T>,
 ) {
     let (group, width) = (problem.heads.group(), problem.heads.width);
     let lanes = padded(width);
     let mut sum = vec![0.0; lanes];
     for member in 0..group {
-        let column = problem.column(tasks[0].key_value * group + member);
         for row in rows.clone() {
             sum.fill(0.0);
             for (task, partial) in tasks.iter().zip(partials) {
@@ -115,9 +156,7 @@ fn add_partials<T: Element>(
                         .for_each(|(sum, part)| *sum += part);
                 }
             }
-            // SAFETY: each row of each head is added up once, after the tasks have ended.
-            #[allow(unsafe_code)]
-            let out = unsafe { out.segment(row, column, width) };
+            let out = &mut out.row(row)[member * width..][..width];
             store_row(&sum[..width], problem.scale(), out);
         }
     }

@@ -5,9 +5,9 @@
 //! `dQ = scale · dS K`, `dK = scale · dSᵀ Q` (FlashAttention-2, arXiv 2307.08691).
 
 use super::backward::{Received, Task};
+use super::cpu::Part;
 use super::forward::{Problem, load_view};
 use super::plan::cut;
-use super::shared::SharedRows;
 use super::softmax::{Sight, gradient, row_products};
 use super::tile::{Rows, Strided, TILE, padded, product, sized, store_row, transpose};
 use crate::Element;
@@ -15,6 +15,14 @@ use crate::gemm::{Matrix, Packed, Session};
 
 /// Query rows that are multiplied with a tile at once.
 const BLOCK_ROWS: usize = 32;
+
+/// What a task writes of the gradient.
+pub(super) struct Written<'a, T> {
+    pub keys: Part<'a, T>,
+    pub values: Part<'a, T>,
+    /// Those of all query heads that share the keys, where the task is alone.
+    pub queries: Option<Part<'a, T>>,
+}
 
 /// Buffers that a thread keeps from task to task.
 #[derive(Default)]
@@ -89,7 +97,7 @@ pub(super) fn run<T: Element>(
     task: &Task,
     session: Option<Session>,
     scratch: &mut Scratch,
-    out: &SharedRows<'_, T>,
+    out: &mut Written<'_, T>,
 ) -> Vec<f32> {
     let (heads, count) = (problem.heads, task.rows.len());
     let (group, width, lanes) = (heads.group(), heads.width, padded(heads.width));
@@ -265,29 +273,19 @@ pub(super) fn run<T: Element>(
                 );
             }
         }
-        let columns = [
-            problem.key_column(task.key_value),
-            problem.value_column(task.key_value),
-        ];
         for (offset, row) in tile.enumerate() {
-            for (column, gradients) in columns.iter().zip([&*d_keys, &*d_values]) {
-                // SAFETY: no other task has these keys of this key-value head; segments are let go of one by one.
-                #[allow(unsafe_code)]
-                let out = unsafe { out.segment(row, *column, width) };
-                store_row(&gradients[offset * lanes..][..width], 1.0, out);
-            }
+            let numbers = offset * lanes..offset * lanes + width;
+            store_row(&d_keys[numbers.clone()], 1.0, out.keys.row(row));
+            store_row(&d_values[numbers], 1.0, out.values.row(row));
         }
     }
 
-    if !task.alone {
+    let Some(out) = &mut out.queries else {
         return d_queries.to_vec();
-    }
+    };
     for member in 0..group {
-        let column = problem.column(task.key_value * group + member);
         for (offset, row) in task.rows.clone().enumerate() {
-            // SAFETY: the rows see keys of no other task, so no other task writes their query heads.
-            #[allow(unsafe_code)]
-            let out = unsafe { out.segment(row, column, width) };
+            let out = &mut out.row(row)[member * width..][..width];
             let gradient = &d_queries[(member * count + offset) * lanes..][..width];
             store_row(gradient, problem.scale(), out);
         }

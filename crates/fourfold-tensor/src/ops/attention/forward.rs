@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::cpu::{Part, Rectangle, parts};
 use super::plan::{cut, documents, keys_seen_by};
-use super::shared::SharedRows;
 use super::softmax::{Sight, online, scale_rows};
 use super::tile::{Rows, Strided, TILE, load_rows, padded, product, sized, store_row, transpose};
 use crate::gemm::{Matrix, Packed, Session, SmallProducts};
@@ -127,32 +127,42 @@ impl PackedScratch {
 /// `log_sums: [tokens, query]`.
 pub(super) fn forward<T: Element>(problem: &Problem<'_>, out: &mut [T], log_sums: &mut [f32]) {
     let heads = problem.heads;
-    let out = SharedRows::new(out, heads.query * heads.width);
-    let log_sums = SharedRows::new(log_sums, heads.query);
     let tasks: Vec<(Range<usize>, usize)> = documents(problem.visibility)
         .into_iter()
         .flat_map(|document| cut(document, TASK_ROWS))
         .flat_map(|rows| (0..heads.key_value).map(move |head| (rows.clone(), head)))
         .collect();
-    tasks
-        .into_par_iter()
-        .for_each_init(Scratch::default, |scratch, (rows, key_value)| {
+    // A task writes its rows in the columns of its query heads, `width` numbers each.
+    let written = |width: usize| {
+        let width = width * heads.group();
+        let rectangle = |(rows, head): &(Range<usize>, usize)| Rectangle {
+            rows: rows.clone(),
+            columns: head * width..(head + 1) * width,
+        };
+        tasks.iter().map(rectangle).collect::<Vec<_>>()
+    };
+    let outputs = parts(out, heads.query * heads.width, written(heads.width));
+    let log_sums = parts(log_sums, heads.query, written(1));
+    tasks.par_iter().zip(outputs).zip(log_sums).for_each_init(
+        Scratch::default,
+        |scratch, (((rows, key_value), mut out), mut log_sums)| {
             let mut work = |session| {
                 task(
                     problem,
                     rows.clone(),
-                    key_value,
+                    *key_value,
                     session,
                     scratch,
-                    &out,
-                    &log_sums,
+                    &mut out,
+                    &mut log_sums,
                 );
             };
             match SmallProducts::find(problem.precision) {
                 Some(small) => small.session(|session| work(Some(session))),
                 None => work(None),
             }
-        });
+        },
+    );
 }
 
 /// All query heads that share `key_value`, for `rows`.
@@ -162,8 +172,8 @@ fn task<T: Element>(
     key_value: usize,
     session: Option<Session>,
     scratch: &mut Scratch,
-    out: &SharedRows<'_, T>,
-    log_sums: &SharedRows<'_, f32>,
+    out: &mut Part<'_, T>,
+    log_sums: &mut Part<'_, f32>,
 ) {
     let (heads, count) = (problem.heads, rows.len());
     let (group, width, lanes) = (heads.group(), heads.width, padded(heads.width));
@@ -245,20 +255,11 @@ fn task<T: Element>(
     }
 
     for member in 0..group {
-        let head = key_value * group + member;
         for (offset, row) in rows.clone().enumerate() {
             let index = member * count + offset;
-            // SAFETY: a task owns its rows in the columns of its key-value head's query heads; segments are
-            // let go of one by one.
-            #[allow(unsafe_code)]
-            let (out, log_sum) = unsafe {
-                (
-                    out.segment(row, head * width, width),
-                    log_sums.segment(row, head, 1),
-                )
-            };
+            let out = &mut out.row(row)[member * width..][..width];
             store_row(&output[index * lanes..][..width], 1.0 / sum[index], out);
-            log_sum[0] = max[index] + sum[index].ln();
+            log_sums.row(row)[member] = max[index] + sum[index].ln();
         }
     }
 }

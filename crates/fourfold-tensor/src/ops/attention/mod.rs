@@ -3,11 +3,11 @@
 mod backward;
 mod backward_task;
 mod cache;
+mod cpu;
 mod forward;
 mod plan;
 #[cfg(test)]
 mod reference;
-mod shared;
 mod softmax;
 mod step;
 #[cfg(test)]

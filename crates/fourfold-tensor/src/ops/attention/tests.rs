@@ -38,18 +38,24 @@ fn heads(query: usize, key_value: usize, width: usize) -> Heads {
 
 fn check(heads: Heads, visibility: Visibility) {
     let case = Case::new(&[&[visibility.rows(), heads.columns()]]);
+    check_case(&case, heads, visibility);
+}
+
+fn check_case(case: &Case, heads: Heads, visibility: Visibility) {
     let operation =
         |tape: &Tape<'_>, inputs: &[Tensor]| attention(tape, &inputs[0], heads, &visibility);
     let reference = Attention {
         heads,
         visibility: visibility.clone(),
     };
-    testing::check_operation(&case, operation, &reference);
+    testing::check_operation(case, operation, &reference);
 }
 
 #[test]
 fn agrees_with_its_reference_for_every_head_width() {
-    for width in [1, 8, 15, 16, 20, 33, 64, 72, 128] {
+    for width in [
+        1, 8, 15, 16, 20, 24, 32, 33, 40, 48, 64, 72, 80, 88, 96, 112, 128, 160, 192, 200, 256,
+    ] {
         check(heads(2, 2, width), causal(19));
     }
 }
@@ -96,6 +102,38 @@ fn agrees_with_its_reference_for_shared_keys() {
     check(heads(4, 2, 8), documents(&[30, 7]));
     check(heads(6, 1, 16), causal(21));
     check(heads(3, 3, 4), Visibility::blocks(20, 10));
+    check(heads(7, 1, 40), documents(&[31, 1, 67, 2]));
+    check(heads(6, 3, 72), Visibility::blocks(53, 17));
+}
+
+#[test]
+fn agrees_with_its_reference_where_most_is_masked() {
+    let shape = heads(4, 2, 24);
+    // Nobody sees anything but itself: the output is the value, whatever queries and keys are.
+    check(shape, Visibility::blocks(1, 1));
+    check(shape, Visibility::blocks(67, 1));
+    // One row sees all of them, the others only themselves: first, last, and at either end of a tile of keys.
+    for one in [0, 63, 64, 130] {
+        let alone = |row| if row == one { (0, 131) } else { (row, row + 1) };
+        check(shape, visibility(131, alone));
+    }
+    check(shape, visibility(0, |row| (row, row + 1)));
+}
+
+/// The reference's gradient was held to central differences above, which would take minutes here.
+#[test]
+fn agrees_with_its_reference_for_one_huge_document_among_tiny_ones() {
+    let check = |heads: Heads, visibility: Visibility| {
+        let case = Case::new(&[&[visibility.rows(), heads.columns()]]).without_differences();
+        check_case(&case, heads, visibility);
+    };
+    check(heads(2, 1, 8), documents(&[1, 3, 2, 1777, 1, 2]));
+    // So long that its tasks take more keys than others do; the window keeps the reference fast.
+    let windows = visibility(4609, |row| match row {
+        5..4606 => (row.saturating_sub(40).max(5), (row + 3).min(4606)),
+        _ => (row, row + 1),
+    });
+    check(heads(3, 1, 5), windows);
 }
 
 #[test]

@@ -70,7 +70,15 @@ mod tests {
 
     #[test]
     fn agrees_with_its_reference() {
-        for (n, width, count) in [(1, 1, 1), (5, 7, 9), (40, 33, 70), (700, 64, 300)] {
+        for (n, width, count) in [
+            (1, 1, 1),
+            (5, 7, 9),
+            (40, 33, 70),
+            (700, 64, 300),
+            (131, 31, 1),
+            (1, 37, 101),
+            (5, 7, 0),
+        ] {
             let ids: Vec<u32> = (0..count).map(|i| (i * i * 7 + i) % n as u32).collect();
             testing::check_operation(
                 &Case::new(&[&[n, width]]),

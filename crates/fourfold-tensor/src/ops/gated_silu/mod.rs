@@ -65,7 +65,15 @@ mod tests {
 
     #[test]
     fn agrees_with_its_reference() {
-        for (rows, inner) in [(1, 1), (3, 7), (33, 25), (100, 96)] {
+        for (rows, inner) in [
+            (1, 1),
+            (3, 7),
+            (33, 25),
+            (100, 96),
+            (1, 131),
+            (31, 37),
+            (0, 7),
+        ] {
             testing::check_operation(
                 &Case::new(&[&[rows, 2 * inner]]),
                 |tape, inputs| gated_silu(tape, &inputs[0]),

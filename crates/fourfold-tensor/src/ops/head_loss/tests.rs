@@ -17,6 +17,10 @@ fn agrees_with_its_reference() {
         (6, 7, 11, 4),
         (40, 33, 50, 60),
         (300, 20, 37, 290),
+        // All rows masked but one, of primes; and a vocabulary of one word, whose loss is nothing.
+        (131, 31, 257, 1),
+        (1, 37, 211, 1),
+        (7, 5, 1, 3),
     ] {
         // Out of order, and with the third case more targets than rows: some have two.
         let rows: Vec<u32> = (0..count).map(|i| (i * 7 % tokens) as u32).collect();

@@ -213,7 +213,20 @@ mod tests {
 
     #[test]
     fn agrees_with_its_reference() {
-        for (rows, inner, outer) in [(1, 1, 1), (3, 5, 7), (33, 17, 50), (130, 64, 96)] {
+        for (rows, inner, outer) in [
+            (1, 1, 1),
+            (3, 5, 7),
+            (33, 17, 50),
+            (130, 64, 96),
+            // Primes, a single row or number on one side, and nothing on one side.
+            (67, 131, 53),
+            (1, 211, 37),
+            (97, 1, 5),
+            (5, 64, 1),
+            (0, 5, 7),
+            (5, 0, 7),
+            (5, 7, 0),
+        ] {
             let case = Case::new(&[&[rows, inner], &[outer, inner], &[outer]]);
             testing::check_operation(
                 &case,

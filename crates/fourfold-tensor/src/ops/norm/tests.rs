@@ -7,7 +7,16 @@ const EPSILON: f32 = 1e-5;
 #[test]
 fn layer_norm_agrees_with_its_reference() {
     // Two numbers become -1 and 1 whatever they were: their gradient is rounding and compares with nothing.
-    for (rows, width) in [(1, 5), (3, 7), (5, 33), (70, 96), (300, 50)] {
+    for (rows, width) in [
+        (1, 5),
+        (3, 7),
+        (5, 33),
+        (70, 96),
+        (300, 50),
+        (1, 127),
+        (131, 31),
+        (0, 7),
+    ] {
         let reference = reference::Norm {
             rows,
             width,
@@ -24,7 +33,16 @@ fn layer_norm_agrees_with_its_reference() {
 
 #[test]
 fn rms_norm_agrees_with_its_reference() {
-    for (rows, width) in [(1, 2), (3, 7), (5, 33), (70, 96), (300, 50)] {
+    for (rows, width) in [
+        (1, 2),
+        (3, 7),
+        (5, 33),
+        (70, 96),
+        (300, 50),
+        (1, 127),
+        (131, 31),
+        (0, 7),
+    ] {
         let reference = reference::Norm {
             rows,
             width,

@@ -65,6 +65,8 @@ mod tests {
             (2, 3, 2, 3, 4),
             (3, 3, 14, 14, 16),
             (5, 2, 4, 1, 7),
+            (1, 1, 7, 5, 13),
+            (0, 3, 2, 2, 4),
         ] {
             let shape = [count, channels, down * patch, across * patch];
             let mut random = Random(7);

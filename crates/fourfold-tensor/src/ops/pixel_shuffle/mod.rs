@@ -133,6 +133,8 @@ mod tests {
             (2, (4, 2), 2, 5),
             (3, (6, 9), 3, 16),
             (2, (14, 14), 2, 33),
+            (1, (7, 14), 7, 31),
+            (0, (4, 2), 2, 5),
         ] {
             testing::check_operation(
                 &Case::new(&[&[images * grid.0 * grid.1, width]]),

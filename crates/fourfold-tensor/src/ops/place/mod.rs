@@ -111,6 +111,10 @@ mod tests {
             (1, 1, vec![0]),
             (6, 7, vec![4, 1, 2]),
             (300, 50, (20..260).step_by(3).collect()),
+            (131, 37, vec![130]),
+            (5, 7, vec![4, 3, 2, 1, 0]),
+            (5, 7, vec![]),
+            (0, 7, vec![]),
         ] {
             testing::check_operation(
                 &Case::new(&[&[tokens, width], &[at.len(), width]]).keep_f32(0),

@@ -1,8 +1,5 @@
 //! What this machine could do at most: the roof that measured rates are held against.
 
-#[cfg(target_arch = "x86_64")]
-mod registers;
-
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -43,7 +40,7 @@ fn best(run: impl Fn() -> f64) -> f64 {
 /// Computes for some milliseconds; the operations that it did.
 fn register_loop(precision: Precision) -> f64 {
     #[cfg(target_arch = "x86_64")]
-    if let Some(operations) = registers::products(precision) {
+    if let Some(operations) = crate::gemm::register_loop(precision) {
         return operations;
     }
     // Where 16-bit products have no instructions of their own they are f32 ones.

@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 
-use crate::gemm::{Amx, TileRegisters};
+use super::kernel_amx::{Amx, Registers};
 use crate::{Isa, Precision};
 
 const ROUNDS: usize = 1_000_000;
@@ -10,11 +10,11 @@ const ROUNDS: usize = 1_000_000;
 /// Runs the loop of this machine's best instruction for products in `precision`; the operations that it did, or nothing
 /// where there is none.
 #[allow(unsafe_code)]
-pub(super) fn products(precision: Precision) -> Option<f64> {
+pub(crate) fn register_loop(precision: Precision) -> Option<f64> {
     let isa = Isa::current();
     let operations = match precision {
         Precision::Bf16 if isa >= Isa::Amx => {
-            let _registers = TileRegisters::configure(Amx::find()?);
+            let _registers = Registers::configure(Amx::find()?);
             // SAFETY: the registers are configured.
             unsafe { tiles() };
             // Four products of 16 x 16 sums over 16 pairs.

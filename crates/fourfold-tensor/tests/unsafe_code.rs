@@ -1,0 +1,62 @@
+//! Where unsafe code is: the workspace denies it, so it is where that is allowed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Whether unsafe code may be in this file: in the kernels, where an operation has to do with raw memory, and where
+/// instruction sets are found and chosen.
+fn is_allowed(file: &Path) -> bool {
+    let Some(file) = file
+        .to_str()
+        .and_then(|file| file.split_once("fourfold-tensor/src/"))
+    else {
+        return false;
+    };
+    let file = file.1;
+    file.starts_with("gemm/")
+        || (file.starts_with("ops/") && file.ends_with("/cpu.rs"))
+        || file == "isa.rs"
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of the repository") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_allowed_in_the_kernels_alone() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let crates = crates.canonicalize().expect("the folder of all crates");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(crates).expect("readable") {
+        let folder = entry.expect("readable").path();
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("a crate");
+        let manifest: Vec<&str> = manifest.lines().collect();
+        assert!(
+            manifest
+                .windows(2)
+                .any(|lines| lines == ["[lints]", "workspace = true"]),
+            "{} takes over the lints of the workspace",
+            folder.display()
+        );
+        files(&folder.join("src"), &mut found);
+    }
+    let (mut kernels, mut others) = (0, Vec::new());
+    for file in found {
+        let text = fs::read_to_string(&file).expect("readable");
+        if text.contains("unsafe_code") {
+            match is_allowed(&file) {
+                true => kernels += 1,
+                false => others.push(file),
+            }
+        }
+    }
+    assert!(kernels > 0, "the kernels were looked at");
+    assert!(others.is_empty(), "unsafe code is allowed in {others:?}");
+}

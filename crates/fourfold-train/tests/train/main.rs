@@ -1,0 +1,7 @@
+//! Whole runs of a tiny model on pictures made here.
+
+mod features;
+mod learning;
+mod mistakes;
+mod resuming;
+mod support;
