@@ -98,6 +98,20 @@ impl Isa {
         })
     }
 
+    /// The kernels in use, for what has to tell results of one kind from those of another: their sums may differ in the
+    /// last bits.
+    pub fn kernels() -> String {
+        #[cfg(target_arch = "x86_64")]
+        let dots = if Self::has_fast_dots() { " dots" } else { "" };
+        #[cfg(not(target_arch = "x86_64"))]
+        let dots = "";
+        format!(
+            "{} {}{dots}",
+            std::env::consts::ARCH,
+            Self::current().name()
+        )
+    }
+
     #[cfg(target_arch = "x86_64")]
     fn detect() -> Self {
         let avx512 = is_x86_feature_detected!("avx512f")

@@ -162,6 +162,9 @@ impl Parameters {
             false => parameter.working.unique_mut::<bf16>().map(Some),
         };
         let (Some(master), Some(working)) = (parameter.master.unique_mut::<f32>(), working) else {
+            if same {
+                parameter.working = parameter.master.clone();
+            }
             return Err(TensorError::shape(
                 "parameters",
                 format!(

@@ -105,7 +105,7 @@ impl FeatureCache {
     ///
     /// # Errors
     /// Those of `open`.
-    pub fn stored_in(mut self, open: impl FnOnce() -> Result<FeatureStore>) -> Result<Self> {
+    pub fn stored_in(&mut self, open: impl FnOnce() -> Result<FeatureStore>) -> Result<()> {
         if self.store.is_none() {
             let store = open()?;
             self.known = Arc::new(Known {
@@ -114,7 +114,7 @@ impl FeatureCache {
             });
             self.store = Some(store);
         }
-        Ok(self)
+        Ok(())
     }
 
     /// How many images of `model` find room in `limit_mib`.

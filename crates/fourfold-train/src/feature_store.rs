@@ -9,7 +9,8 @@ mod about;
 mod index;
 mod shard;
 
-use std::fs::{self, File};
+use std::fs;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,10 +52,9 @@ enum Writing {
 /// # Errors
 /// Names the folder and the key.
 pub fn prepare(root: &Path) -> Result<()> {
-    let probe = root.join(format!(".probe-{}", std::process::id()));
     fs::create_dir_all(root)
-        .and_then(|()| File::create(&probe))
-        .and_then(|_| fs::remove_file(&probe))
+        .and_then(|()| tempfile::tempfile_in(root))
+        .map(|_| ())
         .with_context(|| {
             format!(
                 "cannot write to the folder {} of training.feature_cache; make it writable, name another, or remove \
@@ -178,11 +178,12 @@ impl FeatureStore {
 fn demand_about(folder: &Path, about: &About) -> Result<()> {
     let path = folder.join(ABOUT);
     if !path.exists() {
-        let written = files::write_atomic(&path, about.text.as_bytes());
-        // Of two processes at once, one may rename what the other has renamed already.
-        if !path.exists() {
-            written?;
-        }
+        write_about(&path, folder, about).with_context(|| {
+            format!(
+                "cannot write {}; make room there, or remove training.feature_cache",
+                path.display()
+            )
+        })?;
     }
     let found = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
@@ -193,6 +194,17 @@ fn demand_about(folder: &Path, about: &About) -> Result<()> {
         folder.display()
     );
     Ok(())
+}
+
+/// Through a file of this process's own, for others may be at the same: theirs says the same, and stays.
+fn write_about(path: &Path, folder: &Path, about: &About) -> std::io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(about.text.as_bytes())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
+    }
 }
 
 /// Bytes of all shards in the folders of `root`.

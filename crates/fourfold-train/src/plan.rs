@@ -21,6 +21,11 @@ const DOCUMENTS: usize = 128;
 /// Batches that the loader makes ahead, and the one in use.
 const BATCHES: f64 = 3.0;
 
+/// Bytes of the program, its threads and its tables, measured.
+const PROGRAM: f64 = (48 << 20) as f64;
+/// Buffers that wait for their next use, as a part of those in use: measured; the pool keeps an eighth at most.
+const WAITING: f64 = 0.1;
+
 /// What a recipe will cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
@@ -64,7 +69,8 @@ pub struct StageCost {
 /// Memory in bytes, by its use.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Memory {
-    /// f32 masters of all parameters, and 16-bit working copies where products are in 16 bits.
+    /// f32 masters of all parameters; where products are in 16 bits, 16-bit working copies, and those of frozen
+    /// parameters a second time in the order in which products read them.
     pub weights: f64,
     /// Gradients and both moments of AdamW: 12 bytes a number that trains.
     pub training: f64,
@@ -72,12 +78,14 @@ pub struct Memory {
     pub activations: f64,
     /// Pixels of the batches that wait, and features that are kept.
     pub data: f64,
+    /// The program with its threads, and buffers that wait for their next use.
+    pub process: f64,
 }
 
 impl Memory {
     /// All of it.
     pub fn total(&self) -> f64 {
-        self.weights + self.training + self.activations + self.data
+        self.weights + self.training + self.activations + self.data + self.process
     }
 }
 
@@ -170,9 +178,9 @@ fn cost(
     let samples = plan.updates * stage.batch;
     let documents = samples as f64;
     let shapes = Shapes::of(config);
-    let copy = match precision {
+    let copies = match precision {
         Precision::F32 => 0.0,
-        Precision::Bf16 => 2.0,
+        Precision::Bf16 => 2.0 * (all + (all - trainable)) as f64,
     };
     let batch = stage.batch as f64;
     let side = config.vision.image_size as f64;
@@ -188,6 +196,8 @@ fn cost(
         0.0
     };
     let image = shapes.patches * shapes.vision.width * precision.bytes() as f64;
+    let weights = all as f64 * 4.0 + copies;
+    let activations = shapes.activations(plan, average, precision);
     Ok(StageCost {
         name: stage.name.clone(),
         trainable,
@@ -198,11 +208,12 @@ fn cost(
         images: looks,
         operations: documents * shapes.operations(average, passed, |part| stage.trains(part)),
         memory: Memory {
-            weights: all as f64 * (4.0 + copy),
+            weights,
             training: trainable as f64 * 12.0,
-            activations: shapes.activations(plan, average, precision),
+            activations,
             data: BATCHES * batch * average.images * 3.0 * side * side * 4.0
                 + features.min(memory) * image,
+            process: PROGRAM + WAITING * (weights + activations),
         },
         disk: features.min(disk) * image,
     })

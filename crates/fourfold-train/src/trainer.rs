@@ -312,7 +312,7 @@ impl<'a> Session<'a> {
         let (stage, training) = (&plan.stage, &self.recipe.training);
         let limit = training.feature_cache_mib;
         let cache = FeatureCache::for_stage(self.features.take(), stage, limit);
-        let (cache, root) = match (cache, &training.feature_cache) {
+        let (mut cache, root) = match (cache, &training.feature_cache) {
             (Some(cache), Some(root)) => (cache, root),
             (cache, _) => return Ok(cache),
         };
@@ -320,7 +320,15 @@ impl<'a> Session<'a> {
         let limit = training.feature_cache_disk_mib;
         let open = || FeatureStore::open(root, limit, &self.model, transform, augment);
         let within = || format!("in stage '{}' (training.feature_cache)", stage.name);
-        cache.stored_in(open).with_context(within).map(Some)
+        match cache.stored_in(open).with_context(within) {
+            // Nothing is trained yet: a mistake is to show.
+            Err(error) if self.step == 0 => return Err(error),
+            Err(error) => self.progress.note(&format!(
+                "{error:#}: the stage goes on without features on disk"
+            )),
+            Ok(()) => {}
+        }
+        Ok(Some(cache))
     }
 
     fn update(

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
@@ -46,11 +47,33 @@ pub(crate) fn write<'a>(
     let path = folder.join(WEIGHTS);
     // Hugging Face's loaders want to be told which framework's layout it is.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let unfinished = folder.join(format!("{WEIGHTS}.unfinished"));
     fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
-    safetensors::serialize_to_file(tensors, Some(metadata), &unfinished)
-        .map_err(|error| ModelError::weights(&unfinished, error.to_string()))?;
-    fs::rename(&unfinished, &path).map_err(ModelError::io(&path))
+    write_tensors(&path, tensors, Some(metadata))
+}
+
+/// Writes a safetensors file, tensor by tensor. It appears whole or not at all, with the permissions that any new file
+/// gets.
+///
+/// # Errors
+/// Names the file that cannot be written.
+pub fn write_tensors<V: View>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (impl AsRef<str> + Ord + Display, V)>,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = Path::new(&unfinished);
+    // `serialize_to_file` replaces this file by one that its owner alone may read.
+    let permissions = fs::File::create(unfinished).and_then(|file| file.metadata());
+    let permissions = permissions
+        .map_err(ModelError::io(unfinished))?
+        .permissions();
+    safetensors::serialize_to_file(tensors, metadata, unfinished)
+        .map_err(|error| ModelError::weights(unfinished, error.to_string()))?;
+    fs::set_permissions(unfinished, permissions)
+        .and_then(|()| fs::rename(unfinished, path))
+        .map_err(ModelError::io(path))
 }
 
 /// A tensor of the file, whose bytes are made when it is written: the file may be as large as memory.

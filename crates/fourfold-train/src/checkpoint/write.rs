@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fourfold_model::write_tensors as write_safetensors;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -59,5 +60,5 @@ fn write_tensors(path: &Path, tensors: &[TensorRef<'_>]) -> Result<()> {
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
         .with_context(fail)?;
-    safetensors::serialize_to_file(views, None, path).with_context(fail)
+    write_safetensors(path, views, None).with_context(fail)
 }

@@ -43,7 +43,7 @@ struct Fields<'a> {
     width: usize,
     precision: &'static str,
     /// Instructions add in an order of their own: with others, the last bits are others.
-    instructions: &'static str,
+    instructions: String,
     image: &'a ImageTransform,
     augment: Option<Augment>,
 }
@@ -78,7 +78,7 @@ impl About {
             patches: shape.patches,
             width: shape.width,
             precision: shape.precision.name(),
-            instructions: Isa::current().name(),
+            instructions: Isa::kernels(),
             image: transform,
             augment,
         };

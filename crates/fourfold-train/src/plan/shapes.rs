@@ -32,8 +32,12 @@ pub(crate) struct Stack {
     pub width: f64,
     /// Numbers in the matrices of a block.
     matrices: f64,
-    /// Numbers a row that a block keeps in the precision of products.
+    /// Numbers a row, in the precision of products, that a block keeps where its weights train.
     kept: f64,
+    /// The same where a gradient only passes it: what its activation and its attention read and gave.
+    passed: f64,
+    /// Numbers a row inside its feed-forward part: before and after the activation.
+    inside: f64,
     /// Numbers in matrices before the blocks.
     stem: f64,
 }
@@ -44,16 +48,37 @@ impl Stack {
         2.0 * self.stem + self.layers * (2.0 * self.matrices + 4.0 * keys * self.width)
     }
 
-    /// Bytes a row: a block keeps two f32 rows of the residual stream and what its products read. Without a
-    /// gradient, one block at a time lives; where blocks are computed again, one block and the input of each.
-    fn bytes(&self, flows: bool, recompute: bool, bytes: f64) -> f64 {
-        let block = 8.0 * self.width + bytes * self.kept;
-        match (flows, recompute) {
-            (false, _) => block,
-            (true, true) => block + self.layers * 4.0 * self.width,
-            (true, false) => block * self.layers,
-        }
+    /// Bytes a row: a block keeps two f32 rows of the residual stream and what its gradients read, and on the way back
+    /// the gradients of its widest part live besides. Without a gradient only that part lives, one block at a time;
+    /// where blocks are computed again, one block and the input of each.
+    fn bytes(&self, pass: Pass, recompute: bool, bytes: f64) -> f64 {
+        let stream = 8.0 * self.width;
+        let widest = stream + bytes * self.inside;
+        let block = stream
+            + bytes
+                * match pass {
+                    Pass::Forward => return widest,
+                    Pass::Passed => self.passed,
+                    Pass::Trained => self.kept,
+                };
+        let input = 4.0 * self.width;
+        widest
+            + match recompute {
+                true => block + self.layers * input,
+                false => self.layers * block,
+            }
     }
+}
+
+/// What a stack of blocks takes part in.
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    /// The forward pass alone.
+    Forward,
+    /// A gradient passes through it to what lies before.
+    Passed,
+    /// Its weights train.
+    Trained,
 }
 
 impl Shapes {
@@ -71,10 +96,10 @@ impl Shapes {
         let queries = (heads.query * heads.width) as f64;
         let qkv = queries + 2.0 * (heads.key_value * heads.width) as f64;
         // Of a gated block, gate and up and their product; of a plain one, before and after the activation.
-        let (inner_language, feed_forward, kept) = match &config.language {
-            LanguageConfig::Llama(config) => (config.intermediate_size as f64, 3.0, 3.0),
+        let (inner_language, feed_forward) = match &config.language {
+            LanguageConfig::Llama(config) => (config.intermediate_size as f64, 3.0),
             LanguageConfig::Gpt2(config) => {
-                (config.n_inner.unwrap_or(4 * config.n_embd) as f64, 2.0, 2.0)
+                (config.n_inner.unwrap_or(4 * config.n_embd) as f64, 2.0)
             }
         };
         Self {
@@ -83,6 +108,8 @@ impl Shapes {
                 width: wide,
                 matrices: 4.0 * wide * wide + 2.0 * wide * inner,
                 kept: 6.0 * wide + 2.0 * inner,
+                passed: 4.0 * wide + inner,
+                inside: 2.0 * inner,
                 stem: wide * (vision.num_channels * vision.patch_size.pow(2)) as f64,
             },
             patches: vision.patches() as f64,
@@ -95,7 +122,9 @@ impl Shapes {
                 layers: config.language.layers() as f64,
                 width: queries,
                 matrices: width * (qkv + queries + feed_forward * inner_language),
-                kept: 2.0 * width + 2.0 * qkv + queries + kept * inner_language,
+                kept: 2.0 * width + qkv + queries + feed_forward * inner_language,
+                passed: qkv + queries + (feed_forward - 1.0) * inner_language,
+                inside: feed_forward * inner_language,
                 stem: 0.0,
             },
             width,
@@ -144,15 +173,25 @@ impl Shapes {
         let tokens = (batch * average.tokens).min(stage.pack_tokens as f64);
         let images = (batch * average.images).min(stage.pack_images as f64);
         let images = images.min(tokens / average.tokens.max(1.0) * average.images);
-        let seen = images * self.patches * self.vision.bytes(vision, stage.recompute, bytes);
-        let flows = vision || projector || language;
-        let read = tokens * self.language.bytes(flows, stage.recompute, bytes);
+        let pass = |flows: bool, trains: bool| match (flows, trains) {
+            (_, true) => Pass::Trained,
+            (true, false) => Pass::Passed,
+            (false, false) => Pass::Forward,
+        };
+        let seen = self
+            .vision
+            .bytes(pass(false, vision), stage.recompute, bytes);
+        let seen = images * self.patches * seen;
+        let language_pass = pass(vision || projector, language);
+        let read = tokens * self.language.bytes(language_pass, stage.recompute, bytes);
         let kept = if language {
             4.0 * self.vocabulary * self.width
         } else {
             0.0
         };
-        let logits = ops::head_loss_rows(self.vocabulary as usize) as f64 * self.vocabulary * 4.0;
+        let targets = tokens * average.targets / average.tokens.max(1.0);
+        let rows = targets.min(ops::head_loss_rows(self.vocabulary as usize) as f64);
+        let logits = rows * self.vocabulary * 4.0;
         seen + read + kept + logits
     }
 }

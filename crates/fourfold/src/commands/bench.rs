@@ -82,6 +82,7 @@ impl Bench {
             ([work], true) => self.take_turns(*work, precision),
             (_, true) => anyhow::bail!("--turns takes one work"),
             ([work], false) => {
+                note(format_args!("{work} …"));
                 let times = rayon::scope(|_| self.time(*work, precision))?;
                 self.show(precision, [Ok(times)].into_iter())
             }
@@ -111,6 +112,7 @@ impl Bench {
     }
 
     fn in_child(&self, work: Work, precision: Precision) -> Result<Times> {
+        note(format_args!("{work} …"));
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
         command.args(["bench", work.name(), "--json"]);
@@ -155,7 +157,6 @@ impl Bench {
         let mut rows = vec![titles.map(str::to_owned).to_vec()];
         for times in times {
             let times = times?;
-            note(format_args!("{} …", times.work));
             let rate = times.operations / times.seconds_median;
             rows.push(vec![
                 times.work,

@@ -4,5 +4,6 @@ mod answers;
 mod bench;
 mod data;
 mod mistakes;
+mod plan;
 mod runs;
 mod support;
