@@ -1,6 +1,7 @@
 //! The layers that every part is made of.
 
-use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor, ops};
+use fourfold_tensor::ops::{self, Gelu};
+use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
 
 use crate::{ModelError, Result};
 
@@ -37,6 +38,13 @@ impl Linear {
             &tape.parameter(self.weight),
             bias.as_ref(),
         )?)
+    }
+
+    /// The same, activated.
+    pub fn gelu(&self, tape: &Tape<'_>, x: &Tensor, kind: Gelu) -> Result<Tensor> {
+        let bias = self.bias.map(|bias| tape.parameter(bias));
+        let weight = tape.parameter(self.weight);
+        Ok(ops::linear_gelu(tape, x, &weight, bias.as_ref(), kind)?)
     }
 
     /// The same, added to a residual stream.

@@ -152,8 +152,8 @@ impl Block {
         let qkv = self.qkv.forward(tape, &self.norm1.forward(tape, x)?)?;
         let seen = ops::attention(tape, &qkv, self.heads, visibility)?;
         let x = self.out.add_to(tape, x, &seen)?;
-        let inner = self.fc1.forward(tape, &self.norm2.forward(tape, &x)?)?;
-        self.fc2
-            .add_to(tape, &x, &ops::gelu(tape, &inner, self.gelu)?)
+        let normed = self.norm2.forward(tape, &x)?;
+        let inner = self.fc1.gelu(tape, &normed, self.gelu)?;
+        self.fc2.add_to(tape, &x, &inner)
     }
 }

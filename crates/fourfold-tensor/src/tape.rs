@@ -110,6 +110,11 @@ impl<'p> Tape<'p> {
         }
     }
 
+    /// Whether an operation on `inputs` would be recorded, now or when its block is computed again.
+    pub(crate) fn records(&self, inputs: &[&Tensor]) -> bool {
+        self.mode != Mode::Inference && inputs.iter().any(|input| input.node.is_some())
+    }
+
     fn push(&self, backward: Backward<'p>) -> Node {
         let mut steps = self.steps.borrow_mut();
         steps.push(backward);

@@ -1,6 +1,6 @@
 //! GPT-2: layer norms, learned positions, GELU feed-forward, the head tied to the embedding table.
 
-use fourfold_tensor::ops::{self, Gelu};
+use fourfold_tensor::ops::Gelu;
 use fourfold_tensor::{Parameters, Tape, Tensor};
 
 use super::{Body, LanguageModel};
@@ -102,8 +102,8 @@ impl Block {
     ) -> Result<Tensor> {
         let qkv = self.qkv.forward(tape, &self.norm1.forward(tape, x)?)?;
         let x = self.out.add_to(tape, x, &attend(&qkv)?)?;
-        let inner = self.fc.forward(tape, &self.norm2.forward(tape, &x)?)?;
-        self.down
-            .add_to(tape, &x, &ops::gelu(tape, &inner, self.gelu)?)
+        let normed = self.norm2.forward(tape, &x)?;
+        let inner = self.fc.gelu(tape, &normed, self.gelu)?;
+        self.down.add_to(tape, &x, &inner)
     }
 }

@@ -5,6 +5,7 @@ use half::bf16;
 use super::Output;
 use super::extent::Extent;
 use super::lanes::SIDE;
+use crate::ops::Gelu;
 
 /// Computes one small tile of a 16-bit product, its sums held in registers throughout.
 ///
@@ -185,7 +186,7 @@ impl Finish {
     pub(super) fn holds(self, rows: usize, columns: usize) -> bool {
         let out = match self.out {
             Destination::F32(out) => out.holds(rows, columns),
-            Destination::Bf16(out) => out.holds(rows, columns),
+            Destination::Bf16(out) | Destination::Gelu(out, _) => out.holds(rows, columns),
         };
         out && self
             .earlier
@@ -198,6 +199,8 @@ impl Finish {
 pub(super) enum Destination {
     F32(Place<f32>),
     Bf16(Place<bf16>),
+    /// Rounded, and then GELU of that, so that it is the same bits as in two steps.
+    Gelu(Place<bf16>, Gelu),
 }
 
 impl Destination {
@@ -212,6 +215,7 @@ impl Destination {
                 (Self::F32(Place::of(out, n)), Some(Place::reading(to, n)))
             }
             Output::Bf16(out) => (Self::Bf16(Place::of(out, n)), None),
+            Output::Gelu(out, kind) => (Self::Gelu(Place::of(out, n), kind), None),
         }
     }
 
@@ -220,6 +224,7 @@ impl Destination {
         match self {
             Self::F32(place) => Self::F32(place.at(row, column)),
             Self::Bf16(place) => Self::Bf16(place.at(row, column)),
+            Self::Gelu(place, kind) => Self::Gelu(place.at(row, column), kind),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 use super::extent::Extent;
 use super::kernel::{Destination, Finish, Left, MicroKernel, Panel, Place};
-use super::kernel_avx512bf16::{add_earlier_and_bias, write_vector};
+use super::kernel_avx512bf16::{activated, add_earlier_and_bias, write_vector};
 use super::lanes::{SIDE, first_16};
 use crate::Isa;
 
@@ -290,9 +290,10 @@ unsafe fn write(sums: &Sums, rows: usize, columns: usize, finish: Finish) {
             let (low, high) = (sums.as_ptr(), sums[SIDE..].as_ptr());
             let (low, high) = (_mm512_load_ps(low), _mm512_load_ps(high));
             match finish.out {
-                Destination::Bf16(out) if columns == Amx::COLUMNS => {
-                    let low = add_earlier_and_bias(low, row, 0, !0, finish);
+                Destination::Bf16(out) | Destination::Gelu(out, _) if columns == Amx::COLUMNS => {
+                    let low = activated(add_earlier_and_bias(low, row, 0, !0, finish), finish);
                     let high = add_earlier_and_bias(high, row, SIDE, !0, finish);
+                    let high = activated(high, finish);
                     let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
                     _mm512_storeu_si512(out.at(row, 0).start.cast(), rounded);
                 }

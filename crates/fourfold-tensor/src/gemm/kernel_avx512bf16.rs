@@ -6,6 +6,7 @@ use std::array::from_fn;
 use super::kernel::{Destination, Finish, Left, MicroKernel, Panel};
 use super::lanes::{SIDE, first_16};
 use crate::Isa;
+use crate::ops::{Gelu, gelu_at};
 
 /// f32 lanes of a vector.
 const LANES: usize = 16;
@@ -161,8 +162,9 @@ pub(super) unsafe fn write_vector(
             Destination::F32(out) => {
                 _mm512_mask_storeu_ps(out.at(row, column).start, mask, sum);
             }
-            Destination::Bf16(out) => {
-                let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(sum));
+            Destination::Bf16(out) | Destination::Gelu(out, _) => {
+                let rounded = _mm512_cvtneps_pbh(activated(sum, finish));
+                let rounded: __m256i = std::mem::transmute(rounded);
                 _mm256_mask_storeu_epi16(out.at(row, column).start.cast(), mask, rounded);
             }
         }
@@ -193,6 +195,36 @@ pub(super) unsafe fn add_earlier_and_bias(
         }
     }
     sum
+}
+
+/// GELU of the numbers, rounded first, where the destination wants it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[allow(unsafe_code)]
+pub(super) fn activated(sum: __m512, finish: Finish) -> __m512 {
+    let Destination::Gelu(_, kind) = finish.out else {
+        return sum;
+    };
+    // SAFETY: all of them are plain bits, 256 of sixteen 16-bit numbers and 512 of sixteen f32.
+    unsafe {
+        let rounded: __m256i = std::mem::transmute(_mm512_cvtneps_pbh(sum));
+        let widened = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(rounded));
+        let mut numbers: [f32; LANES] = std::mem::transmute(widened);
+        // Loops, not closures, which would not be compiled for the instructions of this function.
+        match kind {
+            Gelu::Tanh => {
+                for x in &mut numbers {
+                    *x = gelu_at::<true>(Gelu::Tanh, *x);
+                }
+            }
+            Gelu::Erf => {
+                for x in &mut numbers {
+                    *x = gelu_at::<true>(Gelu::Erf, *x);
+                }
+            }
+        }
+        std::mem::transmute(numbers)
+    }
 }
 
 /// The same bits as pairs of 16-bit numbers.

@@ -34,6 +34,7 @@ mod tests;
 
 #[cfg(target_arch = "x86_64")]
 use crate::Isa;
+use crate::ops::Gelu;
 use crate::tensor::View;
 use crate::{Precision, Result, Tensor, TensorError};
 use half::bf16;
@@ -120,6 +121,8 @@ pub enum Output<'a> {
     },
     /// 16-bit numbers, overwritten.
     Bf16(&'a mut [bf16]),
+    /// 16-bit numbers, overwritten by GELU of what would stand there otherwise.
+    Gelu(&'a mut [bf16], Gelu),
 }
 
 impl Output<'_> {
@@ -128,7 +131,7 @@ impl Output<'_> {
         match self {
             Self::F32 { out, .. } => Some(out.len()),
             Self::Added { out, to } => (out.len() == to.len()).then_some(out.len()),
-            Self::Bf16(out) => Some(out.len()),
+            Self::Bf16(out) | Self::Gelu(out, _) => Some(out.len()),
         }
     }
 }

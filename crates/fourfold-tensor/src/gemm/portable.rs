@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::{Matrix, Output, SMALL, f32_kernels};
 use crate::isa::multiversion;
+use crate::ops::gelu_in_place;
 use crate::parallel::for_rows;
 use crate::pool::Words;
 use crate::tensor::View;
@@ -50,6 +51,10 @@ pub(super) fn product(
             }
             f32_product(a, a_values, b, b_values, sums, bias.is_some());
             round_all(sums, out);
+        }
+        Output::Gelu(out, kind) => {
+            product(a, b, bias, precision, Output::Bf16(&mut *out));
+            gelu_in_place(kind, out);
         }
     }
 }

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use super::{Matrix, Output};
 use crate::isa::{fma, multiversion};
+use crate::ops::gelu_in_place;
 use crate::pool::Words;
 use crate::tensor::View;
 use crate::{Element, Precision};
@@ -52,23 +53,32 @@ pub(super) fn product(
         View::F32(weight) => all_dots(rows, weight, k, sums),
         View::Bf16(weight) => all_dots(rows, weight, k, sums),
     }
-    let bias = |column: usize| bias.map_or(0.0, |bias| bias[column]);
-    let value = |index: usize| sums[index % n * m + index / n] + bias(index % n);
+    let value =
+        |row: usize, column: usize| sums[column * m + row] + bias.map_or(0.0, |bias| bias[column]);
     match output {
-        Output::F32 { out, accumulate } => {
-            for (index, out) in out.iter_mut().enumerate() {
-                *out = value(index) + if accumulate { *out } else { 0.0 };
-            }
+        Output::F32 { out, accumulate } => each(out, n, |out, row, column| {
+            *out = value(row, column) + if accumulate { *out } else { 0.0 };
+        }),
+        Output::Added { out, to } => each(out, n, |out, row, column| {
+            *out = value(row, column) + to[row * n + column];
+        }),
+        Output::Bf16(out) => each(out, n, |out, row, column| {
+            *out = Element::store(value(row, column));
+        }),
+        Output::Gelu(out, kind) => {
+            each(out, n, |out, row, column| {
+                *out = Element::store(value(row, column))
+            });
+            gelu_in_place(kind, out);
         }
-        Output::Added { out, to } => {
-            for (index, (out, to)) in out.iter_mut().zip(to).enumerate() {
-                *out = value(index) + to;
-            }
-        }
-        Output::Bf16(out) => {
-            for (index, out) in out.iter_mut().enumerate() {
-                *out = Element::store(value(index));
-            }
+    }
+}
+
+/// Calls `write` with each place of `out`, rows of `n`, and its row and column.
+fn each<T>(out: &mut [T], n: usize, write: impl Fn(&mut T, usize, usize)) {
+    for (row, out) in out.chunks_exact_mut(n).enumerate() {
+        for (column, out) in out.iter_mut().enumerate() {
+            write(out, row, column);
         }
     }
 }

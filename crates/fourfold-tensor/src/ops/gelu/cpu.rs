@@ -11,17 +11,24 @@ multiversion! {
         match kind {
             Gelu::Tanh => {
                 for (out, x) in out.iter_mut().zip(x) {
-                    let x = x.load();
-                    *out = T::store(x * tanh_gate::<FMA>(x));
+                    *out = T::store(at::<FMA>(Gelu::Tanh, x.load()));
                 }
             }
             Gelu::Erf => {
                 for (out, x) in out.iter_mut().zip(x) {
-                    let x = x.load();
-                    *out = T::store(x * normal::<FMA>(x).0);
+                    *out = T::store(at::<FMA>(Gelu::Erf, x.load()));
                 }
             }
         }
+    }
+}
+
+/// `gelu(x)`.
+#[inline(always)]
+pub(crate) fn at<const FMA: bool>(kind: Gelu, x: f32) -> f32 {
+    match kind {
+        Gelu::Tanh => x * tanh_gate::<FMA>(x),
+        Gelu::Erf => x * normal::<FMA>(x).0,
     }
 }
 

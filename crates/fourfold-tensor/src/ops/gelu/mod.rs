@@ -4,6 +4,8 @@ mod cpu;
 #[cfg(test)]
 mod reference;
 
+pub(crate) use cpu::at as gelu_at;
+
 use super::formats::{numbers, with_numbers};
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
@@ -38,6 +40,14 @@ fn forward<T: Storable>(kind: Gelu, x: &[T], shape: &[usize]) -> Tensor {
             cpu::forward(kind, &x[first..][..out.len()], out);
         });
     })
+}
+
+/// `x = gelu(x)`.
+pub(crate) fn gelu_in_place(kind: Gelu, x: &mut [half::bf16]) {
+    for_rows(x, 1, |_, x| {
+        let before = x.to_vec();
+        cpu::forward(kind, &before, x);
+    });
 }
 
 fn backward<T: Storable>(kind: Gelu, x: &[T], dy: &[T], shape: &[usize]) -> Tensor {

@@ -5,6 +5,7 @@ mod reference;
 
 use half::bf16;
 
+use super::{Gelu, gelu};
 use crate::gemm::{Matrix, Output, product};
 use crate::parallel::sum_over_rows;
 use crate::tape::{Flow, Node};
@@ -45,6 +46,33 @@ pub fn linear(
     };
     result?;
     Ok(record(tape, x, weight, bias, None, y))
+}
+
+/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`], to the bit. Where nothing is recorded, numbers are activated as they are
+/// written.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn linear_gelu(
+    tape: &Tape<'_>,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    kind: Gelu,
+) -> Result<Tensor> {
+    let mut inputs = vec![x, weight];
+    inputs.extend(bias);
+    if tape.precision() == Precision::F32 || tape.records(&inputs) {
+        return gelu(tape, &linear(tape, x, weight, bias)?, kind);
+    }
+    let shape = check("linear_gelu", x, weight, bias)?;
+    let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
+    let bias = bias.map(Tensor::f32).transpose()?;
+    let mut result = Ok(());
+    let y = Tensor::build::<bf16>(&shape, |out| {
+        result = product(a, b, bias, Precision::Bf16, Output::Gelu(out, kind));
+    });
+    result.map(|()| y)
 }
 
 /// A linear layer whose result is added to a residual stream: `residual + x · Wᵀ + b`, `[rows, out]` in f32.
@@ -252,6 +280,39 @@ mod tests {
                     residual: true,
                 },
             );
+        }
+    }
+
+    #[test]
+    fn activating_on_the_way_gives_the_same_bits() {
+        let mut random = testing::Random(5);
+        let mut tensor = |shape: &[usize]| {
+            let values: Vec<f32> = (0..shape.iter().product())
+                .map(|_| random.next() as f32)
+                .collect();
+            Tensor::from_f32(shape, &values).expect("as many")
+        };
+        for precision in [Precision::F32, Precision::Bf16] {
+            let parameters = crate::Parameters::new(precision);
+            let tape = Tape::inference(&parameters);
+            // Whole tiles and ragged ones, few rows, and a sum of several parts.
+            for (rows, inner, outer) in [(64, 64, 64), (1, 33, 17), (5, 96, 40), (70, 700, 131)] {
+                let x = tensor(&[rows, inner]).to_precision(precision);
+                let weight = tensor(&[outer, inner]).to_precision(precision);
+                let bias = tensor(&[outer]);
+                for kind in [Gelu::Tanh, Gelu::Erf] {
+                    let once = linear_gelu(&tape, &x, &weight, Some(&bias), kind).expect("fits");
+                    let y = linear(&tape, &x, &weight, Some(&bias)).expect("fits");
+                    let twice = gelu(&tape, &y, kind).expect("any shape");
+                    assert_eq!(once.shape(), twice.shape());
+                    assert_eq!(once.precision(), twice.precision());
+                    assert_eq!(
+                        once.to_f32_vec(),
+                        twice.to_f32_vec(),
+                        "{rows} {inner} {outer}"
+                    );
+                }
+            }
         }
     }
 
