@@ -241,7 +241,6 @@ def page(ratios, roofline):
                 f"{r['ours_mib']:.0f} | {r['theirs_mib']:.0f} | {memory} |"
             )
         lines.append("")
-    lines.append((HERE / "misses.md").read_text())
     lines += ["## How near to the machine's peak", "", "```text", roofline.strip(), "```", ""]
     return "\n".join(lines)
 
@@ -255,8 +254,12 @@ def main():
     roofline = subprocess.run([FOURFOLD, "bench", *works], capture_output=True, text=True, check=True).stdout
     results = ROOT / "target" / "bench" if sys.argv[1:] else HERE.parent / "results"
     results.mkdir(parents=True, exist_ok=True)
+    # Before anything is written: it names the commit, and whether the tree is as committed.
+    text = page(ratios, roofline)
     (results / "step.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (results / "step.md").write_text(page(ratios, roofline))
+    if not sys.argv[1:]:
+        text += "\n" + (HERE / "misses.md").read_text()
+    (results / "step.md").write_text(text)
     print(results / "step.md")
 
 

@@ -293,3 +293,36 @@ multiversion! {
         sums.iter().sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tape;
+    use crate::ops::linear;
+
+    /// Answers between two updates keep weights packed, whether or not they train.
+    #[test]
+    fn a_weight_that_is_written_forgets_its_packed_form() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            for trains in [true, false] {
+                let mut parameters = Parameters::new(precision);
+                let values: Vec<f32> = (0..64 * 64).map(|i| (i as f32 * 0.7).sin()).collect();
+                let matrix = || Tensor::from_f32(&[64, 64], &values).expect("as many");
+                let id = parameters.add("weight", matrix()).expect("new");
+                parameters.set_trainable(|_| trains);
+                let x = matrix().to_precision(precision);
+                let y = |parameters: &Parameters| {
+                    let tape = Tape::inference(parameters);
+                    linear(&tape, &x, &tape.parameter(id), None)
+                        .expect("fits")
+                        .to_f32_vec()
+                };
+                let before = y(&parameters);
+                let negate = |master: &mut [f32]| master.iter_mut().for_each(|w| *w = -*w);
+                parameters.update(id, negate).expect("no tape holds it");
+                let after = y(&parameters);
+                assert!(before.iter().zip(&after).all(|(a, b)| *a == -*b));
+            }
+        }
+    }
+}

@@ -6,16 +6,9 @@ use std::path::{Path, PathBuf};
 /// Whether unsafe code may be in this file: in the kernels, where an operation has to do with raw memory, and where
 /// instruction sets are found and chosen.
 fn is_allowed(file: &Path) -> bool {
-    let Some(file) = file
-        .to_str()
-        .and_then(|file| file.split_once("fourfold-tensor/src/"))
-    else {
-        return false;
-    };
-    let file = file.1;
-    file.starts_with("gemm/")
-        || (file.starts_with("ops/") && file.ends_with("/cpu.rs"))
-        || file == "isa.rs"
+    file.starts_with("fourfold-tensor/src/gemm")
+        || (file.starts_with("fourfold-tensor/src/ops") && file.ends_with("cpu.rs"))
+        || file == Path::new("fourfold-tensor/src/isa.rs")
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -34,8 +27,11 @@ fn unsafe_code_is_allowed_in_the_kernels_alone() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let crates = crates.canonicalize().expect("the folder of all crates");
     let mut found = Vec::new();
-    for entry in fs::read_dir(crates).expect("readable") {
+    for entry in fs::read_dir(&crates).expect("readable") {
         let folder = entry.expect("readable").path();
+        if !folder.is_dir() {
+            continue;
+        }
         let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("a crate");
         let manifest: Vec<&str> = manifest.lines().collect();
         assert!(
@@ -51,7 +47,8 @@ fn unsafe_code_is_allowed_in_the_kernels_alone() {
     for file in found {
         let text = fs::read_to_string(&file).expect("readable");
         if text.contains("unsafe_code") {
-            match is_allowed(&file) {
+            let within = file.strip_prefix(&crates).expect("found there");
+            match is_allowed(within) {
                 true => kernels += 1,
                 false => others.push(file),
             }

@@ -110,7 +110,8 @@ impl FeatureCache {
             let store = open()?;
             self.known = Arc::new(Known {
                 stored: Some(Arc::clone(store.stored())),
-                ..Known::default()
+                // A stage before may have gone on without the disk.
+                kept: RwLock::new(self.kept.keys().copied().collect()),
             });
             self.store = Some(store);
         }
@@ -161,12 +162,20 @@ impl FeatureCache {
             }
             if self.kept.contains_key(&key) {
                 origins.memory += 1;
-            } else if let Some(stored) = self.read(&key)? {
-                origins.disk += 1;
-                features.insert(key, stored);
-            } else if let Some(pixels) = pixels {
-                origins.encoded += 1;
-                unseen.push((key, pixels));
+                continue;
+            }
+            match (self.read(&key), pixels) {
+                (Ok(Some(stored)), _) => {
+                    origins.disk += 1;
+                    features.insert(key, stored);
+                }
+                // Where its pixels are at hand, it does not matter why it is not there.
+                (_, Some(pixels)) => {
+                    origins.encoded += 1;
+                    unseen.push((key, pixels));
+                }
+                (Ok(None), None) => {}
+                (Err(error), None) => return Err(error),
             }
         }
         for group in unseen.chunks(GROUP) {

@@ -4,7 +4,7 @@ pub(crate) mod shapes;
 
 use fourfold_data::{Sampler, sample_rng};
 use fourfold_model::{ModelConfig, Part};
-use fourfold_tensor::Precision;
+use fourfold_tensor::{Isa, Precision};
 use serde::Serialize;
 
 use anyhow::Result;
@@ -60,7 +60,7 @@ pub struct StageCost {
     pub images: f64,
     /// Floating-point operations, estimated; see [`plan`].
     pub operations: f64,
-    /// The most memory that the stage needs, estimated.
+    /// The most memory that the stage's updates need, estimated; checkpoints, captions and evaluations come on top.
     pub memory: Memory,
     /// Bytes of features on disk, estimated, if none of them were there before.
     pub disk: f64,
@@ -180,7 +180,8 @@ fn cost(
     let shapes = Shapes::of(config);
     let copies = match precision {
         Precision::F32 => 0.0,
-        Precision::Bf16 => 2.0 * (all + (all - trainable)) as f64,
+        Precision::Bf16 if Isa::current().has_bf16() => 2.0 * (all + (all - trainable)) as f64,
+        Precision::Bf16 => 2.0 * all as f64,
     };
     let batch = stage.batch as f64;
     let side = config.vision.image_size as f64;

@@ -350,6 +350,41 @@ fn an_encoder_that_trained_in_between_finds_only_its_own() {
     assert!(cold.bits() == whole(place, "plain", &[]).bits());
 }
 
+/// Trouble at the first stage shows before anything is trained; later it is told, and costs no run.
+#[test]
+fn trouble_at_a_later_stage_costs_nothing() {
+    let place = workplace();
+    let place = place.path();
+    let cold = whole(place, "cold", &on_disk(&[]));
+    let about = |varied: bool| {
+        let shards = shards(place);
+        let mut found = shards
+            .iter()
+            .map(|shard| shard.with_file_name("about.json"));
+        found
+            .find(|about| {
+                let text = fs::read_to_string(about).expect("written");
+                text.contains("\"augment\": null") != varied
+            })
+            .expect("one for each stage")
+    };
+    let (first, second) = (about(false), about(true));
+    fs::write(&second, "changed").expect("written");
+    let run = whole(place, "noted", &on_disk(&[]));
+    assert!(run.bits() == cold.bits());
+    let told = |note: &&String| note.contains("goes on without features on disk");
+    let notes: Vec<&String> = run.notes.iter().filter(told).collect();
+    assert!(
+        notes.len() == 1 && notes[0].contains("'unify'") && notes[0].contains("about.json"),
+        "{:?}",
+        run.notes
+    );
+    fs::write(&first, "changed").expect("written");
+    let new = Start::New { force: false };
+    let refused = start(place, "refused", &on_disk(&[]), new, None).err();
+    assert!(format!("{:#}", refused.expect("refused")).contains("about.json"));
+}
+
 #[test]
 fn a_folder_that_makes_no_sense_is_refused() {
     let place = workplace();

@@ -69,11 +69,18 @@ pub fn write_tensors<V: View>(
     let permissions = permissions
         .map_err(ModelError::io(unfinished))?
         .permissions();
-    safetensors::serialize_to_file(tensors, metadata, unfinished)
-        .map_err(|error| ModelError::weights(unfinished, error.to_string()))?;
-    fs::set_permissions(unfinished, permissions)
-        .and_then(|()| fs::rename(unfinished, path))
-        .map_err(ModelError::io(path))
+    let written = safetensors::serialize_to_file(tensors, metadata, unfinished)
+        .map_err(|error| ModelError::weights(path, error.to_string()));
+    let written = written.and_then(|()| {
+        fs::set_permissions(unfinished, permissions)
+            .and_then(|()| fs::rename(unfinished, path))
+            .map_err(ModelError::io(path))
+    });
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(unfinished);
+    }
+    written
 }
 
 /// A tensor of the file, whose bytes are made when it is written: the file may be as large as memory.

@@ -1,8 +1,8 @@
 //! Matrix products.
 //!
-//! Four ways lead to a result: `few_rows` and `skinny` for some rows against a weight as it is stored, the blocked
-//! 16-bit product with a micro-kernel of this machine's instructions, and `portable` for everything else. Each gives
-//! the same bits for any number of threads.
+//! Four ways lead to a result: the blocked 16-bit product with a micro-kernel of this machine's instructions; `few_rows`
+//! for up to 64 rows against a weight that has no packed form; `skinny` for a row or, without AMX, up to eight; and
+//! `portable` for everything else. Each gives the same bits for any number of threads.
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;
@@ -161,16 +161,18 @@ pub fn product(
             ),
         ));
     }
-    // A weight that keeps its packed form is read faster from that: it lies in the order in which it is used.
     #[cfg(target_arch = "x86_64")]
-    if b.packed.is_none()
-        && let Some(weight) = few_rows::weight(a, b, precision)
+    if let Some(weight) = few_rows::weight(a, b, precision)
         && let (Some(amx), Some(avx512)) = (
             kernel_amx::Amx::find(),
             kernel_avx512bf16::Avx512Bf16::find(),
         )
     {
-        few_rows::product(amx, avx512, a, weight, bias, output);
+        match b.packed {
+            // Read faster: it lies in the order in which it is used.
+            Some(_) => blocked::product(amx, avx512, a, b, bias, output),
+            None => few_rows::product(amx, avx512, a, weight, bias, output),
+        }
         return Ok(());
     }
     if skinny::suits(a, b, precision) {

@@ -1,4 +1,4 @@
-//! A few rows against a weight stored as `[out, in]`, as decoding has them: dot products with the weight's rows as
+//! A row or a few against a weight stored as `[out, in]`, as decoding has them: dot products with the weight's rows as
 //! they lie. Reading the weight once is nearly all the work, so nothing is packed or converted in memory.
 
 #[cfg(target_arch = "x86_64")]

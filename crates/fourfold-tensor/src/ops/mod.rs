@@ -23,8 +23,10 @@ pub use add_rows::add_rows;
 pub use attention::attention;
 pub use embedding::embedding;
 pub use gated_silu::gated_silu;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use gelu::gelu_at;
+pub(crate) use gelu::gelu_in_place;
 pub use gelu::{Gelu, gelu};
-pub(crate) use gelu::{gelu_at, gelu_in_place};
 pub use head_loss::{head_logits, head_loss, head_loss_rows, highest_logit, log_sum_exp};
 pub use heads::Heads;
 pub use linear::{linear, linear_gelu, linear_residual};

@@ -21,6 +21,7 @@ const LARGER: &[&str] = &[
     "stage.align.batch=64",
     "stage.unify.samples=64",
     "stage.unify.batch=64",
+    "threads=2",
 ];
 
 #[test]

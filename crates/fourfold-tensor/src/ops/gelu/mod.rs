@@ -4,6 +4,7 @@ mod cpu;
 #[cfg(test)]
 mod reference;
 
+#[cfg(target_arch = "x86_64")]
 pub(crate) use cpu::at as gelu_at;
 
 use super::formats::{numbers, with_numbers};

@@ -48,8 +48,8 @@ pub fn linear(
     Ok(record(tape, x, weight, bias, None, y))
 }
 
-/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`], to the bit. Where nothing is recorded, numbers are activated as they are
-/// written.
+/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`], to the bit. Where nothing is recorded, 16-bit kernels activate numbers as
+/// they write them.
 ///
 /// # Errors
 /// When the shapes do not fit.
