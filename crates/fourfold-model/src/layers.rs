@@ -12,6 +12,20 @@ pub(crate) fn find(parameters: &Parameters, name: &str) -> Result<ParameterId> {
         .ok_or_else(|| ModelError::Input(format!("the model has no parameter '{name}'")))
 }
 
+/// What `block` makes of `x`; with `recompute` nothing but `x` is kept for the way back, and it is computed again there.
+pub(crate) fn through<'p>(
+    tape: &Tape<'p>,
+    x: &Tensor,
+    recompute: bool,
+    block: impl Fn(&Tape<'p>, &Tensor) -> Result<Tensor> + 'p,
+) -> Result<Tensor> {
+    if recompute {
+        tape.recompute(x, block)
+    } else {
+        block(tape, x)
+    }
+}
+
 /// A linear layer.
 #[derive(Debug)]
 pub(crate) struct Linear {

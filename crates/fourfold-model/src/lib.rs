@@ -25,7 +25,7 @@ pub use generate::{GenerateOptions, Generated, Prompt};
 pub use model::{Images, Input, LossOptions, Model};
 pub use part::Part;
 pub use visibility::{DocumentSpan, VisibilityKind, VisualSpan};
-pub use weights::{WeightFormat, write_tensors};
+pub use weights::{WeightFormat, write_safetensors};
 
 /// What every fallible function of this crate returns.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;

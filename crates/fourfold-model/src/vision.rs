@@ -3,7 +3,7 @@
 use fourfold_tensor::ops::{self, Gelu, Heads, Visibility};
 use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
 
-use crate::layers::{Linear, Norm, find};
+use crate::layers::{Linear, Norm, find, through};
 use crate::spec::{Init, Spec};
 use crate::{Result, VisionConfig};
 
@@ -137,11 +137,7 @@ impl VisionEncoder {
         for block in &self.blocks {
             let visibility = visibility.clone();
             let block = move |tape: &Tape<'p>, x: &Tensor| block.forward(tape, x, &visibility);
-            x = if recompute {
-                tape.recompute(&x, block)?
-            } else {
-                block(tape, &x)?
-            };
+            x = through(tape, &x, recompute, block)?;
         }
         self.norm.forward(tape, &x)
     }

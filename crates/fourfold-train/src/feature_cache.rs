@@ -101,7 +101,7 @@ impl FeatureCache {
         }))
     }
 
-    /// The same with features on disk beside those in memory; one that goes on has them open already.
+    /// Has features on disk beside those in memory from here on; a cache that goes on has them open already.
     ///
     /// # Errors
     /// Those of `open`.

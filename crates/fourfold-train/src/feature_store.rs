@@ -107,13 +107,13 @@ impl FeatureStore {
         &mut self,
         features: impl Iterator<Item = (&'a ImageKey, &'a Tensor)>,
     ) -> Result<()> {
+        if matches!(self.writing, Writing::Ended) {
+            return Ok(());
+        }
         let shape = self.about.shape;
         let new = features.filter(|(image, _)| !self.stored.has(image));
         let new: Vec<_> = new.collect();
         let fits = (self.room / shape.record()).min(new.len() as u64) as usize;
-        if matches!(self.writing, Writing::Ended) || new.is_empty() {
-            return Ok(());
-        }
         let mut records = Vec::with_capacity(fits * shape.record() as usize);
         for (image, features) in &new[..fits] {
             shard::push(image, features, shape, &mut records)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fourfold_tensor::ops::{self, Heads, Visibility};
 use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
 
-use crate::layers::Norm;
+use crate::layers::{Norm, through};
 use crate::spec::Spec;
 use crate::{LanguageConfig, Result};
 
@@ -86,11 +86,7 @@ impl LanguageModel {
                     |qkv: &Tensor| Ok(ops::attention(tape, qkv, self.heads, &visibility)?);
                 self.block(tape, layer, x, &positions, &mut attend)
             };
-            x = if recompute {
-                tape.recompute(&x, block)?
-            } else {
-                block(tape, &x)?
-            };
+            x = through(tape, &x, recompute, block)?;
         }
         self.norm.forward(tape, &x)
     }

@@ -7,7 +7,7 @@ mod write;
 pub(crate) use config::{check_part, read_config, write_config, write_part_config};
 pub(crate) use read::WeightFile;
 pub(crate) use write::write;
-pub use write::write_tensors;
+pub use write::write_safetensors;
 
 /// The file that holds the weights of a folder.
 pub(crate) const WEIGHTS: &str = "model.safetensors";

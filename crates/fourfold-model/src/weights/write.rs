@@ -48,7 +48,7 @@ pub(crate) fn write<'a>(
     // Hugging Face's loaders want to be told which framework's layout it is.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
-    write_tensors(&path, tensors, Some(metadata))
+    write_safetensors(&path, tensors, Some(metadata))
 }
 
 /// Writes a safetensors file, tensor by tensor. It appears whole or not at all, with the permissions that any new file
@@ -56,7 +56,7 @@ pub(crate) fn write<'a>(
 ///
 /// # Errors
 /// Names the file that cannot be written.
-pub fn write_tensors<V: View>(
+pub fn write_safetensors<V: View>(
     path: &Path,
     tensors: impl IntoIterator<Item = (impl AsRef<str> + Ord + Display, V)>,
     metadata: Option<HashMap<String, String>>,

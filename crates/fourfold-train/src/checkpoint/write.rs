@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fourfold_model::write_tensors as write_safetensors;
+use fourfold_model::write_safetensors;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
