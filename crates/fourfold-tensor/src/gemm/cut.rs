@@ -3,7 +3,7 @@
 use super::lanes::SIDE;
 
 /// Pairs of the left operand that a task packs at once: its rows of that depth stay in the second-level cache.
-const STRETCH: usize = 512;
+const STRETCH: usize = 576;
 
 /// The pairs of a sum in parts that a tile sums in one go, and stretches of parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::kernel::{Destination, Finish, MicroKernel, Place};
 use super::kernel_amx::{Amx, clear};
 use super::kernel_avx512bf16::{Avx512Bf16, write_vector};
 use super::lanes::{SIDE, first_16};
-use super::pack::{Aligned, Right, transpose_sums};
+use super::pack::{Numbers, Right, transpose_sums};
 use super::{Matrix, Output};
 use crate::Precision;
 use crate::tensor::View;
@@ -89,12 +89,12 @@ impl Job<'_> {
     #[allow(unsafe_code)]
     fn columns(&self, weight: &[bf16], first: usize) {
         let mut sums = Sums([[[0.0; SIDE]; SIDE]; PANELS]);
-        let mut filled: Option<Aligned<bf16>> = None;
+        let mut filled: Option<Numbers<bf16>> = None;
         for (group, some) in weight.chunks(SIDE * self.k).enumerate() {
             let count = some.len() / self.k;
             // The processor reads 16 rows: what the weight lacks of them are zeros.
             let rows = if count < SIDE {
-                let filled = filled.insert(Aligned::new(SIDE * self.k)).numbers_mut();
+                let filled = filled.insert(Numbers::new(SIDE * self.k)).numbers_mut();
                 filled[..some.len()].copy_from_slice(some);
                 filled[some.len()..].fill(bf16::ZERO);
                 &*filled

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 use super::extent::Extent;
 use super::kernel::{Destination, Finish, Left, MicroKernel, Panel, Place};
-use super::kernel_avx512bf16::{activated, add_earlier_and_bias, write_vector};
+use super::kernel_avx512bf16::{activated, write_vector};
 use super::lanes::{SIDE, first_16};
 use crate::Isa;
 
@@ -32,9 +32,10 @@ impl Amx {
 impl MicroKernel for Amx {
     const ROWS: usize = 2 * SIDE;
     const COLUMNS: usize = 2 * SIDE;
-    /// A panel is 16 KiB and stays; the rows stream by. Twice the depth would be a third slower (measured), for both
-    /// would come from the second-level cache, whose bandwidth is what limits these instructions.
-    const DEPTH: usize = 128;
+    /// The rows of a tile take at most 36 KiB and stay in the first-level cache; the panels stream by from the second
+    /// and are loaded with the hint that says so, without which a depth of more than 128 would be a third slower
+    /// (measured), for they would drive the rows out. A greater depth saves passes over the sums in memory.
+    const DEPTH: usize = 288;
 
     fn with_registers<T>(self, work: impl FnOnce() -> T) -> T {
         let _registers = Registers::configure(self);
@@ -219,10 +220,10 @@ unsafe fn upper_and_lower(pairs: usize, left: Left, right: Panel) {
     unsafe {
         asm!(
             "2:",
-            "tileloadd tmm6, [{right} + {panel_step}]",
+            "tileloaddt1 tmm6, [{right} + {panel_step}]",
             "tileloadd tmm4, [{upper} + {line}]",
             "prefetcht1 [{soon}]",
-            "tileloadd tmm7, [{right} + {panel_step} + 64]",
+            "tileloaddt1 tmm7, [{right} + {panel_step} + 64]",
             "prefetcht1 [{soon} + 64]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tileloadd tmm5, [{lower} + {line}]",
@@ -260,9 +261,9 @@ unsafe fn upper(pairs: usize, left: Left, right: *const u32) {
     unsafe {
         asm!(
             "2:",
-            "tileloadd tmm6, [{right} + {panel_step}]",
+            "tileloaddt1 tmm6, [{right} + {panel_step}]",
             "tileloadd tmm4, [{upper} + {line}]",
-            "tileloadd tmm7, [{right} + {panel_step} + 64]",
+            "tileloaddt1 tmm7, [{right} + {panel_step} + 64]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "add {upper}, 1024",
@@ -284,26 +285,88 @@ unsafe fn upper(pairs: usize, left: Left, right: *const u32) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
 unsafe fn write(sums: &Sums, rows: usize, columns: usize, finish: Finish) {
-    for (row, sums) in sums.0.iter().take(rows).enumerate() {
-        // SAFETY: `sums` holds whole vectors; lanes in a mask are columns below `columns`.
-        unsafe {
-            let (low, high) = (sums.as_ptr(), sums[SIDE..].as_ptr());
-            let (low, high) = (_mm512_load_ps(low), _mm512_load_ps(high));
-            match finish.out {
-                Destination::Bf16(out) | Destination::Gelu(out, _) if columns == Amx::COLUMNS => {
-                    let low = activated(add_earlier_and_bias(low, row, 0, !0, finish), finish);
-                    let high = add_earlier_and_bias(high, row, SIDE, !0, finish);
-                    let high = activated(high, finish);
+    let sums = &sums.0[..rows];
+    // SAFETY: the caller's promise; lanes in a mask are columns below `columns`.
+    unsafe {
+        if columns == Amx::COLUMNS {
+            write_whole(sums, finish);
+            return;
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            let low = _mm512_load_ps(sums.as_ptr());
+            write_vector(low, row, 0, first_16(columns), finish);
+            if columns > SIDE {
+                let high = _mm512_load_ps(sums[SIDE..].as_ptr());
+                write_vector(high, row, SIDE, first_16(columns - SIDE), finish);
+            }
+        }
+    }
+}
+
+/// [`write`] for all columns of a tile.
+///
+/// # Safety
+/// The same.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+#[allow(unsafe_code)]
+unsafe fn write_whole(sums: &[[f32; Amx::COLUMNS]], finish: Finish) {
+    // SAFETY: the caller's promise: `finish` holds two whole vectors at each of these rows. 32 numbers of 16 bits are
+    // plain bits.
+    unsafe {
+        let bias = match finish.bias {
+            Some(bias) => [_mm512_loadu_ps(bias), _mm512_loadu_ps(bias.add(SIDE))],
+            None => [_mm512_setzero_ps(); 2],
+        };
+        // A loop for each destination: this runs for every tile, and a loop with a call in it keeps nothing in registers.
+        match finish.out {
+            Destination::F32(out) => {
+                for (row, sums) in sums.iter().enumerate() {
+                    let [low, high] = finished(sums, row, bias, finish.earlier);
+                    _mm512_storeu_ps(out.at(row, 0).start, low);
+                    _mm512_storeu_ps(out.at(row, SIDE).start, high);
+                }
+            }
+            Destination::Bf16(out) => {
+                for (row, sums) in sums.iter().enumerate() {
+                    let [low, high] = finished(sums, row, bias, finish.earlier);
                     let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
                     _mm512_storeu_si512(out.at(row, 0).start.cast(), rounded);
                 }
-                _ => {
-                    write_vector(low, row, 0, first_16(columns), finish);
-                    if columns > SIDE {
-                        write_vector(high, row, SIDE, first_16(columns - SIDE), finish);
-                    }
+            }
+            Destination::Gelu(out, _) => {
+                for (row, sums) in sums.iter().enumerate() {
+                    let [low, high] = finished(sums, row, bias, finish.earlier);
+                    let (low, high) = (activated(low, finish), activated(high, finish));
+                    let rounded: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+                    _mm512_storeu_si512(out.at(row, 0).start.cast(), rounded);
                 }
             }
         }
+    }
+}
+
+/// The sums of a row with what is added to them.
+///
+/// # Safety
+/// The machine must have AVX-512, and `earlier` hold all columns of `row`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+#[allow(unsafe_code)]
+unsafe fn finished(
+    sums: &[f32; Amx::COLUMNS],
+    row: usize,
+    bias: [__m512; 2],
+    earlier: Option<Place<f32>>,
+) -> [__m512; 2] {
+    // SAFETY: the caller's promise; `sums` holds two vectors.
+    unsafe {
+        let mut low = _mm512_loadu_ps(sums.as_ptr());
+        let mut high = _mm512_loadu_ps(sums[SIDE..].as_ptr());
+        if let Some(earlier) = earlier {
+            low = _mm512_add_ps(low, _mm512_loadu_ps(earlier.at(row, 0).start));
+            high = _mm512_add_ps(high, _mm512_loadu_ps(earlier.at(row, SIDE).start));
+        }
+        [_mm512_add_ps(low, bias[0]), _mm512_add_ps(high, bias[1])]
     }
 }

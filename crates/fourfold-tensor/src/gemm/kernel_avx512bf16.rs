@@ -176,7 +176,7 @@ pub(super) unsafe fn write_vector(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
 #[allow(unsafe_code)]
-pub(super) unsafe fn add_earlier_and_bias(
+unsafe fn add_earlier_and_bias(
     mut sum: __m512,
     row: usize,
     column: usize,

@@ -21,8 +21,6 @@ use crate::tensor::View;
 pub(super) use block::transpose_sums;
 use block::{Number, Source};
 
-/// Bytes of a cache line: packed numbers begin on one, so that no vector straddles two.
-const LINE: usize = 64;
 /// Pairs along the summed dimension of length `k` in whole blocks; at least one, so that an empty sum is one of zeros.
 pub(super) fn pairs_of(k: usize) -> usize {
     k.div_ceil(2).max(1).next_multiple_of(SIDE)
@@ -36,7 +34,7 @@ pub(super) fn left<'a>(
     rows: Range<usize>,
     first_pair: usize,
     pairs: usize,
-    out: &'a mut Aligned<u32>,
+    out: &'a mut Numbers<u32>,
 ) -> &'a [u32] {
     let (m, k) = (matrix.rows, matrix.columns);
     let len = rows.len().next_multiple_of(SIDE) * pairs;
@@ -54,7 +52,7 @@ const PANELS_PER_TASK: usize = 8;
 /// The right operand in panels of some columns, `[parts, panels, pairs of the part, columns]`.
 #[derive(Debug)]
 pub(super) struct Right {
-    numbers: Aligned<u32>,
+    numbers: Numbers<u32>,
     cut: Cut,
     columns: usize,
     panels: usize,
@@ -72,7 +70,7 @@ impl Right {
         let (k, n) = (matrix.rows, matrix.columns);
         let panels = n.div_ceil(columns);
         let mut right = Self {
-            numbers: Aligned::new(panels * columns * cut.pairs),
+            numbers: Numbers::new(panels * columns * cut.pairs),
             cut,
             columns,
             panels,
@@ -120,7 +118,7 @@ pub(super) fn panels(
     proof: Avx512Bf16,
     matrix: Matrix<'_>,
     columns: usize,
-    out: &mut Aligned<u32>,
+    out: &mut Numbers<u32>,
 ) {
     let (k, n) = (matrix.rows, matrix.columns);
     let part = Cut::new(pairs_of(k), usize::MAX).part(0);
@@ -203,32 +201,28 @@ impl<T: Number> Fill for Source<'_, T> {
     }
 }
 
-/// Numbers of the pool that begin on a cache line.
+/// Numbers of the pool.
 #[derive(Debug)]
-pub(super) struct Aligned<T> {
+pub(super) struct Numbers<T> {
     words: Words,
-    first: usize,
     len: usize,
     of: PhantomData<T>,
 }
 
-impl<T: Pod> Aligned<T> {
+impl<T: Pod> Numbers<T> {
     pub(super) fn new(len: usize) -> Self {
-        let words = Words::take(len * size_of::<T>() + LINE);
-        let start = words.as_slice::<T>(len).as_ptr() as usize;
         Self {
-            words,
-            first: (start.next_multiple_of(LINE) - start) / size_of::<T>(),
+            words: Words::take(len * size_of::<T>()),
             len,
             of: PhantomData,
         }
     }
 
     pub(super) fn numbers(&self) -> &[T] {
-        &self.words.as_slice(self.first + self.len)[self.first..]
+        self.words.as_slice(self.len)
     }
 
     pub(super) fn numbers_mut(&mut self) -> &mut [T] {
-        &mut self.words.as_mut_slice(self.first + self.len)[self.first..]
+        self.words.as_mut_slice(self.len)
     }
 }

@@ -5,7 +5,7 @@ use super::kernel::{Destination, Finish, Left, MicroKernel, Panel, Place};
 use super::kernel_amx::Amx;
 use super::kernel_avx512bf16::Avx512Bf16;
 use super::lanes::SIDE;
-use super::pack::{self, Aligned};
+use super::pack::{self, Numbers};
 use crate::Precision;
 
 const COLUMNS: usize = <Amx as MicroKernel>::COLUMNS;
@@ -21,7 +21,7 @@ pub(crate) struct SmallProducts {
 /// An operand, packed; made anew with each packing, in the same memory where that suffices.
 #[derive(Default)]
 pub(crate) struct Packed {
-    numbers: Option<Aligned<u32>>,
+    numbers: Option<Numbers<u32>>,
     /// Pairs of the summed dimension, in whole blocks.
     pairs: usize,
     /// Rows of a left operand, columns of a right one.
@@ -30,7 +30,7 @@ pub(crate) struct Packed {
 
 impl Packed {
     /// Memory for `lines`, in whole tiles, of a sum of length `depth`.
-    fn prepare(&mut self, lines: usize, depth: usize) -> &mut Aligned<u32> {
+    fn prepare(&mut self, lines: usize, depth: usize) -> &mut Numbers<u32> {
         self.pairs = pack::pairs_of(depth);
         self.lines = lines;
         let len = lines.next_multiple_of(ROWS) * self.pairs;
@@ -39,11 +39,11 @@ impl Packed {
             .take()
             .filter(|numbers| numbers.numbers().len() >= len);
         self.numbers
-            .insert(kept.unwrap_or_else(|| Aligned::new(len)))
+            .insert(kept.unwrap_or_else(|| Numbers::new(len)))
     }
 
     fn numbers(&self) -> &[u32] {
-        self.numbers.as_ref().map_or(&[], Aligned::numbers)
+        self.numbers.as_ref().map_or(&[], Numbers::numbers)
     }
 }
 
