@@ -45,11 +45,19 @@ impl<T: Number> Source<'_, T> {
             return;
         }
         for block in 0..pairs / SIDE {
-            for (group, out) in out.chunks_mut(SIDE * pairs).enumerate() {
-                let read = self.read(first_line + group * SIDE, first_pair + block * SIDE);
-                let out = out[block * BLOCK..][..BLOCK].chunks_mut(SIDE);
-                for (out, vector) in out.zip(transpose(read)) {
-                    store(out, vector);
+            for (two, out) in out.chunks_mut(2 * SIDE * pairs).enumerate() {
+                let (line, pair) = (first_line + two * 2 * SIDE, first_pair + block * SIDE);
+                for half in [Half::Low, Half::High] {
+                    let turned = transpose(self.half_of_two(half, line, pair));
+                    for (index, vector) in turned.into_iter().enumerate() {
+                        let line = half.line(index);
+                        let before =
+                            line / SIDE * SIDE * pairs + block * BLOCK + line % SIDE * SIDE;
+                        // The last group may be alone.
+                        if before < out.len() {
+                            store(&mut out[before..], vector);
+                        }
+                    }
                 }
             }
         }
@@ -60,16 +68,32 @@ impl<T: Number> Source<'_, T> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     pub(super) fn panels(&self, first_line: usize, part: Part, out: &mut [u32], columns: usize) {
         let panel = columns * part.pairs;
-        let panels = out.len() / panel;
+        let lines = out.len() / part.pairs;
+        let place =
+            |line: usize, pair: usize| line / columns * panel + pair * columns + line % columns;
         for pair in (0..part.pairs).step_by(SIDE) {
-            for line in (0..panels * columns).step_by(SIDE) {
-                let mut block = self.read(first_line + line, part.first + pair);
-                if self.depth_contiguous {
-                    block = transpose(block);
+            if self.depth_contiguous {
+                for line in (0..lines).step_by(SIDE) {
+                    let mut block = [_mm512_setzero_si512(); SIDE];
+                    for (line, vector) in (first_line + line..).zip(&mut block) {
+                        *vector = self.line(line, part.first + pair);
+                    }
+                    let out = &mut out[place(line, pair)..];
+                    for (out, vector) in out.chunks_mut(columns).zip(transpose(block)) {
+                        store(out, vector);
+                    }
                 }
-                let out = &mut out[line / columns * panel + pair * columns + line % columns..];
-                for (out, vector) in out.chunks_mut(columns).zip(block) {
-                    store(out, vector);
+                continue;
+            }
+            for line in (0..lines).step_by(2 * SIDE) {
+                for pair in pair..pair + SIDE {
+                    let (low, high) = self.pair_of_two(first_line + line, part.first + pair);
+                    let first = _mm512_permutex2var_epi64(low, in_twos(LINES_0_TO_15), high);
+                    store(&mut out[place(line, pair)..], first);
+                    if line + SIDE < lines {
+                        let second = _mm512_permutex2var_epi64(low, in_twos(LINES_16_TO_31), high);
+                        store(&mut out[place(line + SIDE, pair)..], second);
+                    }
                 }
             }
         }
@@ -89,34 +113,71 @@ impl<T: Number> Source<'_, T> {
         unsafe { T::pairs(&self.values[line * self.depth + start..line * self.depth + end]) }
     }
 
-    /// The block at a line and a pair in its storage order: a vector holds the pairs of one line where lines are
-    /// contiguous, and one pair of the 16 lines otherwise.
+    /// A pair of 32 lines that are not contiguous, as [`Half`] says.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    #[allow(unsafe_code)]
-    fn read(&self, first_line: usize, first_pair: usize) -> Block {
+    fn pair_of_two(&self, first_line: usize, pair: usize) -> (__m512i, __m512i) {
+        let first = self.row(2 * pair, first_line);
+        let second = self.row(2 * pair + 1, first_line);
+        (
+            _mm512_unpacklo_epi16(first, second),
+            _mm512_unpackhi_epi16(first, second),
+        )
+    }
+
+    /// [`SIDE`] pairs of half of 32 lines that are not contiguous, a pair in a vector.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    fn half_of_two(&self, half: Half, first_line: usize, first_pair: usize) -> Block {
         let mut block = [_mm512_setzero_si512(); SIDE];
-        let first_depth = 2 * first_pair;
-        if self.depth_contiguous {
-            for (line, vector) in (first_line..).zip(&mut block) {
-                *vector = self.line(line, first_pair);
-            }
-        } else {
-            let end = (first_line + SIDE).min(self.lines);
-            let start = first_line.min(end);
-            let row = |depth: usize| &self.values[depth * self.lines..][start..end];
-            for (depth, vector) in (first_depth..self.depth).step_by(2).zip(&mut block) {
-                // SAFETY: this function runs only where the machine has the same instructions.
-                *vector = unsafe { T::singles(row(depth)) };
-                if depth + 1 < self.depth {
-                    // SAFETY: as above.
-                    let high = unsafe { T::singles(row(depth + 1)) };
-                    *vector = _mm512_or_si512(*vector, _mm512_slli_epi32::<16>(high));
-                }
-            }
+        for (pair, vector) in (first_pair..).zip(&mut block) {
+            let (low, high) = self.pair_of_two(first_line, pair);
+            *vector = match half {
+                Half::Low => low,
+                Half::High => high,
+            };
         }
         block
     }
+
+    /// 32 neighbours of a row of the storage `[depth, lines]`, zero beyond its end and the last row's.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+    #[allow(unsafe_code)]
+    fn row(&self, depth: usize, first_line: usize) -> __m512i {
+        if depth >= self.depth {
+            return _mm512_setzero_si512();
+        }
+        let end = (first_line + 2 * SIDE).min(self.lines);
+        let start = first_line.min(end);
+        // SAFETY: this function runs only where the machine has the same instructions.
+        unsafe { T::pairs(&self.values[depth * self.lines + start..depth * self.lines + end]) }
+    }
+}
+
+/// Two rows of 32 numbers become pairs by an instruction that works within quarters of a vector: of each eight lines the
+/// first four are in one result, the others in another.
+#[derive(Clone, Copy)]
+enum Half {
+    Low,
+    High,
+}
+
+impl Half {
+    /// Which of the 32 lines an element belongs to.
+    fn line(self, element: usize) -> usize {
+        element / 4 * 8 + element % 4 + 4 * self as usize
+    }
+}
+
+/// Where 16 lines in order are found in the two halves, two lines at a time.
+const LINES_0_TO_15: [i64; 8] = [0, 1, 8, 9, 2, 3, 10, 11];
+const LINES_16_TO_31: [i64; 8] = [4, 5, 12, 13, 6, 7, 14, 15];
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn in_twos(q: [i64; 8]) -> __m512i {
+    _mm512_setr_epi64(q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7])
 }
 
 /// A format that vectors of 16-bit numbers are read from.
@@ -127,13 +188,6 @@ pub(super) trait Number: Element {
     /// The machine must have AVX-512 with its BW, VL and BF16 parts.
     #[allow(unsafe_code)]
     unsafe fn pairs(values: &[Self]) -> __m512i;
-
-    /// Up to 16 neighbours, each in the low half of a lane, zero beyond them.
-    ///
-    /// # Safety
-    /// As for [`Number::pairs`].
-    #[allow(unsafe_code)]
-    unsafe fn singles(values: &[Self]) -> __m512i;
 }
 
 #[allow(unsafe_code)]
@@ -143,15 +197,6 @@ impl Number for bf16 {
     unsafe fn pairs(values: &[Self]) -> __m512i {
         // SAFETY: the mask leaves out the lanes beyond `values`.
         unsafe { _mm512_maskz_loadu_epi16(first_32(values.len()), values.as_ptr().cast()) }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    unsafe fn singles(values: &[Self]) -> __m512i {
-        // SAFETY: as above.
-        let numbers =
-            unsafe { _mm256_maskz_loadu_epi16(first_16(values.len()), values.as_ptr().cast()) };
-        _mm512_cvtepu16_epi32(numbers)
     }
 }
 
@@ -167,17 +212,6 @@ impl Number for f32 {
             let high = _mm512_maskz_loadu_ps(first_16(high.len()), high.as_ptr());
             std::mem::transmute(_mm512_cvtne2ps_pbh(high, low))
         }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    unsafe fn singles(values: &[Self]) -> __m512i {
-        // SAFETY: as above, with 256 bits.
-        let numbers: __m256i = unsafe {
-            let numbers = _mm512_maskz_loadu_ps(first_16(values.len()), values.as_ptr());
-            std::mem::transmute(_mm512_cvtneps_pbh(numbers))
-        };
-        _mm512_cvtepu16_epi32(numbers)
     }
 }
 
