@@ -37,10 +37,12 @@ pub(super) fn product(
             f32_product(a, a_values, b, b_values, out, accumulate || bias.is_some());
         }
         Output::Added { out, to } => {
-            out.copy_from_slice(to);
-            if let Some(bias) = bias {
-                for_rows(out, n, |_, rows| begin_with(rows, bias, true));
-            }
+            for_rows(out, n, |first, rows| {
+                rows.copy_from_slice(&to[first * n..][..rows.len()]);
+                if let Some(bias) = bias {
+                    begin_with(rows, bias, true);
+                }
+            });
             f32_product(a, a_values, b, b_values, out, true);
         }
         Output::Bf16(out) => {

@@ -7,6 +7,7 @@ use half::bf16;
 
 use super::{Gelu, gelu};
 use crate::gemm::{Matrix, Output, product};
+use crate::isa::multiversion;
 use crate::parallel::sum_over_rows;
 use crate::tape::{Flow, Node};
 use crate::tensor::View;
@@ -226,14 +227,19 @@ fn sum_columns<T: Element>(values: &[T], total: &mut [f32]) {
         width,
         total,
         |rows, partial| {
-            for row in values[rows.start * width..rows.end * width].chunks_exact(width) {
-                partial
-                    .iter_mut()
-                    .zip(row)
-                    .for_each(|(sum, value)| *sum += value.load());
-            }
+            add_rows(&values[rows.start * width..rows.end * width], partial);
         },
     );
+}
+
+multiversion! {
+    /// Adds each row of `values: [rows, width]` to `total: [width]`, in order.
+    fn add_rows<T: Element>(values: &[T], total: &mut [f32]) {
+        for row in values.chunks_exact(total.len()) {
+            let pairs = total.iter_mut().zip(row);
+            pairs.for_each(|(sum, value)| *sum += value.load());
+        }
+    }
 }
 
 #[cfg(test)]
