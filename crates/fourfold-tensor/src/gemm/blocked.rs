@@ -6,20 +6,15 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::cut::{Cut, Part};
+use super::grid::{Block, Grid};
 use super::kernel::{Destination, Finish, Left, MicroKernel, Panel, Place};
 use super::kernel_avx512bf16::Avx512Bf16;
 use super::lanes::SIDE;
 use super::pack::{self, Numbers, Right};
 use super::{Matrix, Output, SMALL};
 
-/// Rows of a task's block where the result is large: packed, a stretch of them takes 576 KiB at most.
-const BLOCK_ROWS: usize = 256;
 /// Columns whose sums wait at the same time for the next part, in a cache beside the packed rows: 256 KiB.
 const COLUMNS_AT_ONCE: usize = 256;
-/// Fewest columns of a task's block, so that packing its rows is worth it.
-const FEWEST_COLUMNS: usize = 256;
-/// Blocks wanted for each thread: more would balance better and pack more rows twice.
-const BLOCKS_PER_THREAD: usize = 2;
 
 /// Numbers of the next turn's right operand that a tile asks for with each of its pairs: with them, the 8 by 8 tiles of a
 /// turn have asked for all of it.
@@ -72,12 +67,14 @@ pub(super) fn product<K: MicroKernel>(
         1
     };
     let grid = Grid::new::<K>(m, n, threads);
-    let blocks = grid.down * grid.across;
     let run = |index: usize| job.block(grid.block(index));
     if parallel {
-        (0..blocks).into_par_iter().with_max_len(1).for_each(run);
+        (0..grid.blocks())
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(run);
     } else {
-        (0..blocks).for_each(run);
+        (0..grid.blocks()).for_each(run);
     }
 }
 
@@ -92,76 +89,6 @@ struct Job<'a, K> {
     out: Destination,
     /// What is added to the product.
     addend: Option<Place<f32>>,
-}
-
-/// Some rows and columns of the result.
-#[derive(Clone, Copy)]
-struct Block {
-    row: usize,
-    column: usize,
-    rows: usize,
-    columns: usize,
-}
-
-/// How the result is cut into blocks. Only the order of work follows from it, never the result.
-struct Grid {
-    rows: usize,
-    columns: usize,
-    /// Rows of a tile, and tiles in a column.
-    tile: usize,
-    tiles: usize,
-    /// Blocks in a column, of as many tiles each, and in a row.
-    down: usize,
-    across: usize,
-    /// Columns of a block but the last of a row.
-    width: usize,
-}
-
-impl Grid {
-    /// Halves blocks from the largest until every thread gets some, and makes as many for each.
-    fn new<K: MicroKernel>(rows: usize, columns: usize, threads: usize) -> Self {
-        let tile = K::ROWS.max(SIDE);
-        let (mut height, mut width) = (BLOCK_ROWS, columns);
-        let blocks = |height: usize, width: usize| rows.div_ceil(height) * columns.div_ceil(width);
-        while threads > 1 && blocks(height, width) < threads * BLOCKS_PER_THREAD {
-            if width > 2 * FEWEST_COLUMNS || (height <= 2 * SIDE && width > K::COLUMNS) {
-                width = width.div_ceil(2).next_multiple_of(K::COLUMNS);
-            } else if height > 2 * SIDE {
-                height /= 2;
-            } else {
-                break;
-            }
-        }
-        let width = width.next_multiple_of(K::COLUMNS);
-        let tiles = rows.div_ceil(tile);
-        let across = columns.div_ceil(width);
-        let mut down = rows.div_ceil(height);
-        while down < tiles && !(down * across).is_multiple_of(threads) {
-            down += 1;
-        }
-        Self {
-            rows,
-            columns,
-            tile,
-            tiles,
-            down,
-            across,
-            width,
-        }
-    }
-
-    fn block(&self, index: usize) -> Block {
-        let (down, across) = (index / self.across, index % self.across);
-        let row = down * self.tiles / self.down * self.tile;
-        let end = (down + 1) * self.tiles / self.down * self.tile;
-        let column = across * self.width;
-        Block {
-            row,
-            column,
-            rows: end.min(self.rows) - row,
-            columns: self.width.min(self.columns - column),
-        }
-    }
 }
 
 /// Sums of the tiles of a block between two parts, a tile after the other, each `[K::ROWS, K::COLUMNS]`.
@@ -319,38 +246,5 @@ impl Between {
         let size = K::ROWS * K::COLUMNS;
         let sums = &mut self.sums.numbers_mut()[index * size..][..size];
         Place::of(sums, K::COLUMNS)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::kernel_amx::Amx;
-    use super::*;
-
-    #[test]
-    fn blocks_cover_the_result_once() {
-        for threads in [1, 2, 3, 8, 17] {
-            for rows in [1, 15, 33, 64, 200, 257, 1137] {
-                for columns in [1, 31, 64, 513, 768, 3072] {
-                    let grid = Grid::new::<Amx>(rows, columns, threads);
-                    let mut covered = 0;
-                    let mut heights = Vec::new();
-                    for index in 0..grid.down * grid.across {
-                        let block = grid.block(index);
-                        assert!(block.rows > 0 && block.rows <= BLOCK_ROWS);
-                        assert!(block.row.is_multiple_of(Amx::ROWS));
-                        assert!(block.row + block.rows <= rows);
-                        assert!(block.column + block.columns <= columns);
-                        covered += block.rows * block.columns;
-                        heights.push(block.rows);
-                    }
-                    assert_eq!(covered, rows * columns, "{rows} by {columns}");
-                    heights.sort_unstable();
-                    let (low, high) = (heights[0], heights[heights.len() - 1]);
-                    // The last one may also lack some rows of a tile.
-                    assert!(high - low < 2 * Amx::ROWS, "{low} and {high} rows");
-                }
-            }
-        }
     }
 }

@@ -14,6 +14,8 @@ mod f32_kernels;
 #[cfg(target_arch = "x86_64")]
 mod few_rows;
 #[cfg(target_arch = "x86_64")]
+mod grid;
+#[cfg(target_arch = "x86_64")]
 mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod kernel_amx;
