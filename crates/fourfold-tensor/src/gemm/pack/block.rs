@@ -36,8 +36,8 @@ impl<T: Number> Source<'_, T> {
             for (line, out) in out.chunks_mut(SIDE * pairs).enumerate() {
                 for within in 0..SIDE {
                     for block in 0..pairs / SIDE {
-                        let vector =
-                            self.line(first_line + line * SIDE + within, first_pair + block * SIDE);
+                        let row = first_line + line * SIDE + within;
+                        let vector = self.neighbours(row, 2 * (first_pair + block * SIDE));
                         store(&mut out[block * BLOCK + within * SIDE..], vector);
                     }
                 }
@@ -76,7 +76,7 @@ impl<T: Number> Source<'_, T> {
                 for line in (0..lines).step_by(SIDE) {
                     let mut block = [_mm512_setzero_si512(); SIDE];
                     for (line, vector) in (first_line + line..).zip(&mut block) {
-                        *vector = self.line(line, part.first + pair);
+                        *vector = self.neighbours(line, 2 * (part.first + pair));
                     }
                     let out = &mut out[place(line, pair)..];
                     for (out, vector) in out.chunks_mut(columns).zip(transpose(block)) {
@@ -99,26 +99,31 @@ impl<T: Number> Source<'_, T> {
         }
     }
 
-    /// [`SIDE`] pairs of one line that is contiguous.
+    /// 32 neighbours from `first` on of a row as it is stored, a line or a number of each line; zero beyond its end and
+    /// the last row's.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     #[allow(unsafe_code)]
-    fn line(&self, line: usize, first_pair: usize) -> __m512i {
-        if line >= self.lines {
+    fn neighbours(&self, row: usize, first: usize) -> __m512i {
+        let (rows, width) = match self.depth_contiguous {
+            true => (self.lines, self.depth),
+            false => (self.depth, self.lines),
+        };
+        if row >= rows {
             return _mm512_setzero_si512();
         }
-        let end = (2 * (first_pair + SIDE)).min(self.depth);
-        let start = (2 * first_pair).min(end);
+        let end = (first + 2 * SIDE).min(width);
+        let start = first.min(end);
         // SAFETY: this function runs only where the machine has the same instructions.
-        unsafe { T::pairs(&self.values[line * self.depth + start..line * self.depth + end]) }
+        unsafe { T::pairs(&self.values[row * width + start..row * width + end]) }
     }
 
     /// A pair of 32 lines that are not contiguous, as [`Half`] says.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
     fn pair_of_two(&self, first_line: usize, pair: usize) -> (__m512i, __m512i) {
-        let first = self.row(2 * pair, first_line);
-        let second = self.row(2 * pair + 1, first_line);
+        let first = self.neighbours(2 * pair, first_line);
+        let second = self.neighbours(2 * pair + 1, first_line);
         (
             _mm512_unpacklo_epi16(first, second),
             _mm512_unpackhi_epi16(first, second),
@@ -138,20 +143,6 @@ impl<T: Number> Source<'_, T> {
             };
         }
         block
-    }
-
-    /// 32 neighbours of a row of the storage `[depth, lines]`, zero beyond its end and the last row's.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-    #[allow(unsafe_code)]
-    fn row(&self, depth: usize, first_line: usize) -> __m512i {
-        if depth >= self.depth {
-            return _mm512_setzero_si512();
-        }
-        let end = (first_line + 2 * SIDE).min(self.lines);
-        let start = first_line.min(end);
-        // SAFETY: this function runs only where the machine has the same instructions.
-        unsafe { T::pairs(&self.values[depth * self.lines + start..depth * self.lines + end]) }
     }
 }
 
