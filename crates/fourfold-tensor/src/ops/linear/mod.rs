@@ -179,9 +179,9 @@ impl Backward {
     /// `dW += dyᵀ · x`, `db += Σ_rows dy`, `dx = dy · W`.
     fn run(&self, dy: &Tensor, flow: &mut Flow<'_>) -> Result<()> {
         let mut result = Ok(());
-        // Products round it in any case: here once, where each would read it in f32, some of it more than once.
-        let rounded = dy.to_precision(self.precision);
-        let dy_matrix = Matrix::new(&rounded);
+        // Products round it in any case: once where several read it, or read it more than once, as that of `dW` does.
+        let rounded = self.x.as_ref().map(|_| dy.to_precision(self.precision));
+        let dy_matrix = Matrix::new(rounded.as_ref().unwrap_or(dy));
         if let Some(x) = &self.x {
             flow.accumulate(self.weight.node, self.weight.shape(), |out, accumulate| {
                 let output = Output::F32 { out, accumulate };
