@@ -1,5 +1,6 @@
 //! Some rows against a weight stored as `[out, in]` that has no packed form, where there is AMX: the weight's rows are
-//! multiplied as they lie in memory, and read once. What there is to compute is little beside that, so nothing of the weight is packed.
+//! multiplied as they lie in memory, and read once. What there is to compute is little beside that, so nothing of the
+//! weight is packed.
 
 use std::arch::asm;
 
