@@ -3,7 +3,8 @@
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use fourfold_tensor::ops::{
-    Gelu, Heads, add_rows, embedding, gated_silu, gelu, head_loss, layer_norm, rms_norm, rope,
+    Gate, Gelu, Heads, Rotary, add_rows, embedding, gated, gelu, head_loss, layer_norm, rms_norm,
+    rope,
 };
 use fourfold_tensor::{Precision, Tape, Tensor};
 
@@ -69,7 +70,9 @@ fn activations(group: &mut BenchmarkGroup<'_, WallTime>, precision: Precision) {
     }
     let x = numbers(&[ROWS, 2 * 2048], precision);
     let work = moved(&x, 2048, precision);
-    forward_and_back(group, "gated silu", work, &parameters, &x, gated_silu);
+    forward_and_back(group, "gated silu", work, &parameters, &x, |tape, x| {
+        gated(tape, x, Gate::Silu)
+    });
 }
 
 fn positions(group: &mut BenchmarkGroup<'_, WallTime>, precision: Precision) {
@@ -82,8 +85,9 @@ fn positions(group: &mut BenchmarkGroup<'_, WallTime>, precision: Precision) {
     let positions: Vec<u32> = (0..ROWS as u32).map(|row| row % 256).collect();
     let x = numbers(&[ROWS, heads.columns()], precision);
     let work = moved(&x, x.width(), precision);
+    let rotary = Rotary::plain(1e4, heads.width).expect("an even width");
     forward_and_back(group, "rope", work, &parameters, &x, |tape, x| {
-        rope(tape, x, heads, &positions, 1e4)
+        rope(tape, x, heads, &positions, &rotary)
     });
 }
 

@@ -222,6 +222,11 @@ pub(super) fn activated(sum: __m512, finish: Finish) -> __m512 {
                     *x = gelu_at::<true>(Gelu::Erf, *x);
                 }
             }
+            Gelu::Quick => {
+                for x in &mut numbers {
+                    *x = gelu_at::<true>(Gelu::Quick, *x);
+                }
+            }
         }
         std::mem::transmute(numbers)
     }

@@ -1,5 +1,7 @@
 //! Attention of one new row a sequence over the keys and values that a cache keeps.
 
+use std::ops::Range;
+
 use half::bf16;
 use rayon::prelude::*;
 
@@ -13,8 +15,8 @@ use crate::tensor::{Storable, View};
 use crate::{Element, Precision, Result, Tensor, TensorError};
 
 /// One step of decoding: row *i* of `qkv: [n, heads.columns()]` is the new row of `sequences[i]`. Its key and value
-/// are appended to the cache, then its queries attend to every row of the sequence: `[n, query * width]` in the
-/// precision of `qkv`.
+/// are appended to the cache, then its queries attend to every row of the sequence, or with a `window` to the last so
+/// many, itself counted: `[n, query * width]` in the precision of `qkv`.
 ///
 /// # Errors
 /// When shapes do not fit, a sequence does not exist, is named twice or is full; the cache is unchanged then.
@@ -23,6 +25,7 @@ pub fn attention_step(
     heads: Heads,
     cache: &mut KeyValueCache,
     sequences: &[usize],
+    window: Option<usize>,
 ) -> Result<Tensor> {
     cache.check(qkv, heads)?;
     if qkv.shape().len() != 2 || qkv.rows() != sequences.len() {
@@ -46,12 +49,12 @@ pub fn attention_step(
     }
     let shape = [sequences.len(), heads.query * heads.width];
     Ok(match qkv.precision() {
-        Precision::F32 => {
-            Tensor::build::<f32>(&shape, |out| step(qkv, heads, cache, sequences, out))
-        }
-        Precision::Bf16 => {
-            Tensor::build::<bf16>(&shape, |out| step(qkv, heads, cache, sequences, out))
-        }
+        Precision::F32 => Tensor::build::<f32>(&shape, |out| {
+            step(qkv, heads, cache, sequences, window, out)
+        }),
+        Precision::Bf16 => Tensor::build::<bf16>(&shape, |out| {
+            step(qkv, heads, cache, sequences, window, out)
+        }),
     })
 }
 
@@ -69,6 +72,7 @@ fn step<T: Storable>(
     heads: Heads,
     cache: &KeyValueCache,
     sequences: &[usize],
+    window: Option<usize>,
     out: &mut [T],
 ) {
     // The query heads that share a key-value head lie side by side: one task each.
@@ -78,24 +82,25 @@ fn step<T: Storable>(
             let (row, key_value) = (task / heads.key_value, task % heads.key_value);
             let sequence = sequences[row];
             let length = cache.lengths[sequence];
+            let rows = length.saturating_sub(window.unwrap_or(length))..length;
             let source = (qkv, row, key_value);
             match &cache.tiles {
                 Tiles::F32(tiles) => {
-                    attend_all(source, heads, &tiles[sequence], length, scratch, out)
+                    attend_all(source, heads, &tiles[sequence], rows, scratch, out)
                 }
                 Tiles::Bf16(tiles) => {
-                    attend_all(source, heads, &tiles[sequence], length, scratch, out)
+                    attend_all(source, heads, &tiles[sequence], rows, scratch, out)
                 }
             }
         });
 }
 
-/// The query heads of one row that share `key_value` look at `length` cached rows.
+/// The query heads of one row that share `key_value` look at some cached rows, the last of all among them.
 fn attend_all<C: Storable, T: Element>(
     (qkv, row, key_value): (&Tensor, usize, usize),
     heads: Heads,
     tiles: &Sequence<C>,
-    length: usize,
+    rows: Range<usize>,
     scratch: &mut Scratch,
     out: &mut [T],
 ) {
@@ -112,8 +117,14 @@ fn attend_all<C: Storable, T: Element>(
     }
     output.fill(0.0);
     let (mut max, mut sum) = (vec![f32::NEG_INFINITY; group], vec![0.0; group]);
-    let (start, end) = ([0; BLOCK_ROWS], [length as u32; BLOCK_ROWS]);
-    for (tile, keys) in tiles.iter().zip(cut(0..length, TILE)) {
+    let (start, end) = (
+        [rows.start as u32; BLOCK_ROWS],
+        [rows.end as u32; BLOCK_ROWS],
+    );
+    for (tile, keys) in tiles.iter().zip(cut(0..rows.end, TILE)) {
+        if keys.end <= rows.start {
+            continue;
+        }
         let tile = &tile[key_value * size..][..size];
         let tile = match bytemuck::try_cast_slice::<C, f32>(tile) {
             Ok(numbers) if C::PRECISION == Precision::F32 => numbers,

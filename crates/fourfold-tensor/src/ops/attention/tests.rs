@@ -262,9 +262,20 @@ fn the_number_of_threads_changes_no_bit() {
 
 #[test]
 fn decoding_step_by_step_equals_causal_attention() {
+    // A window within a tile, one that begins within another tile, and one longer than any sequence.
+    for window in [None, Some(1), Some(37), Some(100), Some(1000)] {
+        decode_step_by_step(window);
+    }
+}
+
+fn decode_step_by_step(window: Option<usize>) {
     let shape = heads(6, 2, 20);
     let (lengths, prefilled) = ([150, 90], [70, 3]);
-    let visibility = documents(&lengths);
+    let whole = documents(&lengths);
+    let first = |row: usize| (row + 1).saturating_sub(window.unwrap_or(usize::MAX)) as u32;
+    let starts = whole.start().iter().enumerate();
+    let starts = starts.map(|(row, start)| first(row).max(*start)).collect();
+    let visibility = Visibility::new(starts, whole.end().to_vec()).expect("holds each row");
     let rows = random_rows(5, 240, shape.columns());
     for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
         let parameters = Parameters::new(precision);
@@ -284,7 +295,7 @@ fn decoding_step_by_step_equals_causal_attention() {
         // Sequences 2 and 1, in this order; 2 is decoded on a copy while 0 goes astray.
         cache.write(0, &qkv, shape, 0..prefilled[0]).expect("room");
         cache.copy(0, 2).expect("both exist");
-        attention_step(&row_of(200), shape, &mut cache, &[0]).expect("room");
+        attention_step(&row_of(200), shape, &mut cache, &[0], window).expect("room");
         cache
             .write(3, &qkv, shape, 150..150 + prefilled[1])
             .expect("room");
@@ -293,7 +304,13 @@ fn decoding_step_by_step_equals_causal_attention() {
             let (first, second) = (prefilled[0] + step, 150 + prefilled[1] + step);
             let rows = [row_of(first).to_f32_vec(), row_of(second).to_f32_vec()].concat();
             let rows = Tensor::from_f32(&[2, shape.columns()], &rows).expect("fits");
-            let y = attention_step(&rows.to_precision(precision), shape, &mut cache, &[2, 1]);
+            let y = attention_step(
+                &rows.to_precision(precision),
+                shape,
+                &mut cache,
+                &[2, 1],
+                window,
+            );
             let y = y.expect("room").to_f32_vec();
             let wanted: Vec<f64> = [first, second]
                 .iter()
@@ -306,7 +323,7 @@ fn decoding_step_by_step_equals_causal_attention() {
             [0, 1, 2, 3].map(|sequence| cache.rows(sequence)),
             [71, 83, 150, 3]
         );
-        let message = attention_step(&row_of(0), shape, &mut cache, &[2])
+        let message = attention_step(&row_of(0), shape, &mut cache, &[2], window)
             .unwrap_err()
             .to_string();
         assert!(
@@ -316,7 +333,7 @@ fn decoding_step_by_step_equals_causal_attention() {
         cache.clear(2).expect("it exists");
         assert_eq!(cache.rows(2), 0);
         // One row alone: its own value comes back.
-        let y = attention_step(&row_of(0), shape, &mut cache, &[2])
+        let y = attention_step(&row_of(0), shape, &mut cache, &[2], window)
             .expect("room")
             .to_f32_vec();
         let wanted: Vec<f64> = whole[..120].iter().map(|value| f64::from(*value)).collect();
@@ -341,10 +358,10 @@ fn refuses_what_does_not_fit() {
 
     let mut cache = KeyValueCache::new(2, 8, shape, Precision::F32).expect("heads fit");
     let rows = Tensor::zeros(&[2, 16]);
-    assert!(attention_step(&rows, shape, &mut cache, &[0, 0]).is_err());
-    assert!(attention_step(&rows, shape, &mut cache, &[0, 2]).is_err());
-    assert!(attention_step(&rows, shape, &mut cache, &[0]).is_err());
-    assert!(attention_step(&rows, heads(1, 1, 4), &mut cache, &[0, 1]).is_err());
+    assert!(attention_step(&rows, shape, &mut cache, &[0, 0], None).is_err());
+    assert!(attention_step(&rows, shape, &mut cache, &[0, 2], None).is_err());
+    assert!(attention_step(&rows, shape, &mut cache, &[0], None).is_err());
+    assert!(attention_step(&rows, heads(1, 1, 4), &mut cache, &[0, 1], None).is_err());
     assert!(cache.write(0, &rows, shape, 1..3).is_err());
     assert!(cache.write(2, &rows, shape, 0..1).is_err());
     assert!(cache.copy(0, 2).is_err() && cache.reorder(&[0]).is_err());

@@ -19,6 +19,11 @@ multiversion! {
                     *out = T::store(at::<FMA>(Gelu::Erf, x.load()));
                 }
             }
+            Gelu::Quick => {
+                for (out, x) in out.iter_mut().zip(x) {
+                    *out = T::store(at::<FMA>(Gelu::Quick, x.load()));
+                }
+            }
         }
     }
 }
@@ -29,6 +34,7 @@ pub(crate) fn at<const FMA: bool>(kind: Gelu, x: f32) -> f32 {
     match kind {
         Gelu::Tanh => x * tanh_gate::<FMA>(x),
         Gelu::Erf => x * normal::<FMA>(x).0,
+        Gelu::Quick => x * sigmoid::<FMA>(QUICK * x),
     }
 }
 
@@ -38,11 +44,7 @@ multiversion! {
         match kind {
             Gelu::Tanh => {
                 for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
-                    let x = x.load();
-                    let gate = tanh_gate::<FMA>(x);
-                    let slope = TWO_ROOT * fma::<FMA>(3.0 * CUBIC * x, x, 1.0);
-                    let slope = fma::<FMA>(x * slope * gate, 1.0 - gate, gate);
-                    *dx = T::store(dy.load() * slope);
+                    *dx = T::store(dy.load() * tanh_slope::<FMA>(x.load()));
                 }
             }
             Gelu::Erf => {
@@ -52,9 +54,34 @@ multiversion! {
                     *dx = T::store(dy.load() * fma::<FMA>(x, density, below));
                 }
             }
+            Gelu::Quick => {
+                for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                    let x = x.load();
+                    let gate = sigmoid::<FMA>(QUICK * x);
+                    let slope = fma::<FMA>(QUICK * x * gate, 1.0 - gate, gate);
+                    *dx = T::store(dy.load() * slope);
+                }
+            }
         }
     }
 }
+
+/// The slope of the tanh form at `x`.
+#[inline(always)]
+pub(crate) fn tanh_slope<const FMA: bool>(x: f32) -> f32 {
+    let gate = tanh_gate::<FMA>(x);
+    let slope = TWO_ROOT * fma::<FMA>(3.0 * CUBIC * x, x, 1.0);
+    fma::<FMA>(x * slope * gate, 1.0 - gate, gate)
+}
+
+/// The logistic function, `1 / (1 + e^-x)`.
+#[inline(always)]
+pub(crate) fn sigmoid<const FMA: bool>(x: f32) -> f32 {
+    1.0 / (1.0 + exp_fused::<FMA>(-x))
+}
+
+/// The factor within the logistic function of [`Gelu::Quick`].
+const QUICK: f32 = 1.702;
 
 /// `2 √(2/π)`.
 const TWO_ROOT: f32 = 1.595_769;
@@ -64,7 +91,7 @@ const CUBIC: f32 = 0.044_715;
 #[inline(always)]
 fn tanh_gate<const FMA: bool>(x: f32) -> f32 {
     let twice = TWO_ROOT * x * fma::<FMA>(CUBIC * x, x, 1.0);
-    1.0 / (1.0 + exp_fused::<FMA>(-twice))
+    sigmoid::<FMA>(twice)
 }
 
 /// The standard normal distribution below `x`, to 1e-7 before rounding, and its density at `x`.

@@ -2,23 +2,25 @@
 
 mod cpu;
 #[cfg(test)]
-mod reference;
+pub(super) mod reference;
 
-#[cfg(target_arch = "x86_64")]
 pub(crate) use cpu::at as gelu_at;
+pub(super) use cpu::{sigmoid, tanh_slope};
 
 use super::formats::{numbers, with_numbers};
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
 use crate::{Result, Tape, Tensor};
 
-/// The two forms of GELU that models are trained with (Hendrycks and Gimpel, arXiv 1606.08415).
+/// The forms of GELU that models are trained with (Hendrycks and Gimpel, arXiv 1606.08415).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gelu {
     /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
     Tanh,
     /// `x/2 · (1 + erf(x/√2))`.
     Erf,
+    /// `x / (1 + e^(-1.702 x))`, CLIP's.
+    Quick,
 }
 
 /// `gelu(x)` of each number of `x`, in its shape and precision.
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn agrees_with_its_reference() {
-        for kind in [Gelu::Tanh, Gelu::Erf] {
+        for kind in [Gelu::Tanh, Gelu::Erf, Gelu::Quick] {
             for (rows, width) in [(1, 1), (3, 7), (33, 50), (1, 131), (31, 37), (0, 7)] {
                 testing::check_operation(
                     &Case::new(&[&[rows, width]]),
@@ -122,10 +124,10 @@ mod tests {
     fn far_tails_vanish() {
         let parameters = Parameters::new(Precision::F32);
         let tape = Tape::inference(&parameters);
-        let x = Tensor::from_f32(&[4], &[-1e10, -20.0, 20.0, 1e10]).expect("a row");
-        for kind in [Gelu::Erf, Gelu::Tanh] {
+        for (kind, far) in [(Gelu::Erf, 20.0), (Gelu::Tanh, 20.0), (Gelu::Quick, 60.0)] {
+            let x = Tensor::from_f32(&[4], &[-1e10, -far, far, 1e10]).expect("a row");
             let y = gelu(&tape, &x, kind).expect("any shape").to_f32_vec();
-            assert_eq!(y, [0.0, 0.0, 20.0, 1e10], "{kind:?}");
+            assert_eq!(y, [0.0, 0.0, far, 1e10], "{kind:?}");
         }
     }
 }

@@ -6,13 +6,13 @@ use super::Gelu;
 use crate::testing::Reference;
 
 /// Input `x` of any shape.
-pub(super) struct Activation {
+pub(in crate::ops) struct Activation {
     pub kind: Gelu,
 }
 
 impl Activation {
     /// Value and slope at `x`.
-    fn at<F: Float>(&self, x: F) -> (F, F) {
+    pub fn at<F: Float>(&self, x: F) -> (F, F) {
         let number = |value: f64| F::from(value).expect("a float");
         let (one, half) = (F::one(), number(0.5));
         match self.kind {
@@ -28,6 +28,11 @@ impl Activation {
                 let below = half * (one + erf(x / number(2.0).sqrt()));
                 let density = (-half * x * x).exp() / number((2.0 * std::f64::consts::PI).sqrt());
                 (x * below, below + x * density)
+            }
+            Gelu::Quick => {
+                let factor = number(1.702);
+                let gate = (one + (-factor * x).exp()).recip();
+                (x * gate, gate * (one + factor * x * (one - gate)))
             }
         }
     }

@@ -308,7 +308,7 @@ mod tests {
                 let x = tensor(&[rows, inner]).to_precision(precision);
                 let weight = tensor(&[outer, inner]).to_precision(precision);
                 let bias = tensor(&[outer]);
-                for kind in [Gelu::Tanh, Gelu::Erf] {
+                for kind in [Gelu::Tanh, Gelu::Erf, Gelu::Quick] {
                     let once = linear_gelu(&tape, &x, &weight, Some(&bias), kind).expect("fits");
                     let y = linear(&tape, &x, &weight, Some(&bias)).expect("fits");
                     let twice = gelu(&tape, &y, kind).expect("any shape");

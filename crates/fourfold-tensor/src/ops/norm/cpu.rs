@@ -12,7 +12,7 @@ const LANES: usize = 32;
 
 multiversion! {
     /// `out = (x - mean) / deviation · weight + bias` for the rows of `x`.
-    pub(super) fn forward<F: Formats>(x: &[F::In], norm: Norm<'_>, out: &mut [F::Out]) {
+    pub(in crate::ops) fn forward<F: Formats>(x: &[F::In], norm: Norm<'_>, out: &mut [F::Out]) {
         let width = norm.weight.len();
         for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
             let (mean, scale) = statistics::<FMA, _>(x, norm);
@@ -37,7 +37,7 @@ multiversion! {
 multiversion! {
     /// Gradients for the rows of `x`: that of the input is put or added (`accumulate`) to `dx` where it is wanted,
     /// those of weight and bias are added to `sums: [2, width]` unless that is empty.
-    pub(super) fn backward<F: Formats>(
+    pub(in crate::ops) fn backward<F: Formats>(
         x: &[F::In],
         dy: &[F::Out],
         norm: Norm<'_>,

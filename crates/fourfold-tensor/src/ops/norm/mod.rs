@@ -1,8 +1,8 @@
 //! Layer norm and RMS norm: rows brought to unit scale.
 
-mod cpu;
+pub(super) mod cpu;
 #[cfg(test)]
-mod reference;
+pub(super) mod reference;
 
 use rayon::prelude::*;
 
@@ -42,12 +42,12 @@ pub fn rms_norm(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, epsilon: f32) -> R
 
 /// What the kernels need to know besides the rows.
 #[derive(Clone, Copy)]
-struct Norm<'a> {
-    weight: &'a [f32],
-    bias: Option<&'a [f32]>,
+pub(super) struct Norm<'a> {
+    pub weight: &'a [f32],
+    pub bias: Option<&'a [f32]>,
     /// Whether the mean is taken away: layer norm, not RMS norm.
-    centred: bool,
-    epsilon: f32,
+    pub centred: bool,
+    pub epsilon: f32,
 }
 
 fn norm(

@@ -5,7 +5,7 @@ use num_traits::Float;
 use crate::testing::Reference;
 
 /// Inputs `x: [rows, width]`, `weight: [width]` and, for the layer norm, `bias: [width]`.
-pub(super) struct Norm {
+pub(in crate::ops) struct Norm {
     pub rows: usize,
     pub width: usize,
     pub layer: bool,

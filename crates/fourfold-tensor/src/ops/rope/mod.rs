@@ -12,6 +12,7 @@ use super::formats::with_numbers;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
 use crate::{Precision, Result, Tape, Tensor, TensorError};
+pub use table::Rotary;
 use table::Table;
 
 /// Positions must be below this (a million): it bounds the memory for sines and cosines.
@@ -19,25 +20,24 @@ const LIMIT: u32 = 1 << 20;
 
 /// Rotates the query and key heads of `qkv: [tokens, (query + 2 · key_value) · width]`; values are copied.
 ///
-/// Numbers *i* and *i + width/2* of a head form a pair, turned by `position · theta^(-2i/width)`: the half-split
-/// convention of Hugging Face's Llama (Su et al., RoFormer, arXiv 2104.09864). The result has the shape and precision
-/// of `qkv`; the gradient turns back.
+/// Numbers *i* and *i + width/2* of a head form a pair, turned as `rotary` says: the half-split convention of Hugging
+/// Face's Llama. The result has the shape and precision of `qkv`; the gradient turns back.
 ///
 /// # Errors
-/// When the heads do not fit the rows, their width is odd, there is not one position a row, a position is a million
-/// (2^20) or more, or `theta` is not positive.
+/// When the heads do not fit the rows or `rotary`, there is not one position a row, or a position is a million (2^20)
+/// or more.
 pub fn rope(
     tape: &Tape<'_>,
     qkv: &Tensor,
     heads: Heads,
     positions: &[u32],
-    theta: f32,
+    rotary: &Rotary,
 ) -> Result<Tensor> {
-    check(qkv, heads, positions, theta)?;
+    check(qkv, heads, positions, rotary)?;
     let highest = positions.iter().copied().max().unwrap_or(0);
     let turn = Turn {
         heads,
-        table: Table::shared(theta, heads.width / 2, highest),
+        table: rotary.table(highest),
         positions: positions.into(),
     };
     let y = turn.turned(qkv, 1.0);
@@ -55,10 +55,11 @@ pub fn rope(
     }))
 }
 
-fn check(qkv: &Tensor, heads: Heads, positions: &[u32], theta: f32) -> Result<()> {
+fn check(qkv: &Tensor, heads: Heads, positions: &[u32], rotary: &Rotary) -> Result<()> {
     heads.check("rope", qkv.width())?;
-    let problem = if !heads.width.is_multiple_of(2) {
-        format!("heads of width {}; expected an even width", heads.width)
+    let problem = if heads.width != rotary.width() {
+        let (width, turned) = (heads.width, rotary.width());
+        format!("heads of width {width} for angles of width {turned}")
     } else if positions.len() != qkv.rows() {
         format!("{} positions for {} rows", positions.len(), qkv.rows())
     } else if let Some(row) = positions.iter().position(|position| *position >= LIMIT) {
@@ -66,8 +67,6 @@ fn check(qkv: &Tensor, heads: Heads, positions: &[u32], theta: f32) -> Result<()
             "position {} of row {row}; expected positions below {LIMIT}",
             positions[row]
         )
-    } else if !(theta > 0.0 && theta.is_finite()) {
-        format!("theta {theta}; expected a positive number (Llama's is 10000)")
     } else {
         return Ok(());
     };
@@ -140,15 +139,26 @@ mod tests {
             let positions: Vec<u32> = (0..tokens as u32)
                 .map(|i| if i < 30 { 3 * i } else { i - 30 })
                 .collect();
-            testing::check_operation(
-                &Case::new(&[&[tokens, heads.columns()]]),
-                |tape, inputs| rope(tape, &inputs[0], heads, &positions, theta),
-                &reference::Rope {
-                    heads,
-                    positions: positions.clone(),
-                    theta: f64::from(theta),
-                },
-            );
+            let plain: Vec<f64> = (0..width / 2)
+                .map(|i| f64::from(theta).powf(-2.0 * i as f64 / width as f64))
+                .collect();
+            let other: Vec<f64> = plain.iter().map(|f| 0.125 * f + 0.01).collect();
+            for (rotary, frequencies, amplitude) in [
+                (Rotary::plain(theta, width), plain, 1.0),
+                (Rotary::new(other.clone(), 1.25), other, 1.25),
+            ] {
+                let rotary = rotary.expect("an even width");
+                testing::check_operation(
+                    &Case::new(&[&[tokens, heads.columns()]]),
+                    |tape, inputs| rope(tape, &inputs[0], heads, &positions, &rotary),
+                    &reference::Rope {
+                        heads,
+                        positions: positions.clone(),
+                        frequencies,
+                        amplitude,
+                    },
+                );
+            }
         }
     }
 
@@ -165,8 +175,9 @@ mod tests {
         let mut random = testing::Random(3);
         let row: Vec<f32> = (0..48).map(|_| random.next() as f32).collect();
         let x = Tensor::from_f32(&[2, 48], &[row.clone(), row].concat()).expect("two rows");
+        let rotary = Rotary::plain(10_000.0, 16).expect("an even width");
         let product = |positions: [u32; 2]| -> f32 {
-            let y = rope(&tape, &x, heads, &positions, 10_000.0).expect("fits");
+            let y = rope(&tape, &x, heads, &positions, &rotary).expect("fits");
             let y = y.f32().expect("f32");
             (0..16).map(|i| y[i] * y[48 + 16 + i]).sum()
         };
@@ -187,20 +198,25 @@ mod tests {
             key_value: 1,
             width,
         };
-        let error = |width: usize, positions: &[u32], theta| {
-            rope(
-                &tape,
-                &Tensor::zeros(&[2, 3 * width]),
-                heads(width),
-                positions,
-                theta,
-            )
-            .expect_err("does not fit")
-            .to_string()
+        let rotary = Rotary::plain(1e4, 4).expect("an even width");
+        let error = |width: usize, positions: &[u32]| {
+            let qkv = Tensor::zeros(&[2, 3 * width]);
+            rope(&tape, &qkv, heads(width), positions, &rotary)
+                .expect_err("does not fit")
+                .to_string()
         };
-        assert!(error(3, &[0, 1], 1e4).contains("even"));
-        assert!(error(4, &[0], 1e4).contains("1 positions for 2 rows"));
-        assert!(error(4, &[0, u32::MAX], 1e4).contains("4294967295 of row 1"));
-        assert!(error(4, &[0, 1], f32::NAN).contains("theta"));
+        assert!(error(6, &[0, 1]).contains("width 6 for angles of width 4"));
+        assert!(error(4, &[0]).contains("1 positions for 2 rows"));
+        assert!(error(4, &[0, u32::MAX]).contains("4294967295 of row 1"));
+        for (rotary, expected) in [
+            (Rotary::plain(1e4, 3), "even"),
+            (Rotary::plain(f32::NAN, 4), "theta"),
+            (Rotary::plain(1e4, 0), "no pair"),
+            (Rotary::new(vec![1.0, f64::INFINITY], 1.0), "pair 1"),
+            (Rotary::new(vec![1.0], 0.0), "amplitude"),
+        ] {
+            let message = rotary.expect_err(expected).to_string();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use crate::testing::Reference;
 pub(super) struct Rope {
     pub heads: Heads,
     pub positions: Vec<u32>,
-    pub theta: f64,
+    pub frequencies: Vec<f64>,
+    pub amplitude: f64,
 }
 
 impl Rope {
@@ -19,13 +20,9 @@ impl Rope {
         for (row, position) in self.positions.iter().enumerate() {
             for head in 0..self.heads.query + self.heads.key_value {
                 for i in 0..width / 2 {
-                    let frequency = self.theta.powf(-2.0 * i as f64 / width as f64);
-                    let angle = direction * f64::from(*position) * frequency;
-                    let (sine, cosine) = angle.sin_cos();
-                    let (sine, cosine) = (
-                        F::from(sine).expect("a float"),
-                        F::from(cosine).expect("a float"),
-                    );
+                    let angle = direction * f64::from(*position) * self.frequencies[i];
+                    let number = |value: f64| F::from(self.amplitude * value).expect("a float");
+                    let (sine, cosine) = (number(angle.sin()), number(angle.cos()));
                     let left = row * columns + head * width + i;
                     let right = left + width / 2;
                     y[left] = x[left] * cosine - x[right] * sine;
