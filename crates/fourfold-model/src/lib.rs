@@ -10,6 +10,7 @@ mod language;
 mod layers;
 mod model;
 mod part;
+mod pretrained;
 mod projector;
 mod spec;
 mod visibility;
@@ -17,13 +18,14 @@ mod vision;
 mod weights;
 
 pub use config::{
-    Gpt2Config, LanguageConfig, LlamaConfig, ModelConfig, ProjectorConfig, ProjectorKind,
-    VisionConfig,
+    Gpt2Config, ImageSize, LanguageConfig, ModelConfig, ProjectorConfig, ProjectorKind, RopeConfig,
+    RopeScaling, RotaryConfig, RotaryFamily, VisionConfig, VisionFamily, WindowConfig,
 };
 pub use error::ModelError;
 pub use generate::{GenerateOptions, Generated, Prompt};
 pub use model::{Images, Input, LossOptions, Model};
 pub use part::Part;
+pub use pretrained::Pretrained;
 pub use visibility::{DocumentSpan, VisibilityKind, VisualSpan};
 pub use weights::{WeightFormat, write_safetensors};
 

@@ -8,8 +8,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::language::LanguageModel;
+use crate::pretrained::{self, Pretrained};
 use crate::projector::Projector;
 use crate::spec::Spec;
+use crate::visibility::Sight;
 use crate::vision::VisionEncoder;
 use crate::{
     DocumentSpan, ModelConfig, ModelError, Part, Result, VisibilityKind, WeightFormat, weights,
@@ -32,7 +34,7 @@ pub struct Model {
 pub enum Images<'a> {
     /// f32 `[images, channels, height, width]`, normalised.
     Pixels(&'a Tensor),
-    /// What [`Model::encode`] gave for them, `[images, patches, vision_width]`; no gradient reaches the encoder.
+    /// What [`Model::encode`] gave for them, `[images, features, vision_width]`; no gradient reaches the encoder.
     Features(&'a Tensor),
 }
 
@@ -75,8 +77,48 @@ impl Model {
     /// # Errors
     /// When the configuration makes no model; the key is named.
     pub fn new(config: ModelConfig, precision: Precision, seed: u64) -> Result<Self> {
+        Self::begin(config, precision, seed, Pretrained::default())
+    }
+
+    /// A model whose parts begin with pretrained weights where there are such, and with random ones elsewhere, which
+    /// do not depend on what is pretrained.
+    ///
+    /// Weights are read tensor by tensor: beside the model itself, memory holds one of them at a time. Pretrained
+    /// weights may know fewer tokens than `config`, whose rows are then the mean of the known ones, and their encoder
+    /// may take images of another size and have more blocks at its end.
+    ///
+    /// # Errors
+    /// When the configuration makes no model, describes another one than a folder's, or a tensor is missing or of
+    /// another shape; key, file and tensor are named.
+    pub fn begin(
+        config: ModelConfig,
+        precision: Precision,
+        seed: u64,
+        pretrained: Pretrained<'_>,
+    ) -> Result<Self> {
+        let vision = pretrained
+            .vision
+            .map(|folder| pretrained::vision(&config, folder))
+            .transpose()?;
+        let language = pretrained
+            .language
+            .map(|folder| pretrained::language(&config, folder))
+            .transpose()?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        Self::build(config, precision, |spec| spec.initial(&mut random))
+        Self::build(config, precision, |spec| {
+            let source = match Part::of(&spec.name) {
+                Some(Part::Vision) => &vision,
+                Some(Part::Language) => &language,
+                _ => &None,
+            };
+            match source {
+                Some(source) => {
+                    spec.skip(&mut random);
+                    source.read(spec)
+                }
+                None => spec.initial(&mut random),
+            }
+        })
     }
 
     /// A model from a folder that [`Model::save`] wrote.
@@ -85,9 +127,9 @@ impl Model {
     /// When a file is missing or does not fit; file and tensor are named.
     pub fn load(folder: &Path, precision: Precision) -> Result<Self> {
         let config: ModelConfig = weights::read_config(folder)?;
-        let file = weights::WeightFile::open(folder)?;
-        let model = Self::build(config, precision, |spec| file.read(spec, ""))?;
-        file.demand_no_other(&model.specs)?;
+        let source = weights::WeightSource::whole(folder)?;
+        let model = Self::build(config, precision, |spec| source.read(spec))?;
+        source.demand_no_other(&model.specs)?;
         Ok(model)
     }
 
@@ -109,27 +151,6 @@ impl Model {
             config,
             specs,
         })
-    }
-
-    /// Replaces the weights of `part` by those of a Hugging Face folder (`config.json`, `model.safetensors`).
-    ///
-    /// # Errors
-    /// When the folder's configuration differs from the model's, or a tensor is missing or of another shape.
-    pub fn load_part(&mut self, part: Part, folder: &Path) -> Result<()> {
-        weights::check_part(&self.config, part, folder)?;
-        let file = weights::WeightFile::open(folder)?;
-        let prefix = format!("{part}.");
-        for spec in self
-            .specs
-            .iter()
-            .filter(|spec| Part::of(&spec.name) == Some(part))
-        {
-            let values = file.read(spec, &prefix)?;
-            let id = crate::layers::find(&self.parameters, &spec.name)?;
-            self.parameters
-                .update(id, |master| master.copy_from_slice(&values))?;
-        }
-        Ok(())
     }
 
     /// Writes `config.json` and `model.safetensors`.
@@ -180,11 +201,10 @@ impl Model {
         input: &Input<'_>,
         options: LossOptions,
     ) -> Result<Tensor> {
-        let compiled = options
-            .visibility
-            .compile(input.tokens.len(), input.documents)?;
-        check_targets(input, &compiled, options.visibility)?;
-        let features = self.features(tape, input, &compiled, options.recompute)?;
+        let sight = self.sight(input, options.visibility)?;
+        // A window takes nothing but what lies behind a row, so the full sight decides.
+        check_targets(input, &sight.full, options.visibility)?;
+        let features = self.features(tape, input, &sight, options.recompute)?;
         let (rows, targets): (Vec<u32>, Vec<u32>) = input.targets.iter().copied().unzip();
         Ok(ops::head_loss(
             tape,
@@ -197,7 +217,7 @@ impl Model {
     }
 
     /// The vision encoder's features of `images: [images, channels, height, width]`, normalised:
-    /// `[images, patches, vision_width]` in the precision of products.
+    /// `[images, features, vision_width]` in the precision of products.
     ///
     /// # Errors
     /// When the images are of another size than the encoder takes.
@@ -206,7 +226,7 @@ impl Model {
             .vision
             .forward(&Tape::inference(&self.parameters), images, false)?;
         let count = images.shape()[0];
-        Ok(features.reshape(&[count, self.config.vision.patches(), features.width()])?)
+        Ok(features.reshape(&[count, self.config.vision.features(), features.width()])?)
     }
 
     /// Logits of the next token after every row, f32 `[tokens, vocabulary]`.
@@ -214,9 +234,9 @@ impl Model {
     /// # Errors
     /// When the input does not fit the model.
     pub fn logits(&self, input: &Input<'_>, visibility: VisibilityKind) -> Result<Tensor> {
-        let compiled = visibility.compile(input.tokens.len(), input.documents)?;
         let tape = Tape::inference(&self.parameters);
-        let features = self.features(&tape, input, &compiled, false)?;
+        let sight = self.sight(input, visibility)?;
+        let features = self.features(&tape, input, &sight, false)?;
         Ok(ops::head_logits(
             &tape,
             &features,
@@ -224,17 +244,32 @@ impl Model {
         )?)
     }
 
-    /// Normed features after the last block, `[tokens, width]`.
+    /// Normed features after the last block, `[tokens, width]`: what the head reads.
+    ///
+    /// # Errors
+    /// When the input does not fit the model.
+    pub fn hidden(&self, input: &Input<'_>, visibility: VisibilityKind) -> Result<Tensor> {
+        let sight = self.sight(input, visibility)?;
+        self.features(&Tape::inference(&self.parameters), input, &sight, false)
+    }
+
+    /// What the rows of a pack see.
+    pub(crate) fn sight(&self, input: &Input<'_>, visibility: VisibilityKind) -> Result<Sight> {
+        let window = (0..self.language.layers()).find_map(|layer| self.language.window(layer));
+        visibility.sight(input.tokens.len(), input.documents, window)
+    }
+
+    /// The same on a tape.
     fn features<'p>(
         &'p self,
         tape: &Tape<'p>,
         input: &Input<'_>,
-        visibility: &Visibility,
+        sight: &Sight,
         recompute: bool,
     ) -> Result<Tensor> {
         let embedded = self.embed(tape, input, recompute)?;
         self.language
-            .read(tape, &embedded, input.positions, visibility, recompute)
+            .read(tape, &embedded, input.positions, sight, recompute)
     }
 
     /// The rows that the language model reads: embedded text with visual tokens in their places, f32.

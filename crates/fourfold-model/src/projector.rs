@@ -5,7 +5,7 @@ use fourfold_tensor::{Parameters, Tape, Tensor};
 
 use crate::layers::Linear;
 use crate::spec::Spec;
-use crate::{ModelConfig, ProjectorKind, Result};
+use crate::{ImageSize, ModelConfig, ProjectorKind, Result};
 
 /// The projector's parameters.
 pub(crate) fn specs(config: &ModelConfig) -> Vec<Spec> {
@@ -34,7 +34,7 @@ pub(crate) fn specs(config: &ModelConfig) -> Vec<Spec> {
 /// The projector.
 #[derive(Debug)]
 pub(crate) struct Projector {
-    grid: usize,
+    grid: ImageSize,
     block: usize,
     layers: Vec<Linear>,
 }
@@ -56,11 +56,12 @@ impl Projector {
         })
     }
 
-    /// Features `[images · patches, vision_width]` → visual tokens `[images · visual tokens, width]`.
+    /// Features `[images · features, vision_width]` → visual tokens `[images · visual tokens, width]`.
     pub fn forward(&self, tape: &Tape<'_>, features: &Tensor) -> Result<Tensor> {
         let mut x = features.clone();
         if self.block > 1 {
-            x = ops::pixel_shuffle(tape, &x, (self.grid, self.grid), self.block)?;
+            let grid = (self.grid.height, self.grid.width);
+            x = ops::pixel_shuffle(tape, &x, grid, self.block)?;
         }
         for (index, layer) in self.layers.iter().enumerate() {
             if index > 0 {

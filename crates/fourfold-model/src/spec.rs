@@ -5,7 +5,7 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::{ModelError, Result};
+use crate::{ImageSize, ModelError, Result};
 
 /// A parameter of a model.
 #[derive(Clone, Debug)]
@@ -18,6 +18,26 @@ pub(crate) struct Spec {
     pub init: Init,
     /// The tensors of a weight file that make it, stacked along the first dimension.
     pub stored: Vec<Stored>,
+    /// What a weight file may hold less of it than the model wants.
+    pub fit: Fit,
+}
+
+/// How a parameter is made of a stored one of another shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// Not at all: shapes are to be equal.
+    Exact,
+    /// Rows that the file lacks are the mean of those that it has: tokens that were added to the vocabulary.
+    Grow,
+    /// Positions of another grid of patches are interpolated.
+    Interpolate {
+        /// Rows before those of the grid, which are kept.
+        before: usize,
+        /// The grid that is wanted.
+        to: ImageSize,
+        /// Whether a smaller grid is an average over the larger one.
+        antialias: bool,
+    },
 }
 
 /// A tensor in a weight file.
@@ -29,6 +49,19 @@ pub(crate) struct Stored {
     pub shape: Vec<usize>,
     /// Whether the file holds `[in, out]` where memory holds `[out, in]` (GPT-2's `Conv1D`).
     pub transposed: bool,
+    /// What numbers in memory are more than those in the file.
+    pub offset: f32,
+}
+
+impl Stored {
+    fn plain(name: impl Into<String>, shape: &[usize]) -> Self {
+        Self {
+            name: name.into(),
+            shape: shape.to_vec(),
+            transposed: false,
+            offset: 0.0,
+        }
+    }
 }
 
 /// First values of a parameter.
@@ -38,10 +71,14 @@ pub(crate) enum Init {
     Ones,
     /// Normal with this standard deviation.
     Normal(f32),
-    /// Sines and cosines of row and column of a square grid, `[grid², width]`.
+    /// Sines and cosines of row and column of a grid, `[before + height · width, numbers]`.
     Grid {
-        /// Cells along a side.
-        side: usize,
+        /// Cells down.
+        height: usize,
+        /// Cells across.
+        width: usize,
+        /// Rows of zeros before those of the grid.
+        before: usize,
     },
 }
 
@@ -49,16 +86,12 @@ impl Spec {
     /// A parameter that a weight file holds under the same name and shape.
     pub fn plain(name: impl Into<String>, shape: &[usize], init: Init) -> Self {
         let name = name.into();
-        let stored = Stored {
-            name: name.clone(),
-            shape: shape.to_vec(),
-            transposed: false,
-        };
         Self {
+            stored: vec![Stored::plain(name.clone(), shape)],
             name,
             shape: shape.to_vec(),
             init,
-            stored: vec![stored],
+            fit: Fit::Exact,
         }
     }
 
@@ -84,23 +117,42 @@ impl Spec {
 
     /// The same parameter, stored as `pieces` of `(name, rows)` stacked along the first dimension.
     pub fn stored_as(mut self, pieces: &[(String, usize)]) -> Self {
-        let rest = self.shape[1..].to_vec();
-        let piece = |(name, rows): &(String, usize)| Stored {
-            name: name.clone(),
-            shape: std::iter::once(*rows).chain(rest.iter().copied()).collect(),
-            transposed: false,
-        };
+        let rest = &self.shape[1..];
+        let piece =
+            |(name, rows): &(String, usize)| Stored::plain(name, &[&[*rows], rest].concat());
         self.stored = pieces.iter().map(piece).collect();
         self
     }
 
     /// The same parameter, stored under `name` in `shape`.
     pub fn stored_in(mut self, name: impl Into<String>, shape: &[usize]) -> Self {
-        self.stored = vec![Stored {
-            name: name.into(),
-            shape: shape.to_vec(),
-            transposed: false,
-        }];
+        self.stored = vec![Stored::plain(name, shape)];
+        self
+    }
+
+    /// The same parameter, stored as tensors of `(name, shape)`, one after the other.
+    pub fn stored_each(mut self, pieces: Vec<(String, Vec<usize>)>) -> Self {
+        let plain = |(name, shape): &(String, Vec<usize>)| Stored::plain(name, shape);
+        self.stored = pieces.iter().map(plain).collect();
+        self
+    }
+
+    /// The same parameter, whose file holds `offset` less.
+    pub fn stored_less(mut self, offset: f32) -> Self {
+        for stored in &mut self.stored {
+            stored.offset = offset;
+        }
+        self
+    }
+
+    /// The same parameter, whose file may have fewer rows.
+    pub fn growing(self) -> Self {
+        self.fitting(Fit::Grow)
+    }
+
+    /// The same parameter, made so of a stored one of another shape.
+    pub fn fitting(mut self, fit: Fit) -> Self {
+        self.fit = fit;
         self
     }
 
@@ -111,6 +163,14 @@ impl Spec {
             stored.transposed = true;
         }
         self
+    }
+
+    /// Leaves `random` where [`Spec::initial`] would: first values do not depend on which other parameters had some.
+    pub fn skip(&self, random: &mut ChaCha8Rng) {
+        if let Init::Normal(_) = self.init {
+            let len: usize = self.shape.iter().product();
+            random.set_word_pos(random.get_word_pos() + NORMAL_WORDS * len as u128);
+        }
     }
 
     /// First values from `random`.
@@ -131,7 +191,14 @@ impl Spec {
             Init::Zeros => values.resize(len, 0.0),
             Init::Ones => values.resize(len, 1.0),
             Init::Normal(deviation) => values.extend((0..len).map(|_| normal(random) * deviation)),
-            Init::Grid { side } => values.extend(grid(side, self.shape[1])),
+            Init::Grid {
+                height,
+                width,
+                before,
+            } => {
+                values.resize(before * self.shape[1], 0.0);
+                values.extend(grid(height, width, self.shape[1]));
+            }
         }
         Ok(values)
     }
@@ -146,13 +213,13 @@ const LONGEST: f32 = 100.0;
 
 /// Fixed two-dimensional positions (as MoCo v3, Chen et al. 2021), half as strong, which is the scale of embedded
 /// patches: a small encoder that starts from them knows from the first update which patches are neighbours.
-fn grid(side: usize, width: usize) -> Vec<f32> {
-    let waves = width.div_ceil(4);
+fn grid(height: usize, width: usize, numbers: usize) -> Vec<f32> {
+    let waves = numbers.div_ceil(4);
     let frequency = |wave: usize| LONGEST.powf(-(wave as f32) / waves as f32);
-    let mut values = Vec::with_capacity(side * side * width);
-    for cell in 0..side * side {
-        let (x, y) = ((cell % side) as f32, (cell / side) as f32);
-        values.extend((0..width).map(|place| {
+    let mut values = Vec::with_capacity(height * width * numbers);
+    for cell in 0..height * width {
+        let (x, y) = ((cell % width) as f32, (cell / width) as f32);
+        values.extend((0..numbers).map(|place| {
             let frequency = frequency(place / 4);
             0.5 * match place % 4 {
                 0 => (x * frequency).sin(),
@@ -165,6 +232,9 @@ fn grid(side: usize, width: usize) -> Vec<f32> {
     values
 }
 
+/// Words of 32 bits that [`normal`] draws: two numbers of 64 bits.
+const NORMAL_WORDS: u128 = 4;
+
 /// A standard normal number (Box and Muller, 1958).
 fn normal(random: &mut ChaCha8Rng) -> f32 {
     let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt();
@@ -176,4 +246,31 @@ pub(crate) fn names_are_distinct(specs: &[Spec]) -> bool {
     let mut names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     names.sort_unstable();
     names.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn skipping_leaves_the_generator_where_drawing_would() {
+        for spec in [
+            Spec::matrix("m", [3, 7], 1),
+            Spec::bias("b", 5),
+            Spec::norm("n", 4),
+        ] {
+            let (mut drawn, mut skipped) =
+                (ChaCha8Rng::seed_from_u64(3), ChaCha8Rng::seed_from_u64(3));
+            spec.initial(&mut drawn).expect("memory for a few");
+            spec.skip(&mut skipped);
+            assert_eq!(
+                drawn.random::<u64>(),
+                skipped.random::<u64>(),
+                "{}",
+                spec.name
+            );
+        }
+    }
 }

@@ -39,6 +39,20 @@ impl VisibilityKind {
     /// # Errors
     /// When a document or image lies outside its bounds.
     pub fn compile(self, rows: usize, documents: &[DocumentSpan]) -> Result<Visibility> {
+        self.within(rows, documents, usize::MAX)
+    }
+
+    /// The same, but no row sees farther back than `window` rows, its own counted; an image that sees itself still sees
+    /// all of itself.
+    ///
+    /// # Errors
+    /// When a document or image lies outside its bounds.
+    pub fn within(
+        self,
+        rows: usize,
+        documents: &[DocumentSpan],
+        window: usize,
+    ) -> Result<Visibility> {
         let mut sees: Vec<Range<usize>> = (0..rows).map(|row| row..row + 1).collect();
         for document in documents {
             document.check(rows)?;
@@ -48,7 +62,7 @@ impl VisibilityKind {
                 .take(document.end)
                 .skip(document.start)
             {
-                *sees = document.start..row + 1;
+                *sees = document.start.max((row + 1).saturating_sub(window))..row + 1;
             }
             match self {
                 Self::Causal => {}
@@ -60,6 +74,7 @@ impl VisibilityKind {
                 Self::ImageBidirectional | Self::ImageIsolated => {
                     for image in &document.visual {
                         for sees in &mut sees[image.start..image.start + image.len] {
+                            sees.start = sees.start.min(image.start);
                             sees.end = image.start + image.len;
                             if self == Self::ImageIsolated {
                                 sees.start = image.start;
@@ -75,6 +90,37 @@ impl VisibilityKind {
             bounds(|sees| sees.start),
             bounds(|sees| sees.end),
         )?)
+    }
+
+    /// What rows see in the layers of a model, of which some may have a window.
+    pub(crate) fn sight(
+        self,
+        rows: usize,
+        documents: &[DocumentSpan],
+        window: Option<usize>,
+    ) -> Result<Sight> {
+        let windowed = window.map(|window| self.within(rows, documents, window));
+        Ok(Sight {
+            full: self.compile(rows, documents)?,
+            windowed: windowed.transpose()?,
+        })
+    }
+}
+
+/// What rows see in the layers that see everything, and in those that have a window.
+#[derive(Clone, Debug)]
+pub(crate) struct Sight {
+    pub full: Visibility,
+    windowed: Option<Visibility>,
+}
+
+impl Sight {
+    /// What rows see in a layer with this window, or none; all windows of a model are equally long.
+    pub fn of(&self, window: Option<usize>) -> &Visibility {
+        match (window, &self.windowed) {
+            (Some(_), Some(windowed)) => windowed,
+            _ => &self.full,
+        }
     }
 }
 
@@ -183,6 +229,34 @@ mod tests {
             compiled(VisibilityKind::ImageIsolated),
             with([(0, 1), (1, 4), (1, 4), (1, 4), (0, 5), (0, 6)])
         );
+    }
+
+    #[test]
+    fn a_window_hides_what_lies_farther_back_but_no_part_of_an_image() {
+        let windowed = |kind: VisibilityKind, window| -> Vec<(u32, u32)> {
+            let visibility = kind
+                .within(9, &documents(), window)
+                .expect("spans lie inside");
+            let ends = visibility.end().iter().copied();
+            visibility.start().iter().copied().zip(ends).collect()
+        };
+        let text = [(6, 7), (6, 8), (7, 9)];
+        let with = |first: [(u32, u32); 6]| [&first[..], &text].concat();
+        assert_eq!(
+            windowed(VisibilityKind::Causal, 2),
+            with([(0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6)])
+        );
+        assert_eq!(
+            windowed(VisibilityKind::ImageBidirectional, 2),
+            with([(0, 1), (0, 4), (1, 4), (1, 4), (3, 5), (4, 6)])
+        );
+        assert_eq!(
+            windowed(VisibilityKind::PrefixLm, 2),
+            with([(0, 5), (0, 5), (1, 5), (2, 5), (3, 5), (4, 6)])
+        );
+        for kind in [VisibilityKind::PrefixLm, VisibilityKind::ImageIsolated] {
+            assert_eq!(windowed(kind, 9), compiled(kind));
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Whole model steps against PyTorch and `transformers`: loss and the gradient of every parameter, for both kinds of
-//! language model and every visibility. `fixtures/make.py` makes the expected numbers.
+//! Whole model steps against PyTorch and `transformers`: loss and the gradient of every parameter, for pairs of vision
+//! encoders and language models and every visibility. `fixtures/make.py` makes the expected numbers.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -103,14 +103,27 @@ fn expected(
             whole.clone()
         };
     }
-    let split = |from: &str, into: &[&str]| -> Option<Vec<f32>> {
-        into.iter()
-            .map(|to| get(name.replace(from, to)).cloned())
-            .collect::<Option<Vec<_>>>()
-            .map(|v| v.concat())
-    };
-    split("qkv_proj", &["q_proj", "k_proj", "v_proj"])
-        .or_else(|| split("gate_up_proj", &["gate_proj", "up_proj"]))
+    // What is one matrix here is several in files.
+    let pieces: [(&str, &[&str]); 5] = [
+        ("qkv_proj", &["q_proj", "k_proj", "v_proj"]),
+        ("gate_up_proj", &["gate_proj", "up_proj"]),
+        (
+            "self_attn.qkv_proj",
+            &[
+                "attention.attention.query",
+                "attention.attention.key",
+                "attention.attention.value",
+            ],
+        ),
+        ("class_tokens", &["class_embedding"]),
+        ("class_tokens", &["cls_token"]),
+    ];
+    pieces
+        .iter()
+        .find_map(|(from, into)| {
+            let each = into.iter().map(|to| get(name.replace(from, to)).cloned());
+            each.collect::<Option<Vec<_>>>().map(|v| v.concat())
+        })
         .unwrap_or_else(|| panic!("the fixture has no gradient for '{name}'"))
 }
 
@@ -213,22 +226,26 @@ fn without_keys(gradient: &[f32]) -> Vec<f32> {
     [&gradient[..third], &gradient[2 * third..]].concat()
 }
 
-#[test]
-fn llama_step_agrees_in_f32() {
-    check("llama", Precision::F32, 1e-5);
+/// All pairs in one of the precisions; each error names its pair.
+fn check_all(precision: Precision, tolerance: f64) {
+    for kind in [
+        "llama",
+        "gpt2",
+        "siglip-qwen2",
+        "clip-llama",
+        "vit-qwen3",
+        "dinov2-gemma3",
+    ] {
+        check(kind, precision, tolerance);
+    }
 }
 
 #[test]
-fn gpt2_step_agrees_in_f32() {
-    check("gpt2", Precision::F32, 1e-5);
+fn steps_agree_in_f32() {
+    check_all(Precision::F32, 1e-5);
 }
 
 #[test]
-fn llama_step_agrees_in_bf16() {
-    check("llama", Precision::Bf16, 2e-2);
-}
-
-#[test]
-fn gpt2_step_agrees_in_bf16() {
-    check("gpt2", Precision::Bf16, 2e-2);
+fn steps_agree_in_bf16() {
+    check_all(Precision::Bf16, 2e-2);
 }

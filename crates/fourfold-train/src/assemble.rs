@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use fourfold_data::{ImageTransform, TextFormat, Tokenizer, train_bpe};
-use fourfold_model::{LanguageConfig, Model, ModelConfig, Part, VisionConfig};
+use fourfold_model::{LanguageConfig, Model, ModelConfig, Part, Pretrained, VisionConfig};
 use fourfold_tensor::Precision;
 use serde::de::DeserializeOwned;
 
 use crate::files;
-use crate::recipe::{Backbone, ModelSection, Recipe, vocabulary};
+use crate::recipe::{Backbone, ModelSection, Recipe};
 use crate::sources::Sources;
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -123,7 +123,7 @@ pub fn reading(recipe: &Recipe, tokenizer: Tokenizer, config: &ModelConfig) -> R
     format
         .markers(&tokenizer)
         .context("[format] does not fit the tokenizer")?;
-    let size = config.vision.image_size;
+    let size = config.vision.image_size.height;
     let transform = match (&recipe.image, image_folder(&recipe.model)) {
         (Some(transform), _) => Some(transform.clone()),
         (None, Some(folder)) => read_transform(folder)?,
@@ -164,19 +164,20 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfi
         bail!("[model] needs `from`, or all of vision, projector and language");
     };
     let vision: VisionConfig = match vision {
-        Backbone::Pretrained { from } => read_config(from)?,
+        Backbone::Pretrained { from } => VisionConfig::of_folder(from)?,
         Backbone::New(config) => config.clone(),
     };
     let mut language_config: LanguageConfig = match language {
-        Backbone::Pretrained { from } => read_config(from)?,
+        Backbone::Pretrained { from } => LanguageConfig::of_folder(from)?,
         Backbone::New(config) => config.clone(),
     };
-    let size = vocabulary(&mut language_config);
-    if *size == 0 {
-        *size = tokenizer.vocabulary();
+    // A configuration in a recipe may leave the vocabulary to the tokenizer.
+    if language_config.vocabulary() == 0 {
+        language_config.set_vocabulary(tokenizer.vocabulary());
     }
+    let size = language_config.vocabulary();
     ensure!(
-        *size >= tokenizer.vocabulary(),
+        size >= tokenizer.vocabulary(),
         "the tokenizer has {} tokens but the language model knows {size}: this is the wrong tokenizer for \
          these weights; use the one they were trained with (remove [tokenizer] to take it from their folder)",
         tokenizer.vocabulary()
@@ -211,20 +212,13 @@ fn whole(
 
 fn parts(recipe: &Recipe, tokenizer: &Tokenizer, precision: Precision) -> Result<Model> {
     let config = model_config(recipe, tokenizer)?;
-    let mut model =
-        Model::new(config, precision, recipe.seed).context("cannot make the model of [model]")?;
     let section = &recipe.model;
-    if let Some(Backbone::Pretrained { from }) = &section.vision {
-        model
-            .load_part(Part::Vision, from)
-            .context("cannot load [model.vision]")?;
-    }
-    if let Some(Backbone::Pretrained { from }) = &section.language {
-        model
-            .load_part(Part::Language, from)
-            .context("cannot load [model.language]")?;
-    }
-    Ok(model)
+    let pretrained = Pretrained {
+        vision: section.vision.as_ref().and_then(Backbone::from),
+        language: section.language.as_ref().and_then(Backbone::from),
+    };
+    Model::begin(config, precision, recipe.seed, pretrained)
+        .context("cannot make the model of [model]")
 }
 
 /// Refuses a tokenizer that the weights in `folder` were not trained with.

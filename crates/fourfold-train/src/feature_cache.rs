@@ -120,7 +120,7 @@ impl FeatureCache {
 
     /// How many images of `model` find room in `limit_mib`.
     pub fn capacity(limit_mib: usize, model: &ModelConfig, precision: Precision) -> f64 {
-        let numbers = model.vision.patches() * model.vision.hidden_size;
+        let numbers = model.vision.features() * model.vision.hidden_size;
         (limit_mib << 20) as f64 / (numbers * precision.bytes()) as f64
     }
 

@@ -184,7 +184,7 @@ fn cost(
         Precision::Bf16 => 2.0 * all as f64,
     };
     let batch = stage.batch as f64;
-    let side = config.vision.image_size as f64;
+    let pixels = config.vision.image_size.area() as f64;
     let looks = documents * average.images;
     let room = |limit: usize| FeatureCache::capacity(limit, config, precision);
     let (memory, disk) = (room(limits.memory), room(limits.disk));
@@ -196,7 +196,7 @@ fn cost(
     } else {
         0.0
     };
-    let image = shapes.patches * shapes.vision.width * precision.bytes() as f64;
+    let image = (config.vision.features() * config.vision.hidden_size * precision.bytes()) as f64;
     let weights = all as f64 * 4.0 + copies;
     let activations = shapes.activations(plan, average, precision);
     Ok(StageCost {
@@ -212,7 +212,7 @@ fn cost(
             weights,
             training: trainable as f64 * 12.0,
             activations,
-            data: BATCHES * batch * average.images * 3.0 * side * side * 4.0
+            data: BATCHES * batch * average.images * 3.0 * pixels * 4.0
                 + features.min(memory) * image,
             process: PROGRAM + WAITING * (weights + activations),
         },

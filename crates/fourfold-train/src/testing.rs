@@ -1,7 +1,7 @@
 //! A small model for this crate's tests.
 
 use fourfold_model::{
-    LanguageConfig, LlamaConfig, ModelConfig, ProjectorConfig, ProjectorKind, VisibilityKind,
+    LanguageConfig, ModelConfig, ProjectorConfig, ProjectorKind, RotaryConfig, VisibilityKind,
     VisionConfig,
 };
 
@@ -17,7 +17,7 @@ pub(crate) fn config() -> ModelConfig {
         "num_attention_heads": 3, "num_key_value_heads": 1, "max_position_embeddings": 64,
         "tie_word_embeddings": true,
     });
-    let language: LlamaConfig = serde_json::from_value(language).unwrap();
+    let language: RotaryConfig = serde_json::from_value(language).unwrap();
     ModelConfig {
         vision,
         projector: ProjectorConfig {
@@ -25,7 +25,7 @@ pub(crate) fn config() -> ModelConfig {
             pixel_shuffle: 2,
             hidden_size: None,
         },
-        language: LanguageConfig::Llama(language),
+        language: LanguageConfig::Rotary(language),
         visibility: VisibilityKind::default(),
         tokenizer_sha256: String::new(),
     }

@@ -63,7 +63,10 @@ const SECTIONS: [(&str, &str); 16] = [
     ("model.unknown", "## `[model]`"),
     ("model.vision.unknown", "## `[model.vision]`"),
     ("model.projector.unknown", "## `[model.projector]`"),
-    ("model.language.unknown", "### A llama"),
+    (
+        "model.language.unknown",
+        "### A llama, qwen2, qwen3 or gemma3_text",
+    ),
     ("tokenizer.unknown", "## `[tokenizer]`"),
     ("tokenizer.train.unknown", "## `[tokenizer.train]`"),
     ("format.unknown", "## `[format]`"),

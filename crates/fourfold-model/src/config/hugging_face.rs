@@ -1,87 +1,103 @@
-//! What Hugging Face's `config.json` says of a language model, beyond what is built here.
+//! The part of Hugging Face's `config.json` files that describes a backbone, and what they leave unsaid.
 //!
-//! A key that changes what a model computes is read even where only one value of it is supported: weights that were
-//! trained under another value would load without a word and answer nonsense.
+//! `transformers` writes only what differs from the defaults of a family, so that a file may hold little more than a
+//! name; [`complete`] has those defaults, as of `transformers` 5.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 
-use super::{Gpt2Config, LlamaConfig};
+use crate::{LanguageConfig, VisionConfig, VisionFamily};
 
-/// The keys of a `llama`.
-#[derive(Deserialize)]
-pub(super) struct LlamaFile {
-    vocab_size: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_key_value_heads: usize,
-    max_position_embeddings: usize,
-    #[serde(default = "rms_epsilon")]
-    rms_norm_eps: f32,
-    rope_theta: Option<f32>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    rope_parameters: Option<RopeParameters>,
-    rope_scaling: Option<IgnoredAny>,
-    hidden_act: Option<String>,
-    head_dim: Option<usize>,
-    #[serde(default)]
-    attention_bias: bool,
-    #[serde(default)]
-    mlp_bias: bool,
-}
-
-/// Where newer files keep what they say of rotary positions.
-#[derive(Deserialize)]
-struct RopeParameters {
-    rope_theta: Option<f32>,
-    rope_type: Option<String>,
-    partial_rotary_factor: Option<f32>,
-}
-
-/// The keys of a `gpt2`.
-#[derive(Deserialize)]
-pub(super) struct Gpt2File {
-    vocab_size: usize,
-    n_embd: usize,
-    n_inner: Option<usize>,
-    n_layer: usize,
-    n_head: usize,
-    n_positions: usize,
-    #[serde(default = "layer_epsilon")]
-    layer_norm_epsilon: f32,
-    #[serde(default = "gelu_new")]
-    activation_function: String,
-    #[serde(default = "yes")]
-    scale_attn_weights: bool,
-    #[serde(default)]
-    scale_attn_by_inverse_layer_idx: bool,
-    #[serde(default)]
-    add_cross_attention: bool,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
+impl VisionConfig {
+    /// The vision encoder of a `config.json`, completed.
+    pub(crate) fn select(file: Value) -> Result<Value, String> {
+        let model_type = model_type(&file)?;
+        if VisionFamily::ALL
+            .iter()
+            .any(|family| family.model_type() == model_type)
+        {
+            return Ok(complete(file));
+        }
+        let Some(mut part) = file
+            .get("vision_config")
+            .filter(|part| part.is_object())
+            .cloned()
+        else {
+            let known = VisionFamily::ALL.map(VisionFamily::model_type).join(", ");
+            return Err(format!(
+                "model_type: '{model_type}' is no vision encoder that is supported; expected {known}, or a model with \
+                 one of these as its vision_config"
+            ));
+        };
+        // The files of these two may leave the type of their encoder unsaid.
+        let implied = match model_type.as_str() {
+            "siglip" => Some(VisionFamily::Siglip),
+            "clip" => Some(VisionFamily::Clip),
+            _ => None,
+        };
+        if let (Some(family), Some(part)) = (implied, part.as_object_mut()) {
+            part.entry("model_type")
+                .or_insert(family.model_type().into());
+        }
+        let inner = self::model_type(&part).map_err(|error| format!("vision_config: {error}"))?;
+        match VisionFamily::ALL
+            .iter()
+            .any(|family| family.model_type() == inner)
+        {
+            true => Ok(complete(part)),
+            false => {
+                let known = VisionFamily::ALL.map(VisionFamily::model_type).join(", ");
+                Err(format!(
+                    "vision_config: model_type '{inner}' is not supported; expected {known}"
+                ))
+            }
+        }
+    }
 }
 
-fn rms_epsilon() -> f32 {
-    1e-6
+impl LanguageConfig {
+    /// The language model of a `config.json`, completed.
+    pub(crate) fn select(file: Value) -> Result<Value, String> {
+        let model_type = model_type(&file)?;
+        let known = Self::model_types();
+        if known.contains(&model_type.as_str()) {
+            return Ok(complete(file));
+        }
+        let Some(mut part) = file
+            .get("text_config")
+            .filter(|part| part.is_object())
+            .cloned()
+        else {
+            return Err(format!(
+                "model_type: '{model_type}' is no language model that is supported; expected {}, or a model with one \
+                 of these as its text_config",
+                known.join(", ")
+            ));
+        };
+        // Of a larger model, whether the head is tied may stand outside.
+        if let (Some(tied), Some(part)) = (file.get("tie_word_embeddings"), part.as_object_mut()) {
+            part.entry("tie_word_embeddings").or_insert(tied.clone());
+        }
+        let inner = self::model_type(&part).map_err(|error| format!("text_config: {error}"))?;
+        match known.contains(&inner.as_str()) {
+            true => Ok(complete(part)),
+            false => Err(format!(
+                "text_config: model_type '{inner}' is not supported; expected {}",
+                known.join(", ")
+            )),
+        }
+    }
 }
-fn theta() -> f32 {
-    10_000.0
-}
-fn layer_epsilon() -> f32 {
-    1e-5
-}
-fn gelu_new() -> String {
-    "gelu_new".into()
-}
-fn yes() -> bool {
-    true
+
+fn model_type(config: &Value) -> Result<String, String> {
+    match config.get("model_type") {
+        Some(Value::String(name)) => Ok(name.clone()),
+        Some(other) => Err(format!("model_type is {other}; expected a word")),
+        None => Err("model_type is missing: the file does not say what model it describes".into()),
+    }
 }
 
 /// Demands that `key` has the one value that is built here.
-fn only(key: &str, is: bool, expected: &str) -> Result<(), String> {
+pub(super) fn only(key: &str, is: bool, expected: &str) -> Result<(), String> {
     if is {
         return Ok(());
     }
@@ -90,68 +106,62 @@ fn only(key: &str, is: bool, expected: &str) -> Result<(), String> {
     ))
 }
 
-impl TryFrom<LlamaFile> for LlamaConfig {
-    type Error = String;
-
-    fn try_from(file: LlamaFile) -> Result<Self, String> {
-        only("rope_scaling", file.rope_scaling.is_none(), "none")?;
-        only("attention_bias", !file.attention_bias, "false")?;
-        only("mlp_bias", !file.mlp_bias, "false")?;
-        let activation = file.hidden_act.as_deref().unwrap_or("silu");
-        only("hidden_act", matches!(activation, "silu" | "swish"), "silu")?;
-        let width = file.hidden_size / file.num_attention_heads.max(1);
-        only(
-            "head_dim",
-            file.head_dim.is_none_or(|given| given == width),
-            "hidden_size / num_attention_heads",
-        )?;
-        let mut rope_theta = file.rope_theta;
-        if let Some(rope) = file.rope_parameters {
-            let kind = rope.rope_type.as_deref().unwrap_or("default");
-            only("rope_parameters.rope_type", kind == "default", "default")?;
-            only(
-                "rope_parameters.partial_rotary_factor",
-                rope.partial_rotary_factor.is_none_or(|part| part == 1.0),
-                "1.0",
-            )?;
-            rope_theta = rope.rope_theta.or(rope_theta);
+/// `config` with the defaults of its `model_type` for what it leaves unsaid.
+pub(super) fn complete(mut config: Value) -> Value {
+    let model_type = config.get("model_type").and_then(Value::as_str);
+    let defaults = model_type.map_or(Value::Null, defaults);
+    if let (Value::Object(config), Value::Object(defaults)) = (&mut config, defaults) {
+        for (key, value) in defaults {
+            // A key that is null is unsaid, but for those whose null means something, which have no default here.
+            let slot = config.entry(key).or_insert(Value::Null);
+            if slot.is_null() {
+                *slot = value;
+            }
         }
-        Ok(Self {
-            vocab_size: file.vocab_size,
-            hidden_size: file.hidden_size,
-            intermediate_size: file.intermediate_size,
-            num_hidden_layers: file.num_hidden_layers,
-            num_attention_heads: file.num_attention_heads,
-            num_key_value_heads: file.num_key_value_heads,
-            max_position_embeddings: file.max_position_embeddings,
-            rms_norm_eps: file.rms_norm_eps,
-            rope_theta: rope_theta.unwrap_or_else(theta),
-            tie_word_embeddings: file.tie_word_embeddings,
-        })
+    }
+    config
+}
+
+fn defaults(model_type: &str) -> Value {
+    match model_type {
+        "siglip_vision_model" => vit(16),
+        "clip_vision_model" => vit(32),
+        "vit" | "deit" => vit(16),
+        "dinov2" => json!({
+            "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224, "patch_size": 14,
+            "mlp_ratio": 4,
+        }),
+        "dinov2_with_registers" => json!({
+            "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224, "patch_size": 16,
+            "mlp_ratio": 4, "num_register_tokens": 4,
+        }),
+        "llama" => json!({
+            "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+            "num_attention_heads": 32, "max_position_embeddings": 2048,
+        }),
+        "qwen2" => json!({
+            "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32,
+            "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 32768,
+        }),
+        "qwen3" => json!({
+            "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32,
+            "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 32768, "head_dim": 128,
+        }),
+        "gemma3_text" => json!({
+            "vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+            "num_attention_heads": 8, "num_key_value_heads": 4, "max_position_embeddings": 131072, "head_dim": 256,
+            "sliding_window": 4096,
+        }),
+        "gpt2" => json!({
+            "vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024,
+        }),
+        _ => Value::Null,
     }
 }
 
-impl TryFrom<Gpt2File> for Gpt2Config {
-    type Error = String;
-
-    fn try_from(file: Gpt2File) -> Result<Self, String> {
-        only("scale_attn_weights", file.scale_attn_weights, "true")?;
-        only(
-            "scale_attn_by_inverse_layer_idx",
-            !file.scale_attn_by_inverse_layer_idx,
-            "false",
-        )?;
-        only("add_cross_attention", !file.add_cross_attention, "false")?;
-        only("tie_word_embeddings", file.tie_word_embeddings, "true")?;
-        Ok(Self {
-            vocab_size: file.vocab_size,
-            n_embd: file.n_embd,
-            n_inner: file.n_inner,
-            n_layer: file.n_layer,
-            n_head: file.n_head,
-            n_positions: file.n_positions,
-            layer_norm_epsilon: file.layer_norm_epsilon,
-            activation_function: file.activation_function,
-        })
-    }
+fn vit(patch_size: usize) -> Value {
+    json!({
+        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "image_size": 224, "patch_size": patch_size,
+    })
 }

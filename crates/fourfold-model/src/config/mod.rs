@@ -7,9 +7,11 @@ mod vision;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use language::gelu_named;
-pub use language::{Gpt2Config, LanguageConfig, LlamaConfig};
-pub use vision::VisionConfig;
+use fourfold_tensor::ops::Gelu;
+pub use language::{
+    Gpt2Config, LanguageConfig, RopeConfig, RopeScaling, RotaryConfig, RotaryFamily, WindowConfig,
+};
+pub use vision::{ImageSize, VisionConfig, VisionFamily};
 
 use crate::spec::{self, Spec};
 use crate::{ModelError, Part, Result, VisibilityKind};
@@ -75,8 +77,8 @@ pub struct ModelConfig {
 impl ModelConfig {
     /// How many visual tokens an image becomes.
     pub fn visual_tokens(&self) -> usize {
-        let side = self.vision.grid() / self.projector.pixel_shuffle.max(1);
-        side.saturating_pow(2)
+        let block = self.projector.pixel_shuffle.max(1);
+        self.vision.features() / block.saturating_pow(2)
     }
 
     /// How many tokens the language model knows.
@@ -133,10 +135,18 @@ impl ModelConfig {
             )],
         )?;
         let (grid, block) = (self.vision.grid(), projector.pixel_shuffle);
-        if block == 0 || grid % block != 0 {
+        let divides = |side: usize| side.is_multiple_of(block);
+        if block == 0 || !divides(grid.height) || !divides(grid.width) {
             return Err(ModelError::config(
                 "projector.pixel_shuffle",
-                format!("{block} does not divide the encoder's grid of {grid} x {grid} patches"),
+                format!("{block} does not divide the encoder's grid of {grid} patches"),
+            ));
+        }
+        if block > 1 && self.vision.keep_class_token {
+            return Err(ModelError::config(
+                "projector.pixel_shuffle",
+                "a class token is no patch of the grid; drop it (`keep_class_token = false`) or keep every patch \
+                 (`pixel_shuffle = 1`)",
             ));
         }
         let features = self.vision.hidden_size * block * block;
@@ -150,5 +160,20 @@ impl ModelConfig {
             ));
         }
         Ok(())
+    }
+}
+
+/// The form of GELU that Hugging Face calls `name`.
+pub(crate) fn gelu_named(key: &str, name: &str) -> Result<Gelu> {
+    match name {
+        "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => Ok(Gelu::Tanh),
+        "gelu" | "gelu_python" => Ok(Gelu::Erf),
+        "quick_gelu" => Ok(Gelu::Quick),
+        _ => Err(ModelError::config(
+            key,
+            format!(
+                "'{name}' is not supported; expected gelu_pytorch_tanh, gelu_new, gelu or quick_gelu"
+            ),
+        )),
     }
 }

@@ -61,7 +61,6 @@ impl<'m> Decoder<'m> {
         visibility: VisibilityKind,
     ) -> Result<Vec<Vec<f32>>> {
         let pack = pack(prompts)?;
-        let compiled = visibility.compile(pack.tokens.len(), &pack.documents)?;
         let tape = Tape::inference(&self.model.parameters);
         let input = Input {
             tokens: &pack.tokens,
@@ -70,19 +69,19 @@ impl<'m> Decoder<'m> {
             images: Images::Pixels(&pack.images),
             targets: &[],
         };
+        let sight = self.model.sight(&input, visibility)?;
         let embedded = self.model.embed(&tape, &input, false)?;
-        let heads = self.model.language.heads();
+        let language = &self.model.language;
+        let heads = language.heads();
         let caches = &mut self.caches;
         let mut attend = |layer: usize, qkv: &Tensor| {
             for (sequence, document) in pack.documents.iter().enumerate() {
                 caches[layer].write(sequence, qkv, heads, document.start..document.end)?;
             }
-            Ok(ops::attention(&tape, qkv, heads, &compiled)?)
+            let visibility = sight.of(language.window(layer));
+            Ok(ops::attention(&tape, qkv, heads, visibility)?)
         };
-        let features =
-            self.model
-                .language
-                .continue_with(&tape, &embedded, &pack.positions, &mut attend)?;
+        let features = language.continue_with(&tape, &embedded, &pack.positions, &mut attend)?;
         for (length, document) in self.lengths.iter_mut().zip(&pack.documents) {
             *length = document.end - document.start;
         }
@@ -102,16 +101,15 @@ impl<'m> Decoder<'m> {
             .map(|sequence| self.lengths[*sequence] as u32)
             .collect();
         let tape = Tape::inference(&self.model.parameters);
-        let embedded = self.model.language.embed(&tape, &tokens)?;
-        let heads = self.model.language.heads();
+        let language = &self.model.language;
+        let embedded = language.embed(&tape, &tokens)?;
+        let heads = language.heads();
         let caches = &mut self.caches;
         let mut attend = |layer: usize, qkv: &Tensor| {
-            Ok(attention_step(qkv, heads, &mut caches[layer], &sequences)?)
+            let (cache, window) = (&mut caches[layer], language.window(layer));
+            Ok(attention_step(qkv, heads, cache, &sequences, window)?)
         };
-        let features =
-            self.model
-                .language
-                .continue_with(&tape, &embedded, &positions, &mut attend)?;
+        let features = language.continue_with(&tape, &embedded, &positions, &mut attend)?;
         for sequence in &sequences {
             self.lengths[*sequence] += 1;
         }

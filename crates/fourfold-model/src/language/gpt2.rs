@@ -1,26 +1,25 @@
-//! GPT-2: layer norms, learned positions, GELU feed-forward, the head tied to the embedding table.
+//! GPT-2: layer norms, learned positions, GELU feed-forward.
 
 use fourfold_tensor::ops::Gelu;
 use fourfold_tensor::{Parameters, Tape, Tensor};
 
-use super::{Body, LanguageModel};
+use super::{Attend, Body, LanguageModel};
 use crate::config::gelu_named;
 use crate::layers::{Linear, Norm, find};
 use crate::spec::{Init, Spec};
 use crate::{Gpt2Config, LanguageConfig, Result};
 
 const ROOT: &str = "language.transformer";
+const TABLE: &str = "language.transformer.wte.weight";
+const HEAD: &str = "language.lm_head.weight";
 
 pub(super) fn specs(config: &Gpt2Config) -> Vec<Spec> {
     let width = config.n_embd;
-    let inner = config.n_inner.unwrap_or(4 * width);
+    let inner = config.inner();
     let depth = 2 * config.n_layer;
+    let table = [config.vocab_size, width];
     let mut specs = vec![
-        Spec::plain(
-            format!("{ROOT}.wte.weight"),
-            &[config.vocab_size, width],
-            Init::Normal(0.02),
-        ),
+        Spec::plain(TABLE, &table, Init::Normal(0.02)).growing(),
         Spec::plain(
             format!("{ROOT}.wpe.weight"),
             &[config.n_positions, width],
@@ -51,6 +50,9 @@ pub(super) fn specs(config: &Gpt2Config) -> Vec<Spec> {
     }
     specs.push(Spec::norm(format!("{ROOT}.ln_f.weight"), width));
     specs.push(Spec::bias(format!("{ROOT}.ln_f.bias"), width));
+    if !config.tie_word_embeddings {
+        specs.push(Spec::plain(HEAD, &table, Init::Normal(0.02)).growing());
+    }
     specs
 }
 
@@ -69,11 +71,17 @@ pub(super) fn build(config: &Gpt2Config, parameters: &Parameters) -> Result<Lang
             down: Linear::find(parameters, &at("mlp.c_proj"))?,
         })
     };
-    let table = find(parameters, &format!("{ROOT}.wte.weight"))?;
+    let head = if config.tie_word_embeddings {
+        TABLE
+    } else {
+        HEAD
+    };
     Ok(LanguageModel {
         heads: LanguageConfig::Gpt2(config.clone()).heads(),
-        table,
-        head: table,
+        table: find(parameters, TABLE)?,
+        table_scale: 1.0,
+        head: find(parameters, head)?,
+        windows: vec![None; config.n_layer],
         body: Body::Gpt2 {
             positions: find(parameters, &format!("{ROOT}.wpe.weight"))?,
             blocks: (0..config.n_layer).map(block).collect::<Result<_>>()?,
@@ -94,12 +102,7 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub fn forward(
-        &self,
-        tape: &Tape<'_>,
-        x: &Tensor,
-        attend: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
+    pub fn forward(&self, tape: &Tape<'_>, x: &Tensor, attend: Attend<'_>) -> Result<Tensor> {
         let qkv = self.qkv.forward(tape, &self.norm1.forward(tape, x)?)?;
         let x = self.out.add_to(tape, x, &attend(&qkv)?)?;
         let normed = self.norm2.forward(tape, &x)?;

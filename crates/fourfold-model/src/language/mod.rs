@@ -1,42 +1,50 @@
 //! The language model: embedded rows in, next-token features out.
 
 mod gpt2;
-mod llama;
+mod rotary;
 
 use std::sync::Arc;
 
-use fourfold_tensor::ops::{self, Heads, Visibility};
+use fourfold_tensor::ops::{self, Heads};
 use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
 
 use crate::layers::{Norm, through};
 use crate::spec::Spec;
+use crate::visibility::Sight;
 use crate::{LanguageConfig, Result};
 
 /// The language model's parameters.
 pub(crate) fn specs(config: &LanguageConfig) -> Vec<Spec> {
     match config {
-        LanguageConfig::Llama(config) => llama::specs(config),
+        LanguageConfig::Rotary(config) => rotary::specs(config),
         LanguageConfig::Gpt2(config) => gpt2::specs(config),
     }
 }
 
-/// How a block's rows attend: given the block's index and its `[rows, qkv columns]`, what the query heads saw.
-/// Training attends within the pack, decoding over a cache; the blocks do not know which.
-pub(crate) type Attend<'a> = &'a mut dyn FnMut(usize, &Tensor) -> Result<Tensor>;
+/// How a block's rows attend: given `[rows, qkv columns]`, what the query heads saw. Training attends within the pack,
+/// decoding over a cache; the blocks do not know which.
+type Attend<'a> = &'a mut dyn FnMut(&Tensor) -> Result<Tensor>;
 
-/// A language model of either kind.
+/// The same for all blocks, told apart by their index.
+pub(crate) type AttendIn<'a> = &'a mut dyn FnMut(usize, &Tensor) -> Result<Tensor>;
+
+/// A language model of any kind.
 #[derive(Debug)]
 pub(crate) struct LanguageModel {
     heads: Heads,
     table: ParameterId,
+    /// What embedded tokens are multiplied by.
+    table_scale: f32,
     head: ParameterId,
+    /// How many rows each layer sees at most, its own counted.
+    windows: Vec<Option<usize>>,
     body: Body,
     norm: Norm,
 }
 
 #[derive(Debug)]
 enum Body {
-    Llama(Vec<llama::Block>),
+    Rotary(Vec<rotary::Block>),
     Gpt2 {
         positions: ParameterId,
         blocks: Vec<gpt2::Block>,
@@ -46,7 +54,7 @@ enum Body {
 impl LanguageModel {
     pub fn new(config: &LanguageConfig, parameters: &Parameters) -> Result<Self> {
         match config {
-            LanguageConfig::Llama(config) => llama::build(config, parameters),
+            LanguageConfig::Rotary(config) => rotary::build(config, parameters),
             LanguageConfig::Gpt2(config) => gpt2::build(config, parameters),
         }
     }
@@ -56,15 +64,21 @@ impl LanguageModel {
     }
 
     pub fn layers(&self) -> usize {
-        match &self.body {
-            Body::Llama(blocks) => blocks.len(),
-            Body::Gpt2 { blocks, .. } => blocks.len(),
-        }
+        self.windows.len()
+    }
+
+    /// How many rows the layer at `index` sees at most, its own counted, if not all.
+    pub fn window(&self, index: usize) -> Option<usize> {
+        self.windows[index]
     }
 
     /// Token ids → `[tokens, width]`.
     pub fn embed(&self, tape: &Tape<'_>, tokens: &[u32]) -> Result<Tensor> {
-        Ok(ops::embedding(tape, &tape.parameter(self.table), tokens)?)
+        let embedded = ops::embedding(tape, &tape.parameter(self.table), tokens)?;
+        if self.table_scale == 1.0 {
+            return Ok(embedded);
+        }
+        Ok(ops::scale(tape, &embedded, self.table_scale)?)
     }
 
     /// Embedded rows of a pack → normed features `[rows, width]` for the head. With `recompute` each block keeps only
@@ -74,13 +88,14 @@ impl LanguageModel {
         tape: &Tape<'p>,
         embedded: &Tensor,
         positions: &[u32],
-        visibility: &Visibility,
+        sight: &Sight,
         recompute: bool,
     ) -> Result<Tensor> {
         let positions: Arc<[u32]> = positions.into();
         let mut x = self.begin(tape, embedded, &positions)?;
         for layer in 0..self.layers() {
-            let (positions, visibility) = (positions.clone(), visibility.clone());
+            let positions = positions.clone();
+            let visibility = sight.of(self.window(layer)).clone();
             let block = move |tape: &Tape<'p>, x: &Tensor| {
                 let mut attend =
                     |qkv: &Tensor| Ok(ops::attention(tape, qkv, self.heads, &visibility)?);
@@ -97,7 +112,7 @@ impl LanguageModel {
         tape: &Tape<'_>,
         embedded: &Tensor,
         positions: &[u32],
-        attend: Attend<'_>,
+        attend: AttendIn<'_>,
     ) -> Result<Tensor> {
         let mut x = self.begin(tape, embedded, positions)?;
         for layer in 0..self.layers() {
@@ -109,7 +124,7 @@ impl LanguageModel {
     /// What the first block reads.
     fn begin(&self, tape: &Tape<'_>, embedded: &Tensor, positions: &[u32]) -> Result<Tensor> {
         Ok(match &self.body {
-            Body::Llama(_) => embedded.clone(),
+            Body::Rotary(_) => embedded.clone(),
             Body::Gpt2 {
                 positions: table, ..
             } => ops::add_rows(tape, embedded, &tape.parameter(*table), positions)?,
@@ -122,10 +137,10 @@ impl LanguageModel {
         layer: usize,
         x: &Tensor,
         positions: &[u32],
-        attend: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+        attend: Attend<'_>,
     ) -> Result<Tensor> {
         match &self.body {
-            Body::Llama(blocks) => blocks[layer].forward(tape, x, positions, attend),
+            Body::Rotary(blocks) => blocks[layer].forward(tape, x, positions, attend),
             Body::Gpt2 { blocks, .. } => blocks[layer].forward(tape, x, attend),
         }
     }

@@ -1,126 +1,79 @@
-//! The vision encoder: a transformer over patches without a class token, as SigLIP's.
+//! The vision encoder: a transformer over the patches of an image (Dosovitskiy et al., arXiv 2010.11929).
+//!
+//! The families differ in the tokens before the patches, in norms, activations and names; the forward pass is one.
 
-use fourfold_tensor::ops::{self, Gelu, Heads, Visibility};
-use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
+mod layout;
+mod prefix;
 
+use fourfold_tensor::ops::{self, Gate, Gelu, Heads, Visibility};
+use fourfold_tensor::{ParameterId, Parameters, Precision, Tape, Tensor};
+
+use self::layout::{Names, PRE_NORM, SCALES};
+use self::prefix::Prefix;
 use crate::layers::{Linear, Norm, find, through};
-use crate::spec::{Init, Spec};
-use crate::{Result, VisionConfig};
+use crate::{Result, VisionConfig, VisionFamily};
 
-const ROOT: &str = "vision.vision_model";
-
-/// The encoder's parameters.
-pub(crate) fn specs(config: &VisionConfig) -> Vec<Spec> {
-    let (width, inner) = (config.hidden_size, config.intermediate_size);
-    let depth = 2 * config.num_hidden_layers;
-    let patch = config.patch_size;
-    let patch_name = format!("{ROOT}.embeddings.patch_embedding");
-    let mut specs = vec![
-        Spec::matrix(
-            format!("{patch_name}.weight"),
-            [width, config.num_channels * patch * patch],
-            1,
-        )
-        .stored_in(
-            format!("{patch_name}.weight"),
-            &[width, config.num_channels, patch, patch],
-        ),
-        Spec::bias(format!("{patch_name}.bias"), width),
-        Spec::plain(
-            format!("{ROOT}.embeddings.position_embedding.weight"),
-            &[config.patches(), width],
-            Init::Grid {
-                side: config.grid(),
-            },
-        ),
-    ];
-    for layer in 0..config.num_hidden_layers {
-        let at = |name: &str| format!("{ROOT}.encoder.layers.{layer}.{name}");
-        let thirds = |kind: &str| {
-            ["q", "k", "v"].map(|p| (at(&format!("self_attn.{p}_proj.{kind}")), width))
-        };
-        specs.extend([
-            Spec::norm(at("layer_norm1.weight"), width),
-            Spec::bias(at("layer_norm1.bias"), width),
-            Spec::matrix(at("self_attn.qkv_proj.weight"), [3 * width, width], 1)
-                .stored_as(&thirds("weight")),
-            Spec::bias(at("self_attn.qkv_proj.bias"), 3 * width).stored_as(&thirds("bias")),
-            Spec::matrix(at("self_attn.out_proj.weight"), [width, width], depth),
-            Spec::bias(at("self_attn.out_proj.bias"), width),
-            Spec::norm(at("layer_norm2.weight"), width),
-            Spec::bias(at("layer_norm2.bias"), width),
-            Spec::matrix(at("mlp.fc1.weight"), [inner, width], 1),
-            Spec::bias(at("mlp.fc1.bias"), inner),
-            Spec::matrix(at("mlp.fc2.weight"), [width, inner], depth),
-            Spec::bias(at("mlp.fc2.bias"), width),
-        ]);
-    }
-    specs.push(Spec::norm(format!("{ROOT}.post_layernorm.weight"), width));
-    specs.push(Spec::bias(format!("{ROOT}.post_layernorm.bias"), width));
-    specs
-}
+pub(crate) use layout::specs;
 
 /// The encoder.
 #[derive(Debug)]
 pub(crate) struct VisionEncoder {
     patch: usize,
-    patches: usize,
+    /// Rows of an image inside the encoder.
+    rows: usize,
     embed: Linear,
     positions: ParameterId,
+    prefix: Option<Prefix>,
+    pre_norm: Option<Norm>,
     blocks: Vec<Block>,
-    norm: Norm,
+    final_norm: Option<Norm>,
 }
 
 #[derive(Debug)]
 struct Block {
     heads: Heads,
-    gelu: Gelu,
+    inner: Inner,
     norm1: Norm,
     qkv: Linear,
     out: Linear,
+    scale1: Option<ParameterId>,
     norm2: Norm,
     fc1: Linear,
     fc2: Linear,
+    scale2: Option<ParameterId>,
+}
+
+/// What happens between the feed-forward layers.
+#[derive(Clone, Copy, Debug)]
+enum Inner {
+    Gelu(Gelu),
+    Gated(Gate),
 }
 
 impl VisionEncoder {
     pub fn new(config: &VisionConfig, parameters: &Parameters) -> Result<Self> {
-        let epsilon = config.layer_norm_eps;
-        let block = |layer: usize| -> Result<Block> {
-            let at = |name: &str| format!("{ROOT}.encoder.layers.{layer}.{name}");
-            let heads = config.num_attention_heads;
-            Ok(Block {
-                heads: Heads {
-                    query: heads,
-                    key_value: heads,
-                    width: config.hidden_size / heads,
-                },
-                gelu: config.gelu()?,
-                norm1: Norm::find(parameters, &at("layer_norm1"), epsilon)?,
-                qkv: Linear::find(parameters, &at("self_attn.qkv_proj"))?,
-                out: Linear::find(parameters, &at("self_attn.out_proj"))?,
-                norm2: Norm::find(parameters, &at("layer_norm2"), epsilon)?,
-                fc1: Linear::find(parameters, &at("mlp.fc1"))?,
-                fc2: Linear::find(parameters, &at("mlp.fc2"))?,
-            })
-        };
+        let names = Names::of(config);
+        let norm = |name: String| Norm::find(parameters, &name, config.layer_norm_eps);
+        let clip = config.family == VisionFamily::Clip;
         Ok(Self {
             patch: config.patch_size,
-            patches: config.patches(),
-            embed: Linear::find(parameters, &format!("{ROOT}.embeddings.patch_embedding"))?,
-            positions: find(
-                parameters,
-                &format!("{ROOT}.embeddings.position_embedding.weight"),
-            )?,
+            rows: config.prefix() + config.patches(),
+            embed: Linear::find(parameters, &names.patches())?,
+            positions: find(parameters, &names.positions())?,
+            prefix: Prefix::find(config, parameters, names)?,
+            pre_norm: clip.then(|| norm(names.at(PRE_NORM))).transpose()?,
             blocks: (0..config.num_hidden_layers)
-                .map(block)
+                .map(|layer| Block::find(config, parameters, names, layer))
                 .collect::<Result<_>>()?,
-            norm: Norm::find(parameters, &format!("{ROOT}.post_layernorm"), epsilon)?,
+            final_norm: config
+                .final_norm
+                .then(|| norm(names.at(names.final_norm)))
+                .transpose()?,
         })
     }
 
-    /// `images: [images, channels, height, width]` → features `[images · patches, vision_width]`. With `recompute` each
-    /// block keeps only its input for the way back.
+    /// `images: [images, channels, height, width]` → features `[images · features, vision_width]`. With `recompute`
+    /// each block keeps only its input for the way back.
     pub fn forward<'p>(
         &'p self,
         tape: &Tape<'p>,
@@ -128,28 +81,100 @@ impl VisionEncoder {
         recompute: bool,
     ) -> Result<Tensor> {
         let patches = ops::patchify(images, self.patch, tape.precision())?;
-        let ids: Vec<u32> = (0..patches.rows())
-            .map(|row| (row % self.patches) as u32)
-            .collect();
-        let embedded = self.embed.forward(tape, &patches)?;
-        let mut x = ops::add_rows(tape, &embedded, &tape.parameter(self.positions), &ids)?;
-        let visibility = Visibility::blocks(x.rows(), self.patches);
+        let patches = self.embed.forward(tape, &patches)?;
+        let positions = tape.parameter(self.positions);
+        let mut x = match &self.prefix {
+            None => {
+                let ids: Vec<u32> = (0..patches.rows())
+                    .map(|row| (row % self.rows) as u32)
+                    .collect();
+                ops::add_rows(tape, &patches, &positions, &ids)?
+            }
+            Some(prefix) => prefix.put_before(tape, &patches, &positions)?,
+        };
+        if let Some(norm) = &self.pre_norm {
+            // What follows is a residual stream, which is f32.
+            x = ops::cast(tape, &norm.forward(tape, &x)?, Precision::F32)?;
+        }
+        let visibility = Visibility::blocks(x.rows(), self.rows);
         for block in &self.blocks {
             let visibility = visibility.clone();
             let block = move |tape: &Tape<'p>, x: &Tensor| block.forward(tape, x, &visibility);
             x = through(tape, &x, recompute, block)?;
         }
-        self.norm.forward(tape, &x)
+        let x = match &self.final_norm {
+            Some(norm) => norm.forward(tape, &x)?,
+            None => ops::cast(tape, &x, tape.precision())?,
+        };
+        match &self.prefix {
+            Some(prefix) => prefix.take_away(tape, &x),
+            None => Ok(x),
+        }
     }
 }
 
 impl Block {
+    fn find(
+        config: &VisionConfig,
+        parameters: &Parameters,
+        names: &Names,
+        layer: usize,
+    ) -> Result<Self> {
+        let at = |name: &str| names.in_block(layer, name);
+        let norm = |name: &str| Norm::find(parameters, &at(name), config.layer_norm_eps);
+        let heads = config.num_attention_heads;
+        let scale = |name: &str| match config.family.is_dino() {
+            true => find(parameters, &at(name)).map(Some),
+            false => Ok(None),
+        };
+        Ok(Self {
+            heads: Heads {
+                query: heads,
+                key_value: heads,
+                width: config.hidden_size / heads,
+            },
+            inner: match config.gated {
+                true => Inner::Gated(Gate::Silu),
+                false => Inner::Gelu(config.gelu()?),
+            },
+            norm1: norm(names.norm1)?,
+            qkv: Linear::find(parameters, &names.qkv(layer))?,
+            out: Linear::find(parameters, &at(names.out))?,
+            scale1: scale(SCALES[0])?,
+            norm2: norm(names.norm2)?,
+            fc1: Linear::find(parameters, &at(names.fc1))?,
+            fc2: Linear::find(parameters, &at(names.fc2))?,
+            scale2: scale(SCALES[1])?,
+        })
+    }
+
     fn forward(&self, tape: &Tape<'_>, x: &Tensor, visibility: &Visibility) -> Result<Tensor> {
         let qkv = self.qkv.forward(tape, &self.norm1.forward(tape, x)?)?;
         let seen = ops::attention(tape, &qkv, self.heads, visibility)?;
-        let x = self.out.add_to(tape, x, &seen)?;
+        let x = join(tape, x, &self.out, self.scale1, &seen)?;
         let normed = self.norm2.forward(tape, &x)?;
-        let inner = self.fc1.gelu(tape, &normed, self.gelu)?;
-        self.fc2.add_to(tape, &x, &inner)
+        let inner = match self.inner {
+            Inner::Gelu(kind) => self.fc1.gelu(tape, &normed, kind)?,
+            Inner::Gated(gate) => ops::gated(tape, &self.fc1.forward(tape, &normed)?, gate)?,
+        };
+        join(tape, &x, &self.fc2, self.scale2, &inner)
+    }
+}
+
+/// The residual stream and what a branch's last layer makes of `inner`, scaled where the family scales it.
+fn join(
+    tape: &Tape<'_>,
+    stream: &Tensor,
+    last: &Linear,
+    scale: Option<ParameterId>,
+    inner: &Tensor,
+) -> Result<Tensor> {
+    match scale {
+        None => last.add_to(tape, stream, inner),
+        Some(scale) => {
+            let branch = last.forward(tape, inner)?;
+            let scale = tape.parameter(scale);
+            Ok(ops::residual(tape, stream, &branch, Some(&scale))?)
+        }
     }
 }

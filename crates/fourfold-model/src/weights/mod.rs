@@ -1,11 +1,14 @@
 //! Weights in and out: safetensors under Hugging Face's names.
 
 mod config;
+mod interpolate;
+mod names;
 mod read;
+mod safetensors_files;
 mod write;
 
-pub(crate) use config::{check_part, read_config, write_config, write_part_config};
-pub(crate) use read::WeightFile;
+pub(crate) use config::{read_config, write_config, write_part_config};
+pub(crate) use read::WeightSource;
 pub(crate) use write::write;
 pub use write::write_safetensors;
 

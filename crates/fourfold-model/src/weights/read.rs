@@ -1,46 +1,59 @@
-//! Reading a weight file.
+//! From stored tensors to parameters.
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use super::interpolate::interpolate;
+use super::names::Names;
+use super::safetensors_files::SafetensorsFiles;
+use crate::spec::{Fit, Spec, Stored};
+use crate::{ImageSize, ModelError, Part, Result};
 
-use super::WEIGHTS;
-use crate::spec::Spec;
-use crate::{ModelError, Result};
-
-/// The weights of a folder.
-pub(crate) struct WeightFile {
-    path: PathBuf,
-    bytes: Vec<u8>,
+/// Weights to make parameters of.
+pub(crate) struct WeightSource {
+    files: SafetensorsFiles,
+    names: Names,
+    /// Whether parameters may be made of tensors of other shapes, and then the grid that positions are stored for.
+    fits: Option<ImageSize>,
 }
 
-impl WeightFile {
-    /// Opens `folder/model.safetensors`.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let path = folder.join(WEIGHTS);
-        let bytes = fs::read(&path).map_err(ModelError::io(&path))?;
-        SafeTensors::deserialize(&bytes).map_err(|error| {
-            ModelError::weights(
-                &path,
-                format!("is no whole safetensors file ({error}); copy it again"),
-            )
+impl WeightSource {
+    /// The weights of a folder that holds a whole model.
+    pub fn whole(folder: &Path) -> Result<Self> {
+        Ok(Self {
+            files: SafetensorsFiles::open(folder)?,
+            names: Names::same(),
+            fits: None,
+        })
+    }
+
+    /// The weights of a folder that holds `part`, whatever else it holds; `specs` are those of the part, and `grid` is
+    /// the one that its positions are for.
+    pub fn part(folder: &Path, part: Part, specs: &[Spec], grid: ImageSize) -> Result<Self> {
+        let files = SafetensorsFiles::open(folder)?;
+        let names = Names::find(part, specs, &files.names().collect::<Vec<_>>()).ok_or_else(|| {
+            let wanted = specs.first().map_or("", |spec| spec.stored[0].name.as_str());
+            let message = format!(
+                "holds no {part} model of the kind that its config.json describes: no tensor's name ends in that of \
+                 '{wanted}'"
+            );
+            ModelError::weights(files.path(), message)
         })?;
-        Ok(Self { path, bytes })
+        Ok(Self {
+            files,
+            names,
+            fits: Some(grid),
+        })
     }
 
     /// Refuses weights that no parameter of a whole model takes: its config.json is of another model.
     pub fn demand_no_other(&self, specs: &[Spec]) -> Result<()> {
-        let file = SafeTensors::deserialize(&self.bytes)
-            .map_err(|error| ModelError::weights(&self.path, error.to_string()))?;
         let stored = specs.iter().flat_map(|spec| &spec.stored);
         let known: HashSet<&str> = stored.map(|stored| stored.name.as_str()).collect();
-        match file.names().into_iter().find(|name| !known.contains(*name)) {
+        match self.files.names().find(|name| !known.contains(name)) {
             None => Ok(()),
             Some(name) => Err(ModelError::weights(
-                &self.path,
+                self.files.file_of(name),
                 format!(
                     "holds '{name}', which the model of its config.json does not have; restore that file"
                 ),
@@ -48,62 +61,100 @@ impl WeightFile {
         }
     }
 
-    /// The numbers of `spec`, put together from its stored tensors; `prefix` is left out of their names.
-    pub fn read(&self, spec: &Spec, prefix: &str) -> Result<Vec<f32>> {
-        let file = SafeTensors::deserialize(&self.bytes)
-            .map_err(|error| ModelError::weights(&self.path, error.to_string()))?;
-        let mut values = Vec::with_capacity(spec.shape.iter().product());
-        for stored in &spec.stored {
-            let name = stored.name.strip_prefix(prefix).unwrap_or(&stored.name);
-            let fault = |message: String| ModelError::weights(&self.path, message);
-            let tensor = file.tensor(name).map_err(|_| {
-                fault(format!(
-                    "has no tensor '{name}', which its config.json says the model has"
-                ))
-            })?;
-            if tensor.shape() != stored.shape {
-                let (found, wanted) = (tensor.shape(), &stored.shape);
-                return Err(fault(format!(
-                    "'{name}' is {found:?}; config.json makes it {wanted:?}"
-                )));
+    /// The numbers of `spec`, put together from its stored tensors.
+    pub fn read(&self, spec: &Spec) -> Result<Vec<f32>> {
+        let [only] = &spec.stored[..] else {
+            let len = spec.shape.iter().product();
+            let mut values = Vec::with_capacity(len);
+            for stored in &spec.stored {
+                values.extend(self.tensor(stored, &stored.shape)?);
             }
-            let numbers = to_f32(tensor.dtype(), tensor.data()).ok_or_else(|| {
-                fault(format!(
-                    "'{name}' is {:?}; expected F32, F16 or BF16",
-                    tensor.dtype()
-                ))
-            })?;
-            if let Some(bad) = numbers.iter().position(|number| !number.is_finite()) {
-                return Err(fault(format!(
-                    "'{name}' holds {} at {bad}: the file is damaged",
-                    numbers[bad]
-                )));
+            return Ok(values);
+        };
+        let name = self.names.in_file(&only.name);
+        let found = self.files.shape(&name).map(<[usize]>::to_vec);
+        match (spec.fit, self.fits, found) {
+            (Fit::Grow, Some(_), Some(found)) => self.grown(spec, only, &found),
+            (
+                Fit::Interpolate {
+                    before,
+                    to,
+                    antialias,
+                },
+                Some(from),
+                Some(_),
+            ) if from != to => {
+                let width = spec.shape[1];
+                let rows = before + from.area();
+                let mut shape = only.shape.clone();
+                if let [.., stored_rows, _] = &mut shape[..] {
+                    *stored_rows = rows;
+                }
+                let values = self.tensor(only, &shape)?;
+                let (kept, grid) = values.split_at(before * width);
+                let grid = interpolate(grid, from, to, width, antialias);
+                Ok([kept, &grid].concat())
             }
-            match (stored.transposed, &stored.shape[..]) {
-                (true, [rows, columns]) => values.extend(transpose(&numbers, *rows, *columns)),
-                _ => values.extend(numbers),
+            _ => self.tensor(only, &only.shape),
+        }
+    }
+
+    /// A table whose last rows the file may lack: they become the mean of the others.
+    fn grown(&self, spec: &Spec, stored: &Stored, found: &[usize]) -> Result<Vec<f32>> {
+        let (&[rows, width], &[found_rows, found_width]) = (&spec.shape[..], found) else {
+            return self.tensor(stored, &stored.shape);
+        };
+        if found_rows >= rows || found_rows == 0 || found_width != width {
+            return self.tensor(stored, &stored.shape);
+        }
+        let mut values = self.tensor(stored, found)?;
+        let mut mean = vec![0.0; width];
+        for row in values.chunks_exact(width) {
+            for (sum, value) in mean.iter_mut().zip(row) {
+                *sum += f64::from(*value);
             }
+        }
+        let mean: Vec<f32> = mean
+            .iter()
+            .map(|sum| (sum / found_rows as f64) as f32)
+            .collect();
+        values.reserve_exact((rows - found_rows) * width);
+        for _ in found_rows..rows {
+            values.extend_from_slice(&mean);
         }
         Ok(values)
     }
-}
 
-fn to_f32(format: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let pairs = || {
-        bytes
-            .chunks_exact(2)
-            .map(|b| u16::from_le_bytes([b[0], b[1]]))
-    };
-    match format {
-        Dtype::F32 => Some(
-            bytes
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
-        ),
-        Dtype::BF16 => Some(pairs().map(|bits| bf16::from_bits(bits).to_f32()).collect()),
-        Dtype::F16 => Some(pairs().map(|bits| f16::from_bits(bits).to_f32()).collect()),
-        _ => None,
+    /// The numbers of a stored tensor, which has to be of `shape`, as they are in memory.
+    fn tensor(&self, stored: &Stored, shape: &[usize]) -> Result<Vec<f32>> {
+        let name = self.names.in_file(&stored.name);
+        let fault = |message: String| ModelError::weights(self.files.file_of(&name), message);
+        let found = self.files.shape(&name).ok_or_else(|| {
+            fault(format!(
+                "has no tensor '{name}', which its config.json says the model has"
+            ))
+        })?;
+        if found != shape {
+            return Err(fault(format!(
+                "'{name}' is {found:?}; config.json makes it {shape:?}"
+            )));
+        }
+        let mut numbers = self.files.read(&name).unwrap_or_else(|| Ok(Vec::new()))?;
+        if let Some(bad) = numbers.iter().position(|number| !number.is_finite()) {
+            return Err(fault(format!(
+                "'{name}' holds {} at {bad}: the file is damaged",
+                numbers[bad]
+            )));
+        }
+        if stored.offset != 0.0 {
+            numbers
+                .iter_mut()
+                .for_each(|number| *number += stored.offset);
+        }
+        Ok(match (stored.transposed, shape) {
+            (true, [rows, columns]) => transpose(&numbers, *rows, *columns),
+            _ => numbers,
+        })
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn write<'a>(
                     values,
                     shape: &stored.shape,
                     transposed: stored.transposed,
+                    offset: stored.offset,
                     format,
                 },
             ));
@@ -88,6 +89,8 @@ struct Stored<'a> {
     values: &'a [f32],
     shape: &'a [usize],
     transposed: bool,
+    /// What the file holds less.
+    offset: f32,
     format: WeightFormat,
 }
 
@@ -105,10 +108,8 @@ impl View for Stored<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         let bytes = match (self.transposed, self.shape) {
-            (true, [rows, columns]) => {
-                to_bytes(&transpose(self.values, *columns, *rows), self.format)
-            }
-            _ => to_bytes(self.values, self.format),
+            (true, [rows, columns]) => self.to_bytes(&transpose(self.values, *columns, *rows)),
+            _ => self.to_bytes(self.values),
         };
         Cow::Owned(bytes)
     }
@@ -118,15 +119,14 @@ impl View for Stored<'_> {
     }
 }
 
-fn to_bytes(values: &[f32], format: WeightFormat) -> Vec<u8> {
-    match format {
-        WeightFormat::F32 => values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
-        WeightFormat::Bf16 => values
-            .iter()
-            .flat_map(|value| bf16::from_f32(*value).to_le_bytes())
-            .collect(),
+impl Stored<'_> {
+    fn to_bytes(&self, values: &[f32]) -> Vec<u8> {
+        let values = values.iter().map(|value| value - self.offset);
+        match self.format {
+            WeightFormat::F32 => values.flat_map(f32::to_le_bytes).collect(),
+            WeightFormat::Bf16 => values
+                .flat_map(|value| bf16::from_f32(value).to_le_bytes())
+                .collect(),
+        }
     }
 }

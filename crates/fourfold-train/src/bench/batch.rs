@@ -119,14 +119,17 @@ pub(super) fn prompt(number: usize, length: usize, config: &ModelConfig) -> Resu
     })
 }
 
-/// Images of noise, f32 `[count, 3, side, side]`.
+/// Images of noise, f32 `[count, 3, height, width]`.
 pub(super) fn images(count: usize, config: &ModelConfig) -> Result<Tensor> {
-    let side = config.vision.image_size;
-    let numbers = count * 3 * side * side;
+    let size = config.vision.image_size;
+    let numbers = count * 3 * size.area();
     let pixels: Vec<f32> = (0..numbers)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 7 & 255) as f32 / 127.5 - 1.0)
         .collect();
-    Ok(Tensor::from_f32(&[count, 3, side, side], &pixels)?)
+    Ok(Tensor::from_f32(
+        &[count, 3, size.height, size.width],
+        &pixels,
+    )?)
 }
 
 /// Tokens spread over the vocabulary.

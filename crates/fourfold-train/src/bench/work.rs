@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use fourfold_model::{
-    Gpt2Config, LanguageConfig, LlamaConfig, ModelConfig, Part, ProjectorConfig, ProjectorKind,
-    VisibilityKind, VisionConfig,
+    Gpt2Config, ImageSize, LanguageConfig, ModelConfig, Part, ProjectorConfig, ProjectorKind,
+    RopeConfig, RotaryConfig, RotaryFamily, VisibilityKind, VisionConfig, VisionFamily,
 };
 
 /// A piece of work whose size is fixed, so that its time can be compared between machines and programs.
@@ -120,16 +120,21 @@ fn model(vision: VisionConfig, pixel_shuffle: usize, language: LanguageConfig) -
 /// SigLIP-B/16 at 224 pixels.
 fn vit_b_16() -> VisionConfig {
     VisionConfig {
-        model_type: "siglip_vision_model".into(),
+        family: VisionFamily::Siglip,
         hidden_size: 768,
         intermediate_size: 3072,
         num_hidden_layers: 12,
         num_attention_heads: 12,
-        image_size: 224,
+        image_size: ImageSize::square(224),
         patch_size: 16,
         num_channels: 3,
         layer_norm_eps: 1e-6,
         hidden_act: "gelu_pytorch_tanh".into(),
+        qkv_bias: true,
+        gated: false,
+        registers: 0,
+        final_norm: true,
+        keep_class_token: false,
     }
 }
 
@@ -139,7 +144,7 @@ fn tiny_vision() -> VisionConfig {
         intermediate_size: 16,
         num_hidden_layers: 1,
         num_attention_heads: 1,
-        image_size: 16,
+        image_size: ImageSize::square(16),
         ..vit_b_16()
     }
 }
@@ -154,22 +159,33 @@ fn gpt() -> LanguageConfig {
         n_positions: GPT_TOKENS,
         layer_norm_epsilon: 1e-5,
         activation_function: "gelu_new".into(),
+        tie_word_embeddings: true,
     })
 }
 
 /// SmolLM2-135M.
 fn smol() -> LanguageConfig {
-    LanguageConfig::Llama(LlamaConfig {
+    LanguageConfig::Rotary(RotaryConfig {
+        family: RotaryFamily::Llama,
         vocab_size: 49_152,
         hidden_size: 576,
         intermediate_size: 1536,
         num_hidden_layers: 30,
         num_attention_heads: 9,
         num_key_value_heads: 3,
+        head_dim: 64,
         max_position_embeddings: 8192,
         rms_norm_eps: 1e-5,
-        rope_theta: 100_000.0,
+        rope: RopeConfig {
+            theta: 100_000.0,
+            scaling: None,
+        },
+        window: None,
+        query_pre_attn_scalar: 64,
         tie_word_embeddings: true,
+        qkv_bias: false,
+        output_bias: false,
+        mlp_bias: false,
     })
 }
 

@@ -60,7 +60,7 @@ impl About {
     ) -> Result<Self> {
         let vision = &model.config().vision;
         let shape = Shape {
-            patches: vision.patches(),
+            patches: vision.features(),
             width: vision.hidden_size,
             precision: model.parameters.precision(),
         };

@@ -16,7 +16,7 @@ pub(crate) struct Average {
 /// The sizes of a model that its costs come from.
 pub(crate) struct Shapes {
     pub vision: Stack,
-    /// Rows of the vision encoder an image.
+    /// Rows of the vision encoder an image, tokens before the patches included.
     pub patches: f64,
     /// Numbers in the projector's matrices.
     projector: f64,
@@ -29,7 +29,10 @@ pub(crate) struct Shapes {
 /// A stack of equal blocks.
 pub(crate) struct Stack {
     layers: f64,
+    /// Width of the residual stream.
     pub width: f64,
+    /// Numbers of all query heads in a row.
+    queries: f64,
     /// Numbers in the matrices of a block.
     matrices: f64,
     /// Numbers a row, in the precision of products, that a block keeps where its weights train.
@@ -45,7 +48,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// Forward operations a row that attends to `keys` keys.
     pub fn forward(&self, keys: f64) -> f64 {
-        2.0 * self.stem + self.layers * (2.0 * self.matrices + 4.0 * keys * self.width)
+        2.0 * self.stem + self.layers * (2.0 * self.matrices + 4.0 * keys * self.queries)
     }
 
     /// Bytes a row: a block keeps two f32 rows of the residual stream and what its gradients read, and on the way back
@@ -86,6 +89,8 @@ impl Shapes {
         let vision = &config.vision;
         let wide = vision.hidden_size as f64;
         let inner = vision.intermediate_size as f64;
+        // Of a gated block, gate and up and their product; of a plain one, before and after the activation.
+        let open = if vision.gated { 3.0 } else { 2.0 };
         let shuffled = wide * (config.projector.pixel_shuffle as f64).powi(2);
         let width = config.language.width() as f64;
         let hidden = config
@@ -95,24 +100,22 @@ impl Shapes {
         let heads = config.language.heads();
         let queries = (heads.query * heads.width) as f64;
         let qkv = queries + 2.0 * (heads.key_value * heads.width) as f64;
-        // Of a gated block, gate and up and their product; of a plain one, before and after the activation.
         let (inner_language, feed_forward) = match &config.language {
-            LanguageConfig::Llama(config) => (config.intermediate_size as f64, 3.0),
-            LanguageConfig::Gpt2(config) => {
-                (config.n_inner.unwrap_or(4 * config.n_embd) as f64, 2.0)
-            }
+            LanguageConfig::Rotary(config) => (config.intermediate_size as f64, 3.0),
+            LanguageConfig::Gpt2(config) => (config.inner() as f64, 2.0),
         };
         Self {
             vision: Stack {
                 layers: vision.num_hidden_layers as f64,
                 width: wide,
-                matrices: 4.0 * wide * wide + 2.0 * wide * inner,
-                kept: 6.0 * wide + 2.0 * inner,
-                passed: 4.0 * wide + inner,
-                inside: 2.0 * inner,
+                queries: wide,
+                matrices: 4.0 * wide * wide + open * wide * inner,
+                kept: 6.0 * wide + open * inner,
+                passed: 4.0 * wide + (open - 1.0) * inner,
+                inside: open * inner,
                 stem: wide * (vision.num_channels * vision.patch_size.pow(2)) as f64,
             },
-            patches: vision.patches() as f64,
+            patches: (vision.prefix() + vision.patches()) as f64,
             projector: match config.projector.kind {
                 ProjectorKind::Linear => shuffled * width,
                 ProjectorKind::Mlp => (shuffled + width) * hidden,
@@ -120,7 +123,8 @@ impl Shapes {
             visual_tokens: config.visual_tokens() as f64,
             language: Stack {
                 layers: config.language.layers() as f64,
-                width: queries,
+                width,
+                queries,
                 matrices: width * (qkv + queries + feed_forward * inner_language),
                 kept: 2.0 * width + qkv + queries + feed_forward * inner_language,
                 passed: qkv + queries + (feed_forward - 1.0) * inner_language,

@@ -1,6 +1,6 @@
 //! A backbone: pretrained weights in a folder, or a configuration for new random ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fourfold_model::{LanguageConfig, VisionConfig};
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,16 @@ pub enum Backbone<C> {
     },
     /// From random weights.
     New(C),
+}
+
+impl<C> Backbone<C> {
+    /// The folder of pretrained weights, if it starts from such.
+    pub fn from(&self) -> Option<&Path> {
+        match self {
+            Self::Pretrained { from } => Some(from),
+            Self::New(_) => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -44,27 +54,35 @@ pub(super) fn language(
     if let Some(from) = pretrained(&table, path)? {
         return Ok(Backbone::Pretrained { from });
     }
-    let families = ["llama", "gpt2"];
-    let family = table.remove("model_type");
-    let also = ["model_type", "from"];
+    let families = LanguageConfig::model_types();
     table.entry("vocab_size").or_insert(Value::Integer(0));
-    match family.as_ref().and_then(Value::as_str) {
-        Some("llama") => {
-            strict::read_rest(table, path, &also).map(|c| Backbone::New(LanguageConfig::Llama(c)))
-        }
-        Some("gpt2") => {
-            strict::read_rest(table, path, &also).map(|c| Backbone::New(LanguageConfig::Gpt2(c)))
-        }
-        Some(other) => Err(KeyError::at(
-            path.key("model_type"),
-            unknown_word("language model family", other, &families),
-        )),
-        None => Err(KeyError::at(
+    let Some(family) = table
+        .get("model_type")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+    else {
+        return Err(KeyError::at(
             path.clone(),
-            "give `from = \"FOLDER\"` of a pretrained language model, or `model_type = \"llama\"` (or \
-             \"gpt2\") and its configuration for random weights",
-        )),
+            format!(
+                "give `from = \"FOLDER\"` of a pretrained language model, or `model_type = \"llama\"` (or another \
+                 of {}) and its configuration for random weights",
+                families.join(", ")
+            ),
+        ));
+    };
+    if family == "gpt2" {
+        table.remove("model_type");
+        let also = ["model_type", "from"];
+        return strict::read_rest(table, path, &also)
+            .map(|c| Backbone::New(LanguageConfig::Gpt2(c)));
     }
+    if !families.contains(&family.as_str()) {
+        return Err(KeyError::at(
+            path.key("model_type"),
+            unknown_word("language model family", &family, &families),
+        ));
+    }
+    strict::read_rest(table, path, &["from"]).map(|c| Backbone::New(LanguageConfig::Rotary(c)))
 }
 
 fn pretrained(table: &Table, path: &KeyPath) -> Result<Option<PathBuf>, KeyError> {
@@ -81,12 +99,4 @@ fn pretrained(table: &Table, path: &KeyPath) -> Result<Option<PathBuf>, KeyError
         error
     })?;
     Ok(Some(from.from))
-}
-
-/// The vocabulary of a configuration; 0 leaves it to the tokenizer.
-pub(crate) fn vocabulary(config: &mut LanguageConfig) -> &mut usize {
-    match config {
-        LanguageConfig::Llama(config) => &mut config.vocab_size,
-        LanguageConfig::Gpt2(config) => &mut config.vocab_size,
-    }
 }

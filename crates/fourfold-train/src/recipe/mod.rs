@@ -25,7 +25,6 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use backbone::Backbone;
-pub(crate) use backbone::vocabulary;
 pub use difference::{Fingerprint, differing_keys};
 pub use evaluation::{Baseline, Evaluation, Measure, Metric};
 pub use key::{KeyError, KeyPath, unknown_word};
@@ -179,11 +178,10 @@ impl Recipe {
 
     /// Fills in the vocabulary of a new language model that leaves it to the tokenizer.
     pub(crate) fn set_vocabulary(&mut self, tokens: usize) {
-        if let Some(Backbone::New(language)) = &mut self.model.language {
-            let size = vocabulary(language);
-            if *size == 0 {
-                *size = tokens;
-            }
+        if let Some(Backbone::New(language)) = &mut self.model.language
+            && language.vocabulary() == 0
+        {
+            language.set_vocabulary(tokens);
         }
     }
 

@@ -1,96 +1,77 @@
 //! The language model's configuration.
 
-use fourfold_tensor::ops::{Gelu, Heads};
-use serde::{Deserialize, Serialize};
+mod gpt2;
+mod rope;
+mod rope_file;
+mod rotary;
+mod rotary_file;
 
-use super::bounds::{self, LAYERS, POSITIONS, VOCABULARY, WIDTH};
-use super::hugging_face::{Gpt2File, LlamaFile};
+use fourfold_tensor::ops::Heads;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+pub use gpt2::Gpt2Config;
+pub use rope::{RopeConfig, RopeScaling};
+pub use rotary::{RotaryConfig, RotaryFamily, WindowConfig};
+
 use crate::{ModelError, Result};
 
 /// A language model, told apart by Hugging Face's `model_type`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "model_type", rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum LanguageConfig {
-    /// RMS norms, rotary positions, grouped queries, gated feed-forward.
-    Llama(LlamaConfig),
-    /// Layer norms, learned positions, GELU feed-forward.
+    /// Llama and its descendants.
+    Rotary(RotaryConfig),
+    /// GPT-2: layer norms, learned positions, GELU feed-forward.
     Gpt2(Gpt2Config),
 }
 
-/// Hugging Face's `llama` fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "LlamaFile")]
-pub struct LlamaConfig {
-    /// Number of tokens.
-    pub vocab_size: usize,
-    /// Width of the residual stream.
-    pub hidden_size: usize,
-    /// Width inside the gated feed-forward layers.
-    pub intermediate_size: usize,
-    /// Number of blocks.
-    pub num_hidden_layers: usize,
-    /// Query heads.
-    pub num_attention_heads: usize,
-    /// Key and value heads, each shared by a group of query heads.
-    pub num_key_value_heads: usize,
-    /// Longest document in tokens.
-    pub max_position_embeddings: usize,
-    /// Added to the mean square in norms.
-    pub rms_norm_eps: f32,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f32,
-    /// Whether the head is the embedding table.
-    pub tie_word_embeddings: bool,
-}
-
-/// Hugging Face's `gpt2` fields.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Gpt2File")]
-pub struct Gpt2Config {
-    /// Number of tokens.
-    pub vocab_size: usize,
-    /// Width of the residual stream.
-    pub n_embd: usize,
-    /// Width inside the feed-forward layers; four times the width if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub n_inner: Option<usize>,
-    /// Number of blocks.
-    pub n_layer: usize,
-    /// Heads.
-    pub n_head: usize,
-    /// Longest document in tokens.
-    pub n_positions: usize,
-    /// Added to the variance in norms.
-    pub layer_norm_epsilon: f32,
-    /// The activation: `gelu_new` or `gelu`.
-    pub activation_function: String,
-}
-
-/// The form of GELU that Hugging Face calls `name`.
-pub(crate) fn gelu_named(key: &str, name: &str) -> Result<Gelu> {
-    match name {
-        "gelu_pytorch_tanh" | "gelu_new" => Ok(Gelu::Tanh),
-        "gelu" => Ok(Gelu::Erf),
-        _ => Err(ModelError::config(
-            key,
-            format!("'{name}' is not supported; expected gelu_pytorch_tanh, gelu_new or gelu"),
-        )),
-    }
-}
+/// GPT-2's `model_type`.
+const GPT2: &str = "gpt2";
 
 impl LanguageConfig {
+    /// Every `model_type` that there is.
+    pub fn model_types() -> Vec<&'static str> {
+        let rotary = RotaryFamily::ALL.map(RotaryFamily::model_type);
+        rotary.into_iter().chain([GPT2]).collect()
+    }
+
+    /// Hugging Face's `model_type`.
+    pub fn model_type(&self) -> &'static str {
+        match self {
+            Self::Rotary(config) => config.family.model_type(),
+            Self::Gpt2(_) => GPT2,
+        }
+    }
+
+    /// Hugging Face's class for it.
+    pub(crate) fn architecture(&self) -> &'static str {
+        match self {
+            Self::Rotary(config) => config.family.architecture(),
+            Self::Gpt2(_) => "GPT2LMHeadModel",
+        }
+    }
+
     /// How many tokens it knows.
     pub fn vocabulary(&self) -> usize {
         match self {
-            Self::Llama(config) => config.vocab_size,
+            Self::Rotary(config) => config.vocab_size,
             Self::Gpt2(config) => config.vocab_size,
+        }
+    }
+
+    /// The same model with room for `tokens` tokens.
+    pub fn set_vocabulary(&mut self, tokens: usize) {
+        match self {
+            Self::Rotary(config) => config.vocab_size = tokens,
+            Self::Gpt2(config) => config.vocab_size = tokens,
         }
     }
 
     /// Longest document in tokens.
     pub fn max_positions(&self) -> usize {
         match self {
-            Self::Llama(config) => config.max_position_embeddings,
+            Self::Rotary(config) => config.max_position_embeddings,
             Self::Gpt2(config) => config.n_positions,
         }
     }
@@ -98,7 +79,7 @@ impl LanguageConfig {
     /// Width of the residual stream.
     pub fn width(&self) -> usize {
         match self {
-            Self::Llama(config) => config.hidden_size,
+            Self::Rotary(config) => config.hidden_size,
             Self::Gpt2(config) => config.n_embd,
         }
     }
@@ -106,7 +87,7 @@ impl LanguageConfig {
     /// Number of blocks.
     pub fn layers(&self) -> usize {
         match self {
-            Self::Llama(config) => config.num_hidden_layers,
+            Self::Rotary(config) => config.num_hidden_layers,
             Self::Gpt2(config) => config.n_layer,
         }
     }
@@ -114,11 +95,7 @@ impl LanguageConfig {
     /// The attention heads.
     pub fn heads(&self) -> Heads {
         match self {
-            Self::Llama(config) => Heads {
-                query: config.num_attention_heads,
-                key_value: config.num_key_value_heads,
-                width: config.hidden_size / config.num_attention_heads.max(1),
-            },
+            Self::Rotary(config) => config.heads(),
             Self::Gpt2(config) => Heads {
                 query: config.n_head,
                 key_value: config.n_head,
@@ -127,64 +104,68 @@ impl LanguageConfig {
         }
     }
 
+    /// How many rows the layer at `index` sees at most, its own counted, if not all.
+    pub fn window(&self, index: usize) -> Option<usize> {
+        let Self::Rotary(config) = self else {
+            return None;
+        };
+        let window = config.window.as_ref()?;
+        window.layers.get(index)?.then_some(window.rows)
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         match self {
-            Self::Llama(config) => {
-                bounds::check_epsilon("language.rms_norm_eps", config.rms_norm_eps)?;
-                bounds::check(
-                    "language",
-                    &[
-                        ("vocab_size", config.vocab_size, VOCABULARY),
-                        ("hidden_size", config.hidden_size, WIDTH),
-                        ("intermediate_size", config.intermediate_size, WIDTH),
-                        ("num_hidden_layers", config.num_hidden_layers, LAYERS),
-                        ("num_attention_heads", config.num_attention_heads, WIDTH),
-                        ("num_key_value_heads", config.num_key_value_heads, WIDTH),
-                        (
-                            "max_position_embeddings",
-                            config.max_position_embeddings,
-                            POSITIONS,
-                        ),
-                    ],
-                )?;
-            }
-            Self::Gpt2(config) => {
-                bounds::check_epsilon("language.layer_norm_epsilon", config.layer_norm_epsilon)?;
-                bounds::check(
-                    "language",
-                    &[
-                        ("vocab_size", config.vocab_size, VOCABULARY),
-                        ("n_embd", config.n_embd, WIDTH),
-                        ("n_inner", config.n_inner.unwrap_or(1), WIDTH),
-                        ("n_layer", config.n_layer, LAYERS),
-                        ("n_head", config.n_head, WIDTH),
-                        ("n_positions", config.n_positions, POSITIONS),
-                    ],
-                )?;
-                gelu_named("language.activation_function", &config.activation_function)?;
-            }
+            Self::Rotary(config) => config.validate()?,
+            Self::Gpt2(config) => config.validate()?,
         }
-        let fault = |message: String| Err(ModelError::config("language", message));
         let heads = self.heads();
-        if heads.query * heads.width != self.width() {
-            return fault(format!(
-                "{} heads do not divide a width of {}",
-                heads.query,
-                self.width()
-            ));
-        }
         if !heads.query.is_multiple_of(heads.key_value) {
             let (query, key_value) = (heads.query, heads.key_value);
-            return fault(format!(
-                "{key_value} key-value heads do not divide {query} query heads"
-            ));
-        }
-        if matches!(self, Self::Llama(_)) && !heads.width.is_multiple_of(2) {
-            return fault(format!(
-                "rotary positions need an even head width, not {}",
-                heads.width
-            ));
+            let message = format!("{key_value} key-value heads do not divide {query} query heads");
+            return Err(ModelError::config("language", message));
         }
         Ok(())
     }
+}
+
+impl Serialize for LanguageConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Tagged<'a> {
+            model_type: &'a str,
+            #[serde(flatten)]
+            config: &'a Gpt2Config,
+        }
+        match self {
+            Self::Rotary(config) => config.serialize(serializer),
+            Self::Gpt2(config) => Tagged {
+                model_type: GPT2,
+                config,
+            }
+            .serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for LanguageConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let model_type = value.get("model_type").and_then(Value::as_str);
+        let model_type = model_type
+            .ok_or_else(|| D::Error::custom("missing field `model_type`"))?
+            .to_owned();
+        match model_type.as_str() {
+            GPT2 => read(value).map(Self::Gpt2),
+            rotary if RotaryFamily::named(rotary).is_some() => read(value).map(Self::Rotary),
+            other => Err(format!(
+                "model_type: language models of type '{other}' are not supported; expected {}",
+                Self::model_types().join(", ")
+            )),
+        }
+        .map_err(D::Error::custom)
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }

@@ -1,16 +1,24 @@
 //! The vision encoder's configuration.
 
-use serde::{Deserialize, Serialize};
+mod family;
+mod file;
+mod size;
 
+use serde::Deserialize;
+
+use self::file::VisionFile;
 use super::bounds::{self, IMAGE, LAYERS, WIDTH};
 use crate::{ModelError, Result};
 
-/// A vision transformer without a class token, in the field names of Hugging Face's `siglip_vision_model`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub use family::VisionFamily;
+pub use size::ImageSize;
+
+/// A vision transformer, in the field names of Hugging Face where there are such.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "VisionFile")]
 pub struct VisionConfig {
-    /// Always `siglip_vision_model`.
-    #[serde(default = "siglip")]
-    pub model_type: String,
+    /// Which family (`model_type`).
+    pub family: VisionFamily,
     /// Width of a patch's features.
     pub hidden_size: usize,
     /// Width inside the feed-forward layers.
@@ -19,62 +27,61 @@ pub struct VisionConfig {
     pub num_hidden_layers: usize,
     /// Attention heads.
     pub num_attention_heads: usize,
-    /// Side of the square input in pixels.
-    pub image_size: usize,
+    /// Pixels of the input.
+    pub image_size: ImageSize,
     /// Side of a square patch in pixels.
     pub patch_size: usize,
     /// Colour channels: always 3.
-    #[serde(default = "three")]
     pub num_channels: usize,
     /// Added to the variance in norms.
-    #[serde(default = "epsilon")]
     pub layer_norm_eps: f32,
-    /// The activation: `gelu_pytorch_tanh` or `gelu`.
-    #[serde(default = "tanh")]
+    /// The activation: `gelu_pytorch_tanh`, `gelu` or `quick_gelu`.
     pub hidden_act: String,
-}
-
-fn siglip() -> String {
-    "siglip_vision_model".into()
-}
-fn three() -> usize {
-    3
-}
-fn epsilon() -> f32 {
-    1e-6
-}
-fn tanh() -> String {
-    "gelu_pytorch_tanh".into()
+    /// Whether queries, keys and values have biases.
+    pub qkv_bias: bool,
+    /// Whether the feed-forward layers are gated (`use_swiglu_ffn`).
+    pub gated: bool,
+    /// Tokens that stand for nothing (`num_register_tokens`).
+    pub registers: usize,
+    /// Whether what the last block gives is normed. Features from a block before the last (`layer` in a recipe) are
+    /// not, as in `transformers`; an encoder cut there has fewer blocks and no such norm.
+    pub final_norm: bool,
+    /// Whether the class token is a feature, before those of the patches.
+    pub keep_class_token: bool,
 }
 
 impl VisionConfig {
-    /// Patches along one side.
-    pub fn grid(&self) -> usize {
-        self.image_size / self.patch_size.max(1)
+    /// Patches down and across.
+    pub fn grid(&self) -> ImageSize {
+        let patch = self.patch_size.max(1);
+        ImageSize {
+            height: self.image_size.height / patch,
+            width: self.image_size.width / patch,
+        }
     }
 
     /// Patches of an image.
     pub fn patches(&self) -> usize {
-        self.grid().saturating_pow(2)
+        self.grid().area()
+    }
+
+    /// Rows before the patches inside the encoder.
+    pub fn prefix(&self) -> usize {
+        self.family.class_tokens() + self.registers
+    }
+
+    /// Features of an image: its patches, and the class token where it is kept.
+    pub fn features(&self) -> usize {
+        self.patches() + usize::from(self.keep_class_token)
     }
 
     pub(crate) fn gelu(&self) -> Result<fourfold_tensor::ops::Gelu> {
-        super::language::gelu_named("vision.hidden_act", &self.hidden_act)
+        super::gelu_named("vision.hidden_act", &self.hidden_act)
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
         let fault =
             |key: &str, message: String| Err(ModelError::config(format!("vision.{key}"), message));
-        if self.model_type != siglip() {
-            return fault(
-                "model_type",
-                format!(
-                    "'{}' is not supported; expected '{}'",
-                    self.model_type,
-                    siglip()
-                ),
-            );
-        }
         bounds::check(
             "vision",
             &[
@@ -82,8 +89,10 @@ impl VisionConfig {
                 ("intermediate_size", self.intermediate_size, WIDTH),
                 ("num_hidden_layers", self.num_hidden_layers, LAYERS),
                 ("num_attention_heads", self.num_attention_heads, WIDTH),
-                ("image_size", self.image_size, IMAGE),
+                ("image_size", self.image_size.height, IMAGE),
+                ("image_size", self.image_size.width, IMAGE),
                 ("patch_size", self.patch_size, IMAGE),
+                ("num_register_tokens", self.registers.max(1), WIDTH),
             ],
         )?;
         bounds::check_epsilon("vision.layer_norm_eps", self.layer_norm_eps)?;
@@ -96,18 +105,26 @@ impl VisionConfig {
                 ),
             );
         }
-        if !self.image_size.is_multiple_of(self.patch_size) {
-            let (image, patch) = (self.image_size, self.patch_size);
-            return fault(
-                "patch_size",
-                format!("{patch} does not divide image_size {image}"),
-            );
+        let (image, patch) = (self.image_size, self.patch_size);
+        if !(image.height.is_multiple_of(patch) && image.width.is_multiple_of(patch)) {
+            let message = match image.side() {
+                Some(side) => format!("{patch} does not divide image_size {side}"),
+                None => format!("{patch} does not divide image_size {image}"),
+            };
+            return fault("patch_size", message);
         }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let (width, heads) = (self.hidden_size, self.num_attention_heads);
             return fault(
                 "num_attention_heads",
                 format!("{heads} does not divide hidden_size {width}"),
+            );
+        }
+        if self.keep_class_token && self.family.class_tokens() == 0 {
+            let family = self.family.model_type();
+            return fault(
+                "keep_class_token",
+                format!("a {family} has no class token; remove the key"),
             );
         }
         self.gelu().map(|_| ())

@@ -1,0 +1,229 @@
+//! Every family of backbones, from the files that `transformers` writes, against what `transformers` computes.
+//! `fixtures/make.py` makes them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fourfold_model::{
+    DocumentSpan, GenerateOptions, ImageSize, Images, Input, LanguageConfig, Model, ModelConfig,
+    Pretrained, ProjectorConfig, ProjectorKind, Prompt, VisibilityKind, VisionConfig,
+};
+use fourfold_tensor::{Precision, Tensor};
+use safetensors::SafeTensors;
+
+const VISION: [&str; 7] = [
+    "siglip",
+    "clip",
+    "vit",
+    "deit",
+    "dinov2",
+    "dinov2-registers",
+    "dinov2-gated",
+];
+const LANGUAGE: [&str; 11] = [
+    "llama",
+    "llama-biases",
+    "llama-linear",
+    "llama-dynamic",
+    "llama-llama3",
+    "qwen2",
+    "qwen2-yarn",
+    "qwen2-window",
+    "qwen3",
+    "gemma3",
+    "gpt2",
+];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/backbones")
+        .join(name)
+}
+
+/// What `transformers` gave.
+struct Expected(Vec<u8>);
+
+impl Expected {
+    fn of(name: &str) -> Self {
+        Self(fs::read(folder(name).join("expected.safetensors")).expect("the fixture is committed"))
+    }
+
+    fn words(&self, name: &str) -> (Vec<usize>, Vec<u32>) {
+        let file = SafeTensors::deserialize(&self.0).expect("a whole file");
+        let tensor = file.tensor(name).expect("a known name");
+        let (words, _) = tensor.data().as_chunks::<4>();
+        let words = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        (tensor.shape().to_vec(), words)
+    }
+
+    fn floats(&self, name: &str) -> (Vec<usize>, Vec<f32>) {
+        let (shape, words) = self.words(name);
+        (shape, words.into_iter().map(f32::from_bits).collect())
+    }
+}
+
+fn close(what: &str, found: &[f32], wanted: &[f32]) {
+    assert_eq!(found.len(), wanted.len(), "{what}: length");
+    for (place, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        let error = (found - wanted).abs();
+        assert!(
+            error <= 1e-4 * wanted.abs().max(1.0),
+            "{what} at {place}: found {found}, transformers {wanted}"
+        );
+    }
+}
+
+/// A small model around a vision encoder or a language model.
+fn around(vision: Option<VisionConfig>, language: Option<LanguageConfig>) -> ModelConfig {
+    let vision =
+        vision.unwrap_or_else(|| VisionConfig::of_folder(&folder("siglip")).expect("read"));
+    let language =
+        language.unwrap_or_else(|| LanguageConfig::of_folder(&folder("gpt2")).expect("read"));
+    ModelConfig {
+        vision,
+        projector: ProjectorConfig {
+            kind: ProjectorKind::Linear,
+            pixel_shuffle: 1,
+            hidden_size: None,
+        },
+        language,
+        visibility: VisibilityKind::Causal,
+        tokenizer_sha256: String::new(),
+    }
+}
+
+/// The features that an encoder gives, of images of another size too, from the last layer and the one before it, with
+/// and without the class token.
+fn check_vision(name: &str) {
+    let expected = Expected::of(name);
+    let stored = VisionConfig::of_folder(&folder(name)).expect("a known family");
+    let tokens = stored.prefix();
+    for size in ["images", "larger", "smaller"] {
+        let (shape, pixels) = expected.floats(size);
+        let images = Tensor::from_f32(&shape, &pixels).expect("images");
+        for layer in [None, Some(-1), Some(-2)] {
+            for keep_class_token in [false, true] {
+                if keep_class_token && tokens == 0 {
+                    continue;
+                }
+                let mut vision = match layer {
+                    None => stored.clone(),
+                    Some(layer) => stored.clone().cut_at(layer).expect("a layer"),
+                };
+                vision.image_size = ImageSize {
+                    height: shape[2],
+                    width: shape[3],
+                };
+                vision.keep_class_token = keep_class_token;
+                let folder = folder(name);
+                let pretrained = Pretrained {
+                    vision: Some(&folder),
+                    language: None,
+                };
+                let config = around(Some(vision), None);
+                let model = Model::begin(config, Precision::F32, 1, pretrained).expect("loads");
+                let found = model
+                    .encode(&images)
+                    .expect("images of its size")
+                    .to_f32_vec();
+                let key = layer.map_or("last".into(), |layer| layer.to_string());
+                let (shape, rows) = expected.floats(&format!("{size}.{key}"));
+                let (all, width) = (shape[1], shape[2]);
+                let kept = rows.chunks(width).enumerate().filter(|(row, _)| {
+                    let place = row % all;
+                    place >= tokens || (keep_class_token && place == 0)
+                });
+                let wanted: Vec<f32> = kept.flat_map(|(_, row)| row.to_vec()).collect();
+                close(&format!("{name} {size} {key}"), &found, &wanted);
+            }
+        }
+    }
+}
+
+#[test]
+fn vision_encoders_give_the_features_of_transformers() {
+    VISION.into_iter().for_each(check_vision);
+}
+
+fn language_model(name: &str) -> Model {
+    let folder = folder(name);
+    let config = LanguageConfig::of_folder(&folder).expect("a known family");
+    let pretrained = Pretrained {
+        vision: None,
+        language: Some(&folder),
+    };
+    Model::begin(around(None, Some(config)), Precision::F32, 1, pretrained).expect("loads")
+}
+
+fn check_language(name: &str) {
+    let expected = Expected::of(name);
+    let model = language_model(name);
+    let (_, tokens) = expected.words("tokens");
+    let positions: Vec<u32> = (0..tokens.len() as u32).collect();
+    let none = Tensor::zeros(&[0, 3, 16, 16]);
+    let input = Input {
+        tokens: &tokens,
+        positions: &positions,
+        documents: &[DocumentSpan {
+            start: 0,
+            end: tokens.len(),
+            prompt_end: 0,
+            visual: vec![],
+        }],
+        images: Images::Pixels(&none),
+        targets: &[],
+    };
+    let hidden = model.hidden(&input, VisibilityKind::Causal).expect("fits");
+    let logits = model.logits(&input, VisibilityKind::Causal).expect("fits");
+    close(
+        &format!("{name} hidden"),
+        &hidden.to_f32_vec(),
+        &expected.floats("hidden").1,
+    );
+    close(
+        &format!("{name} logits"),
+        &logits.to_f32_vec(),
+        &expected.floats("logits").1,
+    );
+    let (_, answer) = expected.words("answer");
+    let prompt = Prompt {
+        tokens: tokens[..7].to_vec(),
+        visual: vec![],
+        images: none,
+    };
+    let options = GenerateOptions {
+        max_tokens: answer.len(),
+        end: u32::MAX,
+        visibility: VisibilityKind::Causal,
+        beams: 1,
+        length_penalty: 1.0,
+    };
+    let found = model.generate(&[prompt], &options).expect("fits");
+    assert_eq!(found[0].tokens, answer, "{name}: greedy continuation");
+}
+
+#[test]
+fn language_models_give_the_logits_and_answers_of_transformers() {
+    LANGUAGE.into_iter().for_each(check_language);
+}
+
+/// What is written reads back as the same configuration.
+#[test]
+fn configurations_survive_a_round_trip() {
+    for name in VISION {
+        let config = VisionConfig::of_folder(&folder(name)).expect("a known family");
+        let text = serde_json::to_string(&config).expect("JSON");
+        assert_eq!(
+            serde_json::from_str::<VisionConfig>(&text).expect(&text),
+            config
+        );
+    }
+    for name in LANGUAGE {
+        let config = LanguageConfig::of_folder(&folder(name)).expect("a known family");
+        let text = serde_json::to_string(&config).expect("JSON");
+        assert_eq!(
+            serde_json::from_str::<LanguageConfig>(&text).expect(&text),
+            config
+        );
+    }
+}
