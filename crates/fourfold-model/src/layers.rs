@@ -1,9 +1,44 @@
 //! The layers that every part is made of.
 
+use std::collections::HashMap;
+use std::ops::Deref;
+
 use fourfold_tensor::ops::{self, Gelu};
 use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
 
-use crate::{ModelError, Result};
+use crate::lora::Adapters;
+use crate::spec::Spec;
+use crate::{LoraConfig, ModelError, Result};
+
+/// What layers are found in: parameters, and the adapters of linear layers.
+pub(crate) struct Found<'p> {
+    parameters: &'p Parameters,
+    /// By the name of the weight.
+    adapters: HashMap<String, Adapters>,
+}
+
+impl<'p> Found<'p> {
+    pub fn new(parameters: &'p Parameters, specs: &[Spec], lora: Option<&LoraConfig>) -> Self {
+        let mut adapters = HashMap::new();
+        for spec in specs.iter().filter(|spec| spec.linear) {
+            if let Some(of_layer) = lora.and_then(|lora| Adapters::find(lora, parameters, spec)) {
+                adapters.insert(spec.name.clone(), of_layer);
+            }
+        }
+        Self {
+            parameters,
+            adapters,
+        }
+    }
+}
+
+impl Deref for Found<'_> {
+    type Target = Parameters;
+
+    fn deref(&self) -> &Parameters {
+        self.parameters
+    }
+}
 
 /// The parameter `name`, which the specs promise.
 pub(crate) fn find(parameters: &Parameters, name: &str) -> Result<ParameterId> {
@@ -31,47 +66,53 @@ pub(crate) fn through<'p>(
 pub(crate) struct Linear {
     weight: ParameterId,
     bias: Option<ParameterId>,
+    adapters: Option<Adapters>,
 }
 
 impl Linear {
     /// The layer `prefix.weight`, with `prefix.bias` if there is one.
-    pub fn find(parameters: &Parameters, prefix: &str) -> Result<Self> {
-        let bias = parameters.find(&format!("{prefix}.bias"));
+    pub fn find(found: &Found<'_>, prefix: &str) -> Result<Self> {
+        let weight = format!("{prefix}.weight");
         Ok(Self {
-            weight: find(parameters, &format!("{prefix}.weight"))?,
-            bias,
+            weight: find(found, &weight)?,
+            bias: found.find(&format!("{prefix}.bias")),
+            adapters: found.adapters.get(&weight).cloned(),
         })
     }
 
     /// `[rows, in]` → `[rows, out]`.
     pub fn forward(&self, tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.map(|bias| tape.parameter(bias));
-        Ok(ops::linear(
-            tape,
-            x,
-            &tape.parameter(self.weight),
-            bias.as_ref(),
-        )?)
+        let (weight, bias) = self.operands(tape);
+        let y = ops::linear(tape, x, &weight, bias.as_ref())?;
+        self.adapted(tape, x, y)
     }
 
     /// The same, activated.
     pub fn gelu(&self, tape: &Tape<'_>, x: &Tensor, kind: Gelu) -> Result<Tensor> {
-        let bias = self.bias.map(|bias| tape.parameter(bias));
-        let weight = tape.parameter(self.weight);
+        if self.adapters.is_some() {
+            return Ok(ops::gelu(tape, &self.forward(tape, x)?, kind)?);
+        }
+        let (weight, bias) = self.operands(tape);
         Ok(ops::linear_gelu(tape, x, &weight, bias.as_ref(), kind)?)
     }
 
     /// The same, added to a residual stream.
     pub fn add_to(&self, tape: &Tape<'_>, residual: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = self.operands(tape);
+        let y = ops::linear_residual(tape, x, &weight, bias.as_ref(), residual)?;
+        self.adapted(tape, x, y)
+    }
+
+    fn operands(&self, tape: &Tape<'_>) -> (Tensor, Option<Tensor>) {
         let bias = self.bias.map(|bias| tape.parameter(bias));
-        let weight = tape.parameter(self.weight);
-        Ok(ops::linear_residual(
-            tape,
-            x,
-            &weight,
-            bias.as_ref(),
-            residual,
-        )?)
+        (tape.parameter(self.weight), bias)
+    }
+
+    fn adapted(&self, tape: &Tape<'_>, x: &Tensor, y: Tensor) -> Result<Tensor> {
+        match &self.adapters {
+            Some(adapters) => adapters.add_to(tape, x, y),
+            None => Ok(y),
+        }
     }
 }
 

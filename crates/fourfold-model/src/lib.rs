@@ -8,6 +8,7 @@ mod error;
 mod generate;
 mod language;
 mod layers;
+mod lora;
 mod model;
 mod part;
 mod pretrained;
@@ -23,6 +24,7 @@ pub use config::{
 };
 pub use error::ModelError;
 pub use generate::{GenerateOptions, Generated, Prompt};
+pub use lora::LoraConfig;
 pub use model::{Images, Input, LossOptions, Model};
 pub use part::Part;
 pub use pretrained::Pretrained;

@@ -8,13 +8,15 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::language::LanguageModel;
+use crate::layers::Found;
 use crate::pretrained::{self, Pretrained};
 use crate::projector::Projector;
 use crate::spec::Spec;
 use crate::visibility::Sight;
 use crate::vision::VisionEncoder;
 use crate::{
-    DocumentSpan, ModelConfig, ModelError, Part, Result, VisibilityKind, WeightFormat, weights,
+    DocumentSpan, LoraConfig, ModelConfig, ModelError, Part, Result, VisibilityKind, WeightFormat,
+    weights,
 };
 
 /// A vision-language model and its parameters.
@@ -126,9 +128,27 @@ impl Model {
     /// # Errors
     /// When a file is missing or does not fit; file and tensor are named.
     pub fn load(folder: &Path, precision: Precision) -> Result<Self> {
-        let config: ModelConfig = weights::read_config(folder)?;
+        Self::resume(folder, precision, 0, None)
+    }
+
+    /// The same with new adapters beside its weights; `seed` is that of their first values.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and when a target of the adapters fits no layer.
+    pub fn resume(
+        folder: &Path,
+        precision: Precision,
+        seed: u64,
+        lora: Option<LoraConfig>,
+    ) -> Result<Self> {
+        let mut config: ModelConfig = weights::read_config(folder)?;
+        config.lora = lora;
         let source = weights::WeightSource::whole(folder)?;
-        let model = Self::build(config, precision, |spec| source.read(spec))?;
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let model = Self::build(config, precision, |spec| match Part::of(&spec.name) {
+            Some(Part::Lora) => spec.initial(&mut random),
+            _ => source.read(spec),
+        })?;
         source.demand_no_other(&model.specs)?;
         Ok(model)
     }
@@ -143,42 +163,60 @@ impl Model {
         for spec in &specs {
             parameters.add(&spec.name, Tensor::from_f32(&spec.shape, &values(spec)?)?)?;
         }
+        let found = Found::new(&parameters, &specs, config.lora.as_ref());
         Ok(Self {
-            vision: VisionEncoder::new(&config.vision, &parameters)?,
-            projector: Projector::new(&config, &parameters)?,
-            language: LanguageModel::new(&config.language, &parameters)?,
+            vision: VisionEncoder::new(&config.vision, &found)?,
+            projector: Projector::new(&config, &found)?,
+            language: LanguageModel::new(&config.language, &found)?,
             parameters,
             config,
             specs,
         })
     }
 
-    /// Writes `config.json` and `model.safetensors`.
+    /// Writes `config.json` and `model.safetensors`; adapters are added to the weights that they stand beside.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn save(&self, folder: &Path, format: WeightFormat) -> Result<()> {
         weights::write_config(folder, &self.config)?;
-        weights::write(folder, &self.parameters, self.specs.iter(), "", format)
+        let specs = self.specs.iter();
+        let specs = specs.filter(|spec| Part::of(&spec.name) != Some(Part::Lora));
+        self.write(folder, specs, "", format)
     }
 
-    /// Writes one part as a plain Hugging Face folder.
+    /// Writes one part: a backbone as a plain Hugging Face folder with its adapters added, or the adapters alone, for
+    /// each part that has some a folder of its name in `peft`'s layout.
     ///
     /// # Errors
     /// When `part` is the projector, which is no model of its own, or a file cannot be written.
     pub fn save_part(&self, part: Part, folder: &Path, format: WeightFormat) -> Result<()> {
+        if part == Part::Lora {
+            return weights::write_adapters(
+                folder,
+                &self.config,
+                &self.parameters,
+                &self.specs,
+                format,
+            );
+        }
         weights::write_part_config(&self.config, part, folder)?;
         let of_part = self
             .specs
             .iter()
             .filter(|spec| Part::of(&spec.name) == Some(part));
-        weights::write(
-            folder,
-            &self.parameters,
-            of_part,
-            &format!("{part}."),
-            format,
-        )
+        self.write(folder, of_part, &format!("{part}."), format)
+    }
+
+    fn write<'a>(
+        &self,
+        folder: &Path,
+        specs: impl Iterator<Item = &'a Spec>,
+        prefix: &str,
+        format: WeightFormat,
+    ) -> Result<()> {
+        let lora = self.config.lora.as_ref();
+        weights::write(folder, &self.parameters, lora, specs, prefix, format)
     }
 
     /// What the model is made of.

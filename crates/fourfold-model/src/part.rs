@@ -1,4 +1,4 @@
-//! The three parts of a model.
+//! The parts of a model.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,11 +15,13 @@ pub enum Part {
     Projector,
     /// The language model.
     Language,
+    /// The low-rank adapters of the other parts.
+    Lora,
 }
 
 impl Part {
-    /// All parts, in the order that the data passes them.
-    pub const ALL: [Self; 3] = [Self::Vision, Self::Projector, Self::Language];
+    /// All parts, those that the data passes in its order.
+    pub const ALL: [Self; 4] = [Self::Vision, Self::Projector, Self::Language, Self::Lora];
 
     /// The word used in recipes and as the prefix of parameter names.
     pub fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Part {
             Self::Vision => "vision",
             Self::Projector => "projector",
             Self::Language => "language",
+            Self::Lora => "lora",
         }
     }
 
@@ -50,6 +53,9 @@ impl FromStr for Part {
         Self::ALL
             .into_iter()
             .find(|part| part.name() == word)
-            .ok_or_else(|| format!("'{word}' is no part; expected vision, projector or language"))
+            .ok_or_else(|| {
+                let parts = Self::ALL.map(Self::name).join(", ");
+                format!("'{word}' is no part; expected one of {parts}")
+            })
     }
 }

@@ -1,9 +1,9 @@
 //! The projector: image features into the language model's width.
 
 use fourfold_tensor::ops::{self, Gelu};
-use fourfold_tensor::{Parameters, Tape, Tensor};
+use fourfold_tensor::{Tape, Tensor};
 
-use crate::layers::Linear;
+use crate::layers::{Found, Linear};
 use crate::spec::Spec;
 use crate::{ImageSize, ModelConfig, ProjectorKind, Result};
 
@@ -40,14 +40,14 @@ pub(crate) struct Projector {
 }
 
 impl Projector {
-    pub fn new(config: &ModelConfig, parameters: &Parameters) -> Result<Self> {
+    pub fn new(config: &ModelConfig, found: &Found<'_>) -> Result<Self> {
         let names: &[&str] = match config.projector.kind {
             ProjectorKind::Linear => &["projector.linear"],
             ProjectorKind::Mlp => &["projector.linear_1", "projector.linear_2"],
         };
         let layers = names
             .iter()
-            .map(|name| Linear::find(parameters, name))
+            .map(|name| Linear::find(found, name))
             .collect::<Result<_>>()?;
         Ok(Self {
             grid: config.vision.grid(),

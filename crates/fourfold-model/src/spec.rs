@@ -20,6 +20,8 @@ pub(crate) struct Spec {
     pub stored: Vec<Stored>,
     /// What a weight file may hold less of it than the model wants.
     pub fit: Fit,
+    /// Whether it is the weight of a linear layer, which may have an adapter.
+    pub linear: bool,
 }
 
 /// How a parameter is made of a stored one of another shape.
@@ -92,17 +94,18 @@ impl Spec {
             shape: shape.to_vec(),
             init,
             fit: Fit::Exact,
+            linear: false,
         }
     }
 
     /// A matrix `[out, in]` whose first values keep the scale of what passes it; `depth` is how many such layers add
     /// to the same residual stream (1 for the others).
     pub fn matrix(name: impl Into<String>, shape: [usize; 2], depth: usize) -> Self {
-        Self::plain(
-            name,
-            &shape,
-            Init::Normal(matrix_deviation(shape[1], depth)),
-        )
+        let init = Init::Normal(matrix_deviation(shape[1], depth));
+        Self {
+            linear: true,
+            ..Self::plain(name, &shape, init)
+        }
     }
 
     /// A vector of zeros.

@@ -89,6 +89,7 @@ fn around(vision: Option<VisionConfig>, language: Option<LanguageConfig>) -> Mod
         language,
         visibility: VisibilityKind::Causal,
         tokenizer_sha256: String::new(),
+        lora: None,
     }
 }
 

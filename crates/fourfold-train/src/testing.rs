@@ -28,5 +28,6 @@ pub(crate) fn config() -> ModelConfig {
         language: LanguageConfig::Rotary(language),
         visibility: VisibilityKind::default(),
         tokenizer_sha256: String::new(),
+        lora: None,
     }
 }

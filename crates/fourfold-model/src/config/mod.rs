@@ -14,7 +14,7 @@ pub use language::{
 pub use vision::{ImageSize, VisionConfig, VisionFamily};
 
 use crate::spec::{self, Spec};
-use crate::{ModelError, Part, Result, VisibilityKind};
+use crate::{LoraConfig, ModelError, Part, Result, VisibilityKind};
 
 /// How image features become visual tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,9 @@ pub struct ModelConfig {
     pub visibility: VisibilityKind,
     /// SHA-256 of the tokenizer that the weights belong to.
     pub tokenizer_sha256: String,
+    /// Adapters of linear layers. They are no part of a saved model, whose weights have them added.
+    #[serde(default, skip_serializing)]
+    pub lora: Option<LoraConfig>,
 }
 
 impl ModelConfig {
@@ -91,13 +94,13 @@ impl ModelConfig {
         self.language.max_positions()
     }
 
-    /// How many numbers each part learns, without building it.
+    /// How many numbers each part has, without building it; parts that the model lacks are left out.
     ///
     /// # Errors
     /// When the configuration makes no model.
-    pub fn parameter_counts(&self) -> Result<[(Part, usize); 3]> {
+    pub fn parameter_counts(&self) -> Result<Vec<(Part, usize)>> {
         let specs = self.specs()?;
-        let count = |part: Part| {
+        let count = |part: Part| -> usize {
             let of_part = specs
                 .iter()
                 .filter(|spec| Part::of(&spec.name) == Some(part));
@@ -105,7 +108,24 @@ impl ModelConfig {
                 .map(|spec| spec.shape.iter().product::<usize>())
                 .sum()
         };
-        Ok(Part::ALL.map(|part| (part, count(part))))
+        let counts = Part::ALL.map(|part| (part, count(part)));
+        Ok(counts.into_iter().filter(|(_, count)| *count > 0).collect())
+    }
+
+    /// The numbers of the adapters of each part.
+    ///
+    /// # Errors
+    /// When the configuration makes no model.
+    pub fn adapter_counts(&self) -> Result<Vec<(Part, usize)>> {
+        let specs = self.specs()?;
+        let count = |part: Part| -> usize {
+            let prefix = format!("{}.{part}.", Part::Lora);
+            let of_part = specs.iter().filter(|spec| spec.name.starts_with(&prefix));
+            of_part
+                .map(|spec| spec.shape.iter().product::<usize>())
+                .sum()
+        };
+        Ok(Part::ALL.map(|part| (part, count(part))).to_vec())
     }
 
     /// Every parameter of the model.
@@ -114,6 +134,10 @@ impl ModelConfig {
         let mut specs = crate::vision::specs(&self.vision);
         specs.extend(crate::projector::specs(self));
         specs.extend(crate::language::specs(&self.language));
+        // Behind all others, whose first values they do not change.
+        if let Some(lora) = &self.lora {
+            specs.extend(crate::lora::specs(lora, &specs)?);
+        }
         debug_assert!(spec::names_are_distinct(&specs));
         Ok(specs)
     }

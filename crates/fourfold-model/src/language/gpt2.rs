@@ -1,11 +1,11 @@
 //! GPT-2: layer norms, learned positions, GELU feed-forward.
 
 use fourfold_tensor::ops::Gelu;
-use fourfold_tensor::{Parameters, Tape, Tensor};
+use fourfold_tensor::{Tape, Tensor};
 
 use super::{Attend, Body, LanguageModel};
 use crate::config::gelu_named;
-use crate::layers::{Linear, Norm, find};
+use crate::layers::{Found, Linear, Norm, find};
 use crate::spec::{Init, Spec};
 use crate::{Gpt2Config, LanguageConfig, Result};
 
@@ -56,19 +56,19 @@ pub(super) fn specs(config: &Gpt2Config) -> Vec<Spec> {
     specs
 }
 
-pub(super) fn build(config: &Gpt2Config, parameters: &Parameters) -> Result<LanguageModel> {
+pub(super) fn build(config: &Gpt2Config, found: &Found<'_>) -> Result<LanguageModel> {
     let epsilon = config.layer_norm_epsilon;
     let gelu = gelu_named("language.activation_function", &config.activation_function)?;
     let block = |layer: usize| -> Result<Block> {
         let at = |name: &str| format!("{ROOT}.h.{layer}.{name}");
         Ok(Block {
             gelu,
-            norm1: Norm::find(parameters, &at("ln_1"), epsilon)?,
-            qkv: Linear::find(parameters, &at("attn.c_attn"))?,
-            out: Linear::find(parameters, &at("attn.c_proj"))?,
-            norm2: Norm::find(parameters, &at("ln_2"), epsilon)?,
-            fc: Linear::find(parameters, &at("mlp.c_fc"))?,
-            down: Linear::find(parameters, &at("mlp.c_proj"))?,
+            norm1: Norm::find(found, &at("ln_1"), epsilon)?,
+            qkv: Linear::find(found, &at("attn.c_attn"))?,
+            out: Linear::find(found, &at("attn.c_proj"))?,
+            norm2: Norm::find(found, &at("ln_2"), epsilon)?,
+            fc: Linear::find(found, &at("mlp.c_fc"))?,
+            down: Linear::find(found, &at("mlp.c_proj"))?,
         })
     };
     let head = if config.tie_word_embeddings {
@@ -78,15 +78,15 @@ pub(super) fn build(config: &Gpt2Config, parameters: &Parameters) -> Result<Lang
     };
     Ok(LanguageModel {
         heads: LanguageConfig::Gpt2(config.clone()).heads(),
-        table: find(parameters, TABLE)?,
+        table: find(found, TABLE)?,
         table_scale: 1.0,
-        head: find(parameters, head)?,
+        head: find(found, head)?,
         windows: vec![None; config.n_layer],
         body: Body::Gpt2 {
-            positions: find(parameters, &format!("{ROOT}.wpe.weight"))?,
+            positions: find(found, &format!("{ROOT}.wpe.weight"))?,
             blocks: (0..config.n_layer).map(block).collect::<Result<_>>()?,
         },
-        norm: Norm::find(parameters, &format!("{ROOT}.ln_f"), epsilon)?,
+        norm: Norm::find(found, &format!("{ROOT}.ln_f"), epsilon)?,
     })
 }
 

@@ -6,9 +6,9 @@ mod rotary;
 use std::sync::Arc;
 
 use fourfold_tensor::ops::{self, Heads};
-use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
+use fourfold_tensor::{ParameterId, Tape, Tensor};
 
-use crate::layers::{Norm, through};
+use crate::layers::{Found, Norm, through};
 use crate::spec::Spec;
 use crate::visibility::Sight;
 use crate::{LanguageConfig, Result};
@@ -52,10 +52,10 @@ enum Body {
 }
 
 impl LanguageModel {
-    pub fn new(config: &LanguageConfig, parameters: &Parameters) -> Result<Self> {
+    pub fn new(config: &LanguageConfig, found: &Found<'_>) -> Result<Self> {
         match config {
-            LanguageConfig::Rotary(config) => rotary::build(config, parameters),
-            LanguageConfig::Gpt2(config) => gpt2::build(config, parameters),
+            LanguageConfig::Rotary(config) => rotary::build(config, found),
+            LanguageConfig::Gpt2(config) => gpt2::build(config, found),
         }
     }
 

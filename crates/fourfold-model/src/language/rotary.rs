@@ -4,10 +4,10 @@
 //! A block reads `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; Gemma norms what a branch gives, too.
 
 use fourfold_tensor::ops::{self, Gate, Heads, Rotary};
-use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
+use fourfold_tensor::{ParameterId, Tape, Tensor};
 
 use super::{Attend, Body, LanguageModel};
-use crate::layers::{Linear, Norm, find};
+use crate::layers::{Found, Linear, Norm, find};
 use crate::spec::{Init, Spec};
 use crate::{Result, RotaryConfig};
 
@@ -138,7 +138,7 @@ pub(super) fn specs(config: &RotaryConfig) -> Vec<Spec> {
     specs
 }
 
-pub(super) fn build(config: &RotaryConfig, parameters: &Parameters) -> Result<LanguageModel> {
+pub(super) fn build(config: &RotaryConfig, found: &Found<'_>) -> Result<LanguageModel> {
     let heads = config.heads();
     let epsilon = config.rms_norm_eps;
     let names = norm_names(config);
@@ -149,8 +149,8 @@ pub(super) fn build(config: &RotaryConfig, parameters: &Parameters) -> Result<La
     };
     let block = |layer: usize| -> Result<Block> {
         let at = |name: &str| format!("{ROOT}.layers.{layer}.{name}");
-        let norm = |name: &str| Norm::find(parameters, &at(name), epsilon);
-        let head_weight = |name: &str| find(parameters, &at(&format!("self_attn.{name}.weight")));
+        let norm = |name: &str| Norm::find(found, &at(name), epsilon);
+        let head_weight = |name: &str| find(found, &at(&format!("self_attn.{name}.weight")));
         let [attention, feed_forward] =
             names.branches.map_or([None, None], |names| names.map(Some));
         Ok(Block {
@@ -161,7 +161,7 @@ pub(super) fn build(config: &RotaryConfig, parameters: &Parameters) -> Result<La
             },
             gate: config.gate(),
             norm1: norm(names.attention)?,
-            qkv: Linear::find(parameters, &at("self_attn.qkv_proj"))?,
+            qkv: Linear::find(found, &at("self_attn.qkv_proj"))?,
             head_norm: match config.norms_heads() {
                 true => Some(HeadNorm {
                     weights: [head_weight("q_norm")?, head_weight("k_norm")?],
@@ -169,11 +169,11 @@ pub(super) fn build(config: &RotaryConfig, parameters: &Parameters) -> Result<La
                 }),
                 false => None,
             },
-            out: Linear::find(parameters, &at("self_attn.o_proj"))?,
+            out: Linear::find(found, &at("self_attn.o_proj"))?,
             after_attention: attention.map(norm).transpose()?,
             norm2: norm(names.feed_forward)?,
-            gate_up: Linear::find(parameters, &at("mlp.gate_up_proj"))?,
-            down: Linear::find(parameters, &at("mlp.down_proj"))?,
+            gate_up: Linear::find(found, &at("mlp.gate_up_proj"))?,
+            down: Linear::find(found, &at("mlp.down_proj"))?,
             after_feed_forward: feed_forward.map(norm).transpose()?,
         })
     };
@@ -181,10 +181,10 @@ pub(super) fn build(config: &RotaryConfig, parameters: &Parameters) -> Result<La
     let window = config.window.as_ref();
     Ok(LanguageModel {
         heads,
-        table: find(parameters, TABLE)?,
+        table: find(found, TABLE)?,
         table_scale: config.embedding_scale(),
         head: find(
-            parameters,
+            found,
             if config.tie_word_embeddings {
                 TABLE
             } else {
@@ -200,7 +200,7 @@ pub(super) fn build(config: &RotaryConfig, parameters: &Parameters) -> Result<La
             })
             .collect(),
         body: Body::Rotary(layers.map(block).collect::<Result<_>>()?),
-        norm: Norm::find(parameters, &format!("{ROOT}.norm"), epsilon)?,
+        norm: Norm::find(found, &format!("{ROOT}.norm"), epsilon)?,
     })
 }
 

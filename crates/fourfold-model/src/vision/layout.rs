@@ -148,17 +148,14 @@ fn embeddings(config: &VisionConfig, names: &Names) -> Vec<Spec> {
     let (width, patch) = (config.hidden_size, config.patch_size);
     let family = config.family;
     let patches = names.patches();
-    let mut specs = vec![
-        Spec::matrix(
-            format!("{patches}.weight"),
-            [width, config.num_channels * patch * patch],
-            1,
-        )
-        .stored_in(
-            format!("{patches}.weight"),
-            &[width, config.num_channels, patch, patch],
-        ),
-    ];
+    let weight = format!("{patches}.weight");
+    let shape = [width, config.num_channels * patch * patch];
+    let mut specs = vec![Spec {
+        // A convolution elsewhere, which adapters of linear layers leave alone.
+        linear: false,
+        ..Spec::matrix(weight.clone(), shape, 1)
+            .stored_in(weight, &[width, config.num_channels, patch, patch])
+    }];
     if family.has_patch_bias() {
         specs.push(Spec::bias(format!("{patches}.bias"), width));
     }

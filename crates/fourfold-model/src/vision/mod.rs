@@ -6,11 +6,11 @@ mod layout;
 mod prefix;
 
 use fourfold_tensor::ops::{self, Gate, Gelu, Heads, Visibility};
-use fourfold_tensor::{ParameterId, Parameters, Precision, Tape, Tensor};
+use fourfold_tensor::{ParameterId, Precision, Tape, Tensor};
 
 use self::layout::{Names, PRE_NORM, SCALES};
 use self::prefix::Prefix;
-use crate::layers::{Linear, Norm, find, through};
+use crate::layers::{Found, Linear, Norm, find, through};
 use crate::{Result, VisionConfig, VisionFamily};
 
 pub(crate) use layout::specs;
@@ -51,19 +51,19 @@ enum Inner {
 }
 
 impl VisionEncoder {
-    pub fn new(config: &VisionConfig, parameters: &Parameters) -> Result<Self> {
+    pub fn new(config: &VisionConfig, found: &Found<'_>) -> Result<Self> {
         let names = Names::of(config);
-        let norm = |name: String| Norm::find(parameters, &name, config.layer_norm_eps);
+        let norm = |name: String| Norm::find(found, &name, config.layer_norm_eps);
         let clip = config.family == VisionFamily::Clip;
         Ok(Self {
             patch: config.patch_size,
             rows: config.prefix() + config.patches(),
-            embed: Linear::find(parameters, &names.patches())?,
-            positions: find(parameters, &names.positions())?,
-            prefix: Prefix::find(config, parameters, names)?,
+            embed: Linear::find(found, &names.patches())?,
+            positions: find(found, &names.positions())?,
+            prefix: Prefix::find(config, found, names)?,
             pre_norm: clip.then(|| norm(names.at(PRE_NORM))).transpose()?,
             blocks: (0..config.num_hidden_layers)
-                .map(|layer| Block::find(config, parameters, names, layer))
+                .map(|layer| Block::find(config, found, names, layer))
                 .collect::<Result<_>>()?,
             final_norm: config
                 .final_norm
@@ -114,17 +114,12 @@ impl VisionEncoder {
 }
 
 impl Block {
-    fn find(
-        config: &VisionConfig,
-        parameters: &Parameters,
-        names: &Names,
-        layer: usize,
-    ) -> Result<Self> {
+    fn find(config: &VisionConfig, found: &Found<'_>, names: &Names, layer: usize) -> Result<Self> {
         let at = |name: &str| names.in_block(layer, name);
-        let norm = |name: &str| Norm::find(parameters, &at(name), config.layer_norm_eps);
+        let norm = |name: &str| Norm::find(found, &at(name), config.layer_norm_eps);
         let heads = config.num_attention_heads;
         let scale = |name: &str| match config.family.is_dino() {
-            true => find(parameters, &at(name)).map(Some),
+            true => find(found, &at(name)).map(Some),
             false => Ok(None),
         };
         Ok(Self {
@@ -138,12 +133,12 @@ impl Block {
                 false => Inner::Gelu(config.gelu()?),
             },
             norm1: norm(names.norm1)?,
-            qkv: Linear::find(parameters, &names.qkv(layer))?,
-            out: Linear::find(parameters, &at(names.out))?,
+            qkv: Linear::find(found, &names.qkv(layer))?,
+            out: Linear::find(found, &at(names.out))?,
             scale1: scale(SCALES[0])?,
             norm2: norm(names.norm2)?,
-            fc1: Linear::find(parameters, &at(names.fc1))?,
-            fc2: Linear::find(parameters, &at(names.fc2))?,
+            fc1: Linear::find(found, &at(names.fc1))?,
+            fc2: Linear::find(found, &at(names.fc2))?,
             scale2: scale(SCALES[1])?,
         })
     }

@@ -1,10 +1,10 @@
 //! Tokens before the patches: class, distillation, registers.
 
 use fourfold_tensor::ops;
-use fourfold_tensor::{ParameterId, Parameters, Tape, Tensor};
+use fourfold_tensor::{ParameterId, Tape, Tensor};
 
 use super::layout::Names;
-use crate::layers::find;
+use crate::layers::{Found, find};
 use crate::{Result, VisionConfig};
 
 /// The tokens that stand before an image's patches inside the encoder: first those with a position, then registers.
@@ -20,21 +20,17 @@ pub(super) struct Prefix {
 
 impl Prefix {
     /// The tokens of an encoder that has such.
-    pub fn find(
-        config: &VisionConfig,
-        parameters: &Parameters,
-        names: &Names,
-    ) -> Result<Option<Self>> {
+    pub fn find(config: &VisionConfig, found: &Found<'_>, names: &Names) -> Result<Option<Self>> {
         let class_count = config.family.class_tokens();
         if class_count == 0 {
             return Ok(None);
         }
         Ok(Some(Self {
-            class_tokens: find(parameters, &names.class_tokens())?,
+            class_tokens: find(found, &names.class_tokens())?,
             class_count,
             registers: match config.registers {
                 0 => None,
-                _ => Some(find(parameters, &names.registers())?),
+                _ => Some(find(found, &names.registers())?),
             },
             register_count: config.registers,
             patches: config.patches(),

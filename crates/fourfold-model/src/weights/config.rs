@@ -82,9 +82,9 @@ pub(crate) fn write_part_config(config: &ModelConfig, part: Part, folder: &Path)
                 language.architecture(),
             )
         }
-        Part::Projector => Err(ModelError::Input(
-            "the projector is no model of its own; save the whole model".into(),
-        )),
+        Part::Projector | Part::Lora => Err(ModelError::Input(format!(
+            "the {part} is no model of its own; save the whole model"
+        ))),
     }
 }
 

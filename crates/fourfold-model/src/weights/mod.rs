@@ -1,5 +1,6 @@
 //! Weights in and out: safetensors under Hugging Face's names.
 
+mod adapters;
 mod config;
 mod interpolate;
 mod names;
@@ -7,6 +8,10 @@ mod read;
 mod safetensors_files;
 mod write;
 
+use half::bf16;
+use safetensors::Dtype;
+
+pub(crate) use adapters::write_adapters;
 pub(crate) use config::{read_config, write_config, write_part_config};
 pub(crate) use read::WeightSource;
 pub(crate) use write::write;
@@ -22,4 +27,23 @@ pub enum WeightFormat {
     F32,
     /// 16-bit brain floats: half the size, what 16-bit training computes with.
     Bf16,
+}
+
+impl WeightFormat {
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
+
+    /// The numbers as they are written.
+    fn bytes(self, numbers: impl Iterator<Item = f32>) -> Vec<u8> {
+        match self {
+            Self::F32 => numbers.flat_map(f32::to_le_bytes).collect(),
+            Self::Bf16 => numbers
+                .flat_map(|number| bf16::from_f32(number).to_le_bytes())
+                .collect(),
+        }
+    }
 }

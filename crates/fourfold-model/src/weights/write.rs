@@ -7,20 +7,22 @@ use std::fs;
 use std::path::Path;
 
 use fourfold_tensor::Parameters;
-use half::bf16;
 use safetensors::{Dtype, View};
 
 use super::read::transpose;
 use super::{WEIGHTS, WeightFormat};
+use crate::lora::{Merge, merged};
 use crate::spec::Spec;
-use crate::{ModelError, Result};
+use crate::{LoraConfig, ModelError, Result};
 
-/// Writes the parameters of `specs` to `folder/model.safetensors`; `prefix` is left out of their names.
+/// Writes the parameters of `specs`, with the adapters of `lora` added, to `folder/model.safetensors`; `prefix` is left
+/// out of their names.
 ///
 /// The file appears whole or not at all.
 pub(crate) fn write<'a>(
     folder: &Path,
     parameters: &Parameters,
+    lora: Option<&LoraConfig>,
     specs: impl Iterator<Item = &'a Spec>,
     prefix: &str,
     format: WeightFormat,
@@ -40,6 +42,7 @@ pub(crate) fn write<'a>(
                     shape: &stored.shape,
                     transposed: stored.transposed,
                     offset: stored.offset,
+                    merge: Merge::find(lora, parameters, stored)?,
                     format,
                 },
             ));
@@ -91,15 +94,14 @@ struct Stored<'a> {
     transposed: bool,
     /// What the file holds less.
     offset: f32,
+    /// What is added to it first.
+    merge: Option<Merge<'a>>,
     format: WeightFormat,
 }
 
 impl View for Stored<'_> {
     fn dtype(&self) -> Dtype {
-        match self.format {
-            WeightFormat::F32 => Dtype::F32,
-            WeightFormat::Bf16 => Dtype::BF16,
-        }
+        self.format.dtype()
     }
 
     fn shape(&self) -> &[usize] {
@@ -107,26 +109,19 @@ impl View for Stored<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let bytes = match (self.transposed, self.shape) {
-            (true, [rows, columns]) => self.to_bytes(&transpose(self.values, *columns, *rows)),
-            _ => self.to_bytes(self.values),
+        let values = match self.merge {
+            Some(merge) => Cow::Owned(merged(self.values, merge)),
+            None => Cow::Borrowed(self.values),
         };
-        Cow::Owned(bytes)
+        let values = match (self.transposed, self.shape) {
+            (true, [rows, columns]) => Cow::Owned(transpose(&values, *columns, *rows)),
+            _ => values,
+        };
+        let stored = values.iter().map(|value| value - self.offset);
+        Cow::Owned(self.format.bytes(stored))
     }
 
     fn data_len(&self) -> usize {
         self.values.len() * self.dtype().bitsize() / 8
-    }
-}
-
-impl Stored<'_> {
-    fn to_bytes(&self, values: &[f32]) -> Vec<u8> {
-        let values = values.iter().map(|value| value - self.offset);
-        match self.format {
-            WeightFormat::F32 => values.flat_map(f32::to_le_bytes).collect(),
-            WeightFormat::Bf16 => values
-                .flat_map(|value| bf16::from_f32(value).to_le_bytes())
-                .collect(),
-        }
     }
 }

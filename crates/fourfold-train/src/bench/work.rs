@@ -114,6 +114,7 @@ fn model(vision: VisionConfig, pixel_shuffle: usize, language: LanguageConfig) -
         language,
         visibility: VisibilityKind::Causal,
         tokenizer_sha256: String::new(),
+        lora: None,
     }
 }
 
