@@ -49,20 +49,3 @@ impl Deref for MappedFile {
         &self.map
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_what_the_file_holds() {
-        let path = std::env::temp_dir().join(format!("fourfold-mapped-{}", std::process::id()));
-        for content in [&b"four"[..], b""] {
-            std::fs::write(&path, content).expect("a writable folder");
-            assert_eq!(&*MappedFile::open(&path).expect("opens"), content);
-        }
-        std::fs::remove_file(&path).expect("it was written");
-        assert!(MappedFile::open(&path).is_err());
-        assert!(MappedFile::open(&std::env::temp_dir()).is_err());
-    }
-}

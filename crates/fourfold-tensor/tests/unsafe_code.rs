@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Whether unsafe code may be in this file: in the kernels, where an operation has to do with raw memory, where
+/// Whether unsafe code may be in this file: in the kernels, where an operation has to do with raw memory, and where
 /// instruction sets are found and chosen, and where a file is mapped into memory.
 fn is_allowed(file: &Path) -> bool {
     file.starts_with("fourfold-tensor/src/gemm")

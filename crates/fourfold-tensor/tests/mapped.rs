@@ -1,0 +1,16 @@
+//! Files as slices of bytes.
+
+use fourfold_tensor::MappedFile;
+
+#[test]
+fn a_file_is_read_as_it_is() {
+    let path = std::env::temp_dir().join(format!("fourfold-mapped-{}", std::process::id()));
+    for content in [&b"four"[..], b""] {
+        std::fs::write(&path, content).expect("a writable folder");
+        assert_eq!(&*MappedFile::open(&path).expect("opens"), content);
+    }
+    std::fs::remove_file(&path).expect("it was written");
+    assert!(MappedFile::open(&path).is_err());
+    let folder = MappedFile::open(&std::env::temp_dir()).unwrap_err();
+    assert!(folder.to_string().contains("regular file"), "{folder}");
+}
