@@ -2,6 +2,7 @@
 
 mod adapters;
 mod config;
+pub mod gguf;
 mod interpolate;
 mod names;
 mod read;
