@@ -1,5 +1,6 @@
 //! Whole files of models that are not read.
 
+use fourfold_model::gguf::GgufFile;
 use tempfile::TempDir;
 
 use super::builder::*;
@@ -104,5 +105,26 @@ fn foreign_models_are_refused() {
             parts.iter().all(|part| message.contains(part)),
             "{message}: {parts:?}"
         );
+    }
+}
+
+#[test]
+fn a_head_of_the_same_bytes_is_the_embedding_table() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    let mut builder = llama();
+    builder.data = (0u8..96).collect();
+    // At the same place, at another one, and not at all.
+    for (offset, tied) in [(Some(0), true), (Some(32), false), (None, true)] {
+        let builder = match offset {
+            Some(offset) => builder.clone().tensor("output.weight", &[4, 3], 0, offset),
+            None => builder.clone(),
+        };
+        super::write(&path, &builder.bytes());
+        let file = GgufFile::open(&path).unwrap();
+        let model = file.hugging_face().unwrap();
+        assert_eq!(model.config()["tie_word_embeddings"], tied);
+        assert_eq!(model.names().len(), if tied { 1 } else { 2 });
+        assert_eq!(model.tensor("lm_head.weight").unwrap().is_none(), tied);
     }
 }
