@@ -29,7 +29,7 @@ pub use model::{Images, Input, LossOptions, Model};
 pub use part::Part;
 pub use pretrained::Pretrained;
 pub use visibility::{DocumentSpan, VisibilityKind, VisualSpan};
-pub use weights::{WeightFormat, gguf, write_safetensors};
+pub use weights::{WeightFormat, gguf, gguf_of, write_safetensors};
 
 /// What every fallible function of this crate returns.
 pub type Result<T, E = ModelError> = std::result::Result<T, E>;

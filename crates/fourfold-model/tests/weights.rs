@@ -149,7 +149,7 @@ fn damaged_folders_are_refused_by_name() {
                 "config.json",
                 replace("\"intermediate_size\": 24", "\"intermediate_size\": 25"),
             ),
-            "config.json makes it",
+            "its configuration makes it",
         ),
         (
             damaged(

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::gguf::GgufFile;
+use super::gguf_of;
 use crate::{LanguageConfig, ModelConfig, ModelError, Part, Result, VisionConfig};
 
 const CONFIG: &str = "config.json";
@@ -26,17 +28,25 @@ impl VisionConfig {
     /// # Errors
     /// Names the file, and the key that is missing or not supported.
     pub fn of_folder(folder: &Path) -> Result<Self> {
-        read_backbone(folder, VisionConfig::select)
+        read_backbone(folder, Self::select)
     }
 }
 
 impl LanguageConfig {
-    /// The language model that `folder/config.json` describes: one alone, or that of a vision-language model.
+    /// The language model that `folder/config.json` describes: one alone, or that of a vision-language model; or that
+    /// of a GGUF file, given itself or by a folder that holds it and no `config.json`.
     ///
     /// # Errors
     /// Names the file, and the key that is missing or not supported.
     pub fn of_folder(folder: &Path) -> Result<Self> {
-        read_backbone(folder, LanguageConfig::select)
+        match gguf_of(folder)? {
+            Some(path) => {
+                let file = GgufFile::open(&path)?;
+                let config = file.hugging_face()?.config().clone();
+                read_part(&path, config, Self::select)
+            }
+            None => read_backbone(folder, Self::select),
+        }
     }
 }
 
@@ -44,8 +54,15 @@ fn read_backbone<T: DeserializeOwned>(
     folder: &Path,
     select: impl Fn(Value) -> Result<Value, String>,
 ) -> Result<T> {
-    let path = folder.join(CONFIG);
-    let file: Value = read_config(folder)?;
+    read_part(&folder.join(CONFIG), read_config(folder)?, select)
+}
+
+/// The part of `file`, read from `path`, that `select` takes.
+fn read_part<T: DeserializeOwned>(
+    path: &Path,
+    file: Value,
+    select: impl Fn(Value) -> Result<Value, String>,
+) -> Result<T> {
     select(file)
         .and_then(|part| serde_json::from_value(part).map_err(|error| error.to_string()))
         .map_err(|message| ModelError::config(path.display(), message))

@@ -7,6 +7,7 @@ mod interpolate;
 mod names;
 mod read;
 mod safetensors_files;
+mod tensors;
 mod write;
 
 use half::bf16;
@@ -15,6 +16,7 @@ use safetensors::Dtype;
 pub(crate) use adapters::write_adapters;
 pub(crate) use config::{read_config, write_config, write_part_config};
 pub(crate) use read::WeightSource;
+pub use tensors::gguf_of;
 pub(crate) use write::write;
 pub use write::write_safetensors;
 

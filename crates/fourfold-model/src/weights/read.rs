@@ -5,13 +5,13 @@ use std::path::Path;
 
 use super::interpolate::interpolate;
 use super::names::Names;
-use super::safetensors_files::SafetensorsFiles;
+use super::tensors::Tensors;
 use crate::spec::{Fit, Spec, Stored};
 use crate::{ImageSize, ModelError, Part, Result};
 
 /// Weights to make parameters of.
 pub(crate) struct WeightSource {
-    files: SafetensorsFiles,
+    files: Tensors,
     names: Names,
     /// Whether parameters may be made of tensors of other shapes, and then the grid that positions are stored for.
     fits: Option<ImageSize>,
@@ -21,7 +21,7 @@ impl WeightSource {
     /// The weights of a folder that holds a whole model.
     pub fn whole(folder: &Path) -> Result<Self> {
         Ok(Self {
-            files: SafetensorsFiles::open(folder)?,
+            files: Tensors::open(folder)?,
             names: Names::same(),
             fits: None,
         })
@@ -30,14 +30,16 @@ impl WeightSource {
     /// The weights of a folder that holds `part`, whatever else it holds; `specs` are those of the part, and `grid` is
     /// the one that its positions are for.
     pub fn part(folder: &Path, part: Part, specs: &[Spec], grid: ImageSize) -> Result<Self> {
-        let files = SafetensorsFiles::open(folder)?;
-        let names = Names::find(part, specs, &files.names().collect::<Vec<_>>()).ok_or_else(|| {
+        let files = Tensors::open(folder)?;
+        let known = files.names()?;
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let names = Names::find(part, specs, &known).ok_or_else(|| {
             let wanted = specs.first().map_or("", |spec| spec.stored[0].name.as_str());
             let message = format!(
-                "holds no {part} model of the kind that its config.json describes: no tensor's name ends in that of \
+                "holds no {part} model of the kind that its configuration describes: no tensor's name ends in that of \
                  '{wanted}'"
             );
-            ModelError::weights(files.path(), message)
+            ModelError::weights(files.file_of(""), message)
         })?;
         Ok(Self {
             files,
@@ -50,7 +52,8 @@ impl WeightSource {
     pub fn demand_no_other(&self, specs: &[Spec]) -> Result<()> {
         let stored = specs.iter().flat_map(|spec| &spec.stored);
         let known: HashSet<&str> = stored.map(|stored| stored.name.as_str()).collect();
-        match self.files.names().find(|name| !known.contains(name)) {
+        let names = self.files.names()?;
+        match names.iter().find(|name| !known.contains(name.as_str())) {
             None => Ok(()),
             Some(name) => Err(ModelError::weights(
                 self.files.file_of(name),
@@ -72,7 +75,7 @@ impl WeightSource {
             return Ok(values);
         };
         let name = self.names.in_file(&only.name);
-        let found = self.files.shape(&name).map(<[usize]>::to_vec);
+        let found = self.files.shape(&name)?;
         match (spec.fit, self.fits, found) {
             (Fit::Grow, Some(_), Some(found)) => self.grown(spec, only, &found),
             (
@@ -129,17 +132,18 @@ impl WeightSource {
     fn tensor(&self, stored: &Stored, shape: &[usize]) -> Result<Vec<f32>> {
         let name = self.names.in_file(&stored.name);
         let fault = |message: String| ModelError::weights(self.files.file_of(&name), message);
-        let found = self.files.shape(&name).ok_or_else(|| {
+        let missing = || {
             fault(format!(
-                "has no tensor '{name}', which its config.json says the model has"
+                "has no tensor '{name}', which its configuration says the model has"
             ))
-        })?;
+        };
+        let found = self.files.shape(&name)?.ok_or_else(missing)?;
         if found != shape {
             return Err(fault(format!(
-                "'{name}' is {found:?}; config.json makes it {shape:?}"
+                "'{name}' is {found:?}; its configuration makes it {shape:?}"
             )));
         }
-        let mut numbers = self.files.read(&name).unwrap_or_else(|| Ok(Vec::new()))?;
+        let mut numbers = self.files.read(&name)?.ok_or_else(missing)?;
         if let Some(bad) = numbers.iter().position(|number| !number.is_finite()) {
             return Err(fault(format!(
                 "'{name}' holds {} at {bad}: the file is damaged",
