@@ -314,7 +314,7 @@ pub(crate) mod tests_support {
         let texts: [&str; 0] = [];
         let tokenizer = train_bpe(texts.iter(), 260, &format.tokens()).unwrap();
         let transform = ImageTransform {
-            size: 8,
+            size: 8.into(),
             fit: Fit::Stretch,
             ..ImageTransform::default()
         };

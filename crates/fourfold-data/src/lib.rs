@@ -34,7 +34,7 @@ pub use check::{CheckReport, RowCounts, check, training_document};
 pub use document::{Document, DocumentImage, Encoder, EncoderConfig, VisualSpan};
 pub use error::DataError;
 pub use format::TextFormat;
-pub use image::{Filter, Fit, ImageTransform, PixelArray, decode_rgb};
+pub use image::{Background, Filter, Fit, ImageTransform, PixelArray, Resize, Size, decode_rgb};
 pub use image_key::{ImageKey, KnownImages};
 pub use loader::{Batch, Loader, LoaderConfig};
 pub use mixture::{Draw, Mixture, Sampler, SamplerState, sample_rng};

@@ -40,7 +40,7 @@ impl Reading {
             tokenizer: Arc::new(Tokenizer::from_file(&folder.join(TOKENIZER))?),
             format: read_format(folder)?
                 .with_context(|| format!("{} holds no {FORMAT}", folder.display()))?,
-            transform: read_transform(folder)?
+            transform: ImageTransform::from_folder(folder)?
                 .with_context(|| format!("{} holds no {PREPROCESSOR}", folder.display()))?,
         })
     }
@@ -126,16 +126,16 @@ pub fn reading(recipe: &Recipe, tokenizer: Tokenizer, config: &ModelConfig) -> R
     let size = config.vision.image_size.height;
     let transform = match (&recipe.image, image_folder(&recipe.model)) {
         (Some(transform), _) => Some(transform.clone()),
-        (None, Some(folder)) => read_transform(folder)?,
+        (None, Some(folder)) => ImageTransform::from_folder(folder)?,
         (None, None) => None,
     }
     .unwrap_or(ImageTransform {
-        size,
+        size: size.into(),
         ..ImageTransform::default()
     });
     transform.check().context("[image]")?;
     ensure!(
-        transform.size == size,
+        transform.size == size.into(),
         "[image] size = {} but the vision encoder takes images of {size} pixels; set it to {size}",
         transform.size
     );
@@ -272,18 +272,6 @@ fn read_config<T: DeserializeOwned>(folder: &Path) -> Result<T> {
 
 fn read_format(folder: &Path) -> Result<Option<TextFormat>> {
     read_json(&folder.join(FORMAT))
-}
-
-fn read_transform(folder: &Path) -> Result<Option<ImageTransform>> {
-    let path = folder.join(PREPROCESSOR);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Some(ImageTransform::from_preprocessor_config(
-        &path, &text,
-    )?))
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

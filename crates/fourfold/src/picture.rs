@@ -42,7 +42,7 @@ pub fn colors() -> Option<Colors> {
 /// What is wrong with the bytes.
 pub fn draw(bytes: &[u8], side: usize, colors: Colors) -> Result<Vec<String>, String> {
     let transform = ImageTransform {
-        size: side.next_multiple_of(2),
+        size: side.next_multiple_of(2).into(),
         fit: Fit::Pad,
         ..ImageTransform::default()
     };

@@ -68,7 +68,7 @@ pub fn encoder(augment: Option<Augment>, max_tokens: usize) -> Arc<Encoder> {
     let format = TextFormat::default();
     let tokenizer = train_bpe(["a red cat", "a red hat"].iter(), 270, &format.tokens()).unwrap();
     let transform = ImageTransform {
-        size: 8,
+        size: 8.into(),
         ..ImageTransform::default()
     };
     let config = EncoderConfig {

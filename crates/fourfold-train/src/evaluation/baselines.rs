@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
-use fourfold_data::{EncodedImage, ImageTransform, Source, sample_rng};
+use fourfold_data::{EncodedImage, ImageTransform, Size, Source, sample_rng};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -51,7 +51,7 @@ pub fn shuffled(cases: &[Case], seed: u64) -> Result<Vec<Question>> {
 /// The same questions about a uniform image of the mean colour: there is nothing to see.
 pub fn blind(cases: &[Case], transform: &ImageTransform) -> Vec<Question> {
     let level = |mean: f32| (mean.clamp(0.0, 1.0) * 255.0).round() as u8;
-    let image = uniform_bmp(transform.size, transform.mean.map(level));
+    let image = uniform_bmp(transform.size, transform.mean_color().map(level));
     let questions = cases.iter().map(|case| {
         let images = vec![image.clone(); case.images.len()];
         case.question(Some(&images))
@@ -60,29 +60,29 @@ pub fn blind(cases: &[Case], transform: &ImageTransform) -> Vec<Question> {
 }
 
 /// A BMP file of one colour.
-fn uniform_bmp(side: usize, [red, green, blue]: [u8; 3]) -> EncodedImage {
+fn uniform_bmp(size: Size, [red, green, blue]: [u8; 3]) -> EncodedImage {
     let row: Vec<u8> = [blue, green, red]
         .into_iter()
         .cycle()
-        .take(3 * side)
+        .take(3 * size.width)
         .collect();
     let padding = vec![0; row.len().next_multiple_of(4) - row.len()];
-    let pixels = (row.len() + padding.len()) * side;
+    let pixels = (row.len() + padding.len()) * size.height;
     let mut bytes = b"BM".to_vec();
     let numbers = [
         54 + pixels as u32,
         0,
         54,
         40,
-        side as u32,
-        side as u32,
+        size.width as u32,
+        size.height as u32,
         1 | 24 << 16,
         0,
     ];
     bytes.extend(numbers.iter().flat_map(|n| n.to_le_bytes()));
     bytes.extend((pixels as u32).to_le_bytes());
     bytes.resize(54, 0);
-    for _ in 0..side {
+    for _ in 0..size.height {
         bytes.extend(&row);
         bytes.extend(&padding);
     }

@@ -16,7 +16,7 @@ const BLOCK: usize = 256;
 
 /// Training images as pixels, with what is said of each.
 pub struct PixelIndex {
-    /// RGB bytes of each image, `[images, 3 · size · size]`.
+    /// RGB bytes of each image, `[images, 3 · height · width]`.
     pixels: Vec<u8>,
     width: usize,
     /// Prompt and answer of every sample with the image.
@@ -53,7 +53,7 @@ impl PixelIndex {
                 );
             }
         }
-        let width = 3 * transform.size * transform.size;
+        let width = 3 * transform.size.height * transform.size.width;
         let decoded: Vec<Option<Vec<u8>>> = images
             .par_iter()
             .map(|image| bytes(image, transform).ok())
@@ -162,7 +162,7 @@ impl PixelIndex {
     }
 }
 
-/// An image file at the model's size as `3 · size · size` bytes.
+/// An image file at the model's size as `3 · height · width` bytes.
 fn bytes(image: &EncodedImage, transform: &ImageTransform) -> Result<Vec<u8>, String> {
     let pixels = transform.resize(&decode_rgb(&image.bytes)?)?;
     Ok(pixels

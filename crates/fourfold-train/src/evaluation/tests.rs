@@ -268,7 +268,7 @@ fn the_blind_image_is_the_mean_color() {
         references: Vec::new(),
     };
     let transform = ImageTransform {
-        size: 7,
+        size: 7.into(),
         mean: [0.2, 0.5, 1.0],
         std: [1.0; 3],
         ..ImageTransform::default()
@@ -309,7 +309,7 @@ fn the_nearest_image_is_the_one_of_least_squared_difference() {
     }
     let (train, test) = images.split_at(300);
     let transform = ImageTransform {
-        size: 4,
+        size: 4.into(),
         ..ImageTransform::default()
     };
     let index =
@@ -337,7 +337,7 @@ fn the_nearest_image_answers_the_question_that_is_asked() {
     let index = PixelIndex::build(
         &[&*train],
         &ImageTransform {
-            size: 16,
+            size: 16.into(),
             ..ImageTransform::default()
         },
     )

@@ -16,7 +16,7 @@ fn model(precision: Precision) -> Model {
 
 fn transform() -> ImageTransform {
     ImageTransform {
-        size: 16,
+        size: 16.into(),
         ..ImageTransform::default()
     }
 }

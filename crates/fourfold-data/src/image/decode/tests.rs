@@ -1,0 +1,105 @@
+use ::image::{Luma, Rgb, Rgba};
+
+use super::*;
+
+fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+#[test]
+fn decodes_every_format_and_color_type() {
+    let rgb = DynamicImage::ImageRgb8(RgbImage::from_pixel(9, 7, Rgb([200, 40, 90])));
+    for format in [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::WebP,
+        ImageFormat::Gif,
+        ImageFormat::Bmp,
+    ] {
+        let image = decode_rgb(&encode(&rgb, format)).unwrap();
+        assert_eq!(image.dimensions(), (9, 7), "{format:?}");
+        for (got, wanted) in image.get_pixel(4, 3).0.iter().zip([200u8, 40, 90]) {
+            assert!(got.abs_diff(wanted) <= 4, "{format:?}: {got} {wanted}");
+        }
+    }
+    let grays = [
+        DynamicImage::ImageLuma8(::image::ImageBuffer::from_pixel(3, 3, Luma([77]))),
+        DynamicImage::ImageLuma16(::image::ImageBuffer::from_pixel(3, 3, Luma([77 * 257]))),
+    ];
+    for gray in grays {
+        let image = decode_rgb(&encode(&gray, ImageFormat::Png)).unwrap();
+        assert_eq!(image.get_pixel(1, 1).0, [77; 3]);
+    }
+}
+
+#[test]
+fn transparency_shows_white() {
+    let mut image = ::image::RgbaImage::from_pixel(2, 1, Rgba([0, 0, 0, 0]));
+    image.put_pixel(1, 0, Rgba([100, 0, 255, 51]));
+    let rgb = decode_rgb(&encode(&DynamicImage::ImageRgba8(image), ImageFormat::Png)).unwrap();
+    assert_eq!(rgb.get_pixel(0, 0).0, [255; 3]);
+    assert_eq!(rgb.get_pixel(1, 0).0, [224, 204, 255]);
+}
+
+#[test]
+fn broken_bytes_are_told_apart() {
+    let rgb = DynamicImage::ImageRgb8(RgbImage::from_pixel(40, 40, Rgb([1, 2, 3])));
+    let png = encode(&rgb, ImageFormat::Png);
+    assert!(decode_rgb(b"").unwrap_err().contains("empty"));
+    assert!(
+        decode_rgb(b"<html>not found</html>")
+            .unwrap_err()
+            .contains("is no PNG")
+    );
+    let message = decode_rgb(&png[..png.len() / 2]).unwrap_err();
+    assert!(message.contains("cannot be decoded"), "{message}");
+    // A decoder that fills up what is missing must not hide that it is.
+    let large = RgbImage::from_fn(90, 90, |x, y| Rgb([(x * y) as u8, x as u8, y as u8]));
+    let jpeg = encode(&DynamicImage::ImageRgb8(large), ImageFormat::Jpeg);
+    for length in [jpeg.len() - 1, jpeg.len() * 3 / 4] {
+        let message = decode_rgb(&jpeg[..length]).unwrap_err();
+        assert!(message.contains("cut short"), "{message}");
+    }
+}
+
+#[test]
+fn a_photograph_is_turned_upright() {
+    let wide = RgbImage::from_fn(24, 8, |x, _| Rgb(if x < 12 { [0; 3] } else { [255; 3] }));
+    let jpeg = encode(&DynamicImage::ImageRgb8(wide), ImageFormat::Jpeg);
+    // EXIF with one entry: orientation 6, to be turned by 90 degrees clockwise.
+    let mut exif =
+        b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".to_vec();
+    let length = (exif.len() as u16 + 2).to_be_bytes();
+    let mut turned = jpeg[..2].to_vec();
+    turned.extend([0xff, 0xe1, length[0], length[1]]);
+    turned.append(&mut exif);
+    turned.extend(&jpeg[2..]);
+    let image = decode_rgb(&turned).unwrap();
+    assert_eq!(image.dimensions(), (8, 24));
+    assert!(image.get_pixel(4, 2)[0] < 50 && image.get_pixel(4, 21)[0] > 200);
+}
+
+#[test]
+fn a_bomb_is_refused() {
+    let mut png = encode(
+        &DynamicImage::ImageRgb8(RgbImage::new(1, 1)),
+        ImageFormat::Png,
+    );
+    // Width and height of the IHDR chunk, then its checksum.
+    png[16..20].copy_from_slice(&60_000u32.to_be_bytes());
+    png[20..24].copy_from_slice(&60_000u32.to_be_bytes());
+    let crc = crc32(&png[12..29]);
+    png[29..33].copy_from_slice(&crc.to_be_bytes());
+    let message = decode_rgb(&png).unwrap_err();
+    assert!(message.to_lowercase().contains("limit"), "{message}");
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |c, _| {
+            (c >> 1) ^ (0xedb8_8320 * (c & 1))
+        })
+    })
+}
