@@ -6,8 +6,8 @@ use std::path::Path;
 use fourfold_data::decode_rgb;
 
 /// How far a decoder may be from Pillow's, in levels: the most, and the mean. What is not lossy has one meaning. JPEG
-/// leaves the rounding of its transforms open (444), and how colours of half the resolution are enlarged (420, 422);
-/// these are twice what was measured.
+/// leaves the rounding of its transforms open (444), and how colours of half the resolution are enlarged (420, 422):
+/// over 76 photographs that was 6 levels at most, and 0.3 on average in the worst. Allowed is twice what these differ by.
 fn tolerance(name: &str) -> (u8, f64) {
     match name {
         "444.jpg" | "rgb.jpg" | "grey.jpg" | "cmyk.jpg" | "cmyk-plain.jpg" | "ycck.jpg" => {

@@ -78,7 +78,7 @@ pub enum Fit {
     /// The largest centred part of the wanted shape.
     Crop,
     /// Resized as [`Resize`] says, then its centre is cut out; black where there is not enough of it. With the pixels
-    /// that the image processors of Hugging Face make with Pillow.
+    /// that the image processors of Hugging Face make with Pillow 13.
     Center,
     /// Padded with the background to a square of its longer side, then as [`Fit::Center`]. With the pixels of LLaVA.
     Square,
