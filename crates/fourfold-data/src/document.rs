@@ -1,9 +1,11 @@
 //! A document: one sample as tokens, targets and pixels.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rand::RngExt;
 
+use crate::chat::ChatLayout;
 use crate::format::Markers;
 use crate::{
     Augment, DataError, EncodedImage, ImageKey, ImageTransform, KnownImages, PixelArray, Sample,
@@ -68,6 +70,14 @@ impl Document {
     }
 }
 
+/// A document's tokens before images take their places in them: each image is one token still.
+pub(crate) struct Layout {
+    /// All tokens, the last `end` included.
+    pub tokens: Vec<u32>,
+    /// Which of them are learnt: each answer with its `end`.
+    pub answers: Vec<Range<usize>>,
+}
+
 /// What an [`Encoder`] needs to know beside the tokenizer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
@@ -89,6 +99,7 @@ pub struct Encoder {
     tokenizer: Arc<Tokenizer>,
     config: EncoderConfig,
     markers: Markers,
+    chat: Option<ChatLayout>,
     known: Option<Arc<dyn KnownImages>>,
 }
 
@@ -96,6 +107,7 @@ impl Encoder {
     /// Checks that tokenizer, format and image transform fit together.
     pub fn new(tokenizer: Arc<Tokenizer>, config: EncoderConfig) -> Result<Self, DataError> {
         let markers = config.format.markers(&tokenizer)?;
+        let chat = config.format.layout(&tokenizer)?;
         config.transform.check()?;
         if let Some(augment) = &config.augment {
             augment.check()?;
@@ -114,6 +126,7 @@ impl Encoder {
                 tokenizer,
                 config,
                 markers,
+                chat,
                 known: None,
             }),
         }
@@ -143,36 +156,19 @@ impl Encoder {
         self.markers
     }
 
-    /// A training document. Prompts and answers are tokenized apart, so that what the model is
-    /// asked to continue from is the same in training and in use.
+    /// A training document. Prompts and answers are tokenized apart, or cut where the chat template lets an answer
+    /// begin, so that what the model is asked to continue from is the same in training and in use.
     pub fn document(&self, sample: &Sample, rng: &mut SampleRng) -> Result<Document, DataError> {
-        let mut document = self.begin(sample);
-        let plain = match sample.turns.as_slice() {
-            [turn] => sample.images.is_empty() && turn.prompt.is_empty(),
-            _ => false,
-        };
-        for (index, turn) in sample.turns.iter().enumerate() {
-            if turn.answer.is_empty() {
-                return Err(DataError::EmptyAnswer {
-                    origin: sample.origin.clone(),
-                });
-            }
-            document.tokens.extend(self.tokenizer.encode(&turn.prompt)?);
-            if !plain {
-                document.tokens.push(self.markers.answer);
-            }
-            let first = document.tokens.len();
-            if index == 0 {
-                document.prompt_end = first;
-            }
-            document.tokens.extend(self.tokenizer.encode(&turn.answer)?);
-            document.tokens.push(self.markers.end);
-            let learnt = &document.tokens[first..];
-            document.targets.resize(first - 1, None);
-            document
-                .targets
-                .extend(learnt.iter().map(|&token| Some(token)));
+        if sample.turns.iter().any(|turn| turn.answer.is_empty()) {
+            return Err(DataError::EmptyAnswer {
+                origin: sample.origin.clone(),
+            });
         }
+        let layout = match &self.chat {
+            Some(chat) => chat.document(sample, &self.tokenizer)?,
+            None => self.layout(sample)?,
+        };
+        let mut document = self.placed(&sample.origin, &layout);
         // The last `end` is only ever predicted.
         document.tokens.pop();
         document.targets.truncate(document.tokens.len());
@@ -196,26 +192,28 @@ impl Encoder {
         Ok(document)
     }
 
-    /// What generation starts from: images and prompt up to the answer marker, no targets, no
-    /// augmentation. `origin` is what errors call it.
+    /// What generation starts from: images and prompt up to where the answer begins, no targets, no augmentation.
+    /// `origin` is what errors call it.
     pub fn prompt(
         &self,
         origin: &str,
         images: &[EncodedImage],
         prompt: &str,
     ) -> Result<Document, DataError> {
-        let sample = Sample {
-            origin: origin.into(),
-            images: images.to_vec(),
-            turns: Vec::new(),
+        let tokens = match &self.chat {
+            Some(chat) => chat.prompt(origin, images.len(), prompt, &self.tokenizer)?,
+            None => {
+                let mut tokens = self.begin(images.len());
+                tokens.extend(self.tokenizer.encode(prompt)?);
+                if !images.is_empty() || !prompt.is_empty() {
+                    tokens.push(self.markers.answer);
+                }
+                tokens
+            }
         };
-        let mut document = self.begin(&sample);
-        document.tokens.extend(self.tokenizer.encode(prompt)?);
-        if !images.is_empty() || !prompt.is_empty() {
-            document.tokens.push(self.markers.answer);
-        }
+        let answers = Vec::new();
+        let mut document = self.placed(origin, &Layout { tokens, answers });
         document.prompt_end = document.tokens.len();
-        document.targets = vec![None; document.tokens.len()];
         for (index, image) in images.iter().enumerate() {
             let mut pixels = self.resized(origin, index, image)?;
             self.config.transform.normalize(&mut pixels);
@@ -224,28 +222,74 @@ impl Encoder {
         Ok(document)
     }
 
-    /// The beginning common to all documents: `begin` and the images' places.
-    fn begin(&self, sample: &Sample) -> Document {
-        let each = self.config.visual_tokens_per_image;
-        let mut tokens = vec![self.markers.begin];
-        let mut visual = Vec::with_capacity(sample.images.len());
-        for image in 0..sample.images.len() {
-            visual.push(VisualSpan {
-                start: tokens.len(),
-                len: each,
-                image,
-            });
-            tokens.resize(tokens.len() + each, self.markers.image);
+    /// The layout by the format's four tokens.
+    fn layout(&self, sample: &Sample) -> Result<Layout, DataError> {
+        let plain = match sample.turns.as_slice() {
+            [turn] => sample.images.is_empty() && turn.prompt.is_empty(),
+            _ => false,
+        };
+        let mut tokens = self.begin(sample.images.len());
+        let mut answers = Vec::with_capacity(sample.turns.len());
+        for turn in &sample.turns {
+            tokens.extend(self.tokenizer.encode(&turn.prompt)?);
+            if !plain {
+                tokens.push(self.markers.answer);
+            }
+            let first = tokens.len();
+            tokens.extend(self.tokenizer.encode(&turn.answer)?);
+            tokens.push(self.markers.end);
+            answers.push(first..tokens.len());
         }
-        Document {
-            origin: sample.origin.clone(),
-            tokens,
+        Ok(Layout { tokens, answers })
+    }
+
+    /// The beginning common to all documents: `begin` and a place for each image.
+    fn begin(&self, images: usize) -> Vec<u32> {
+        let mut tokens = vec![self.markers.begin];
+        tokens.resize(1 + images, self.markers.image);
+        tokens
+    }
+
+    /// The document of a layout: each image's token repeated as often as it has visual tokens, and in each row the
+    /// token after it where that is learnt.
+    fn placed(&self, origin: &str, layout: &Layout) -> Document {
+        let mut learnt = vec![false; layout.tokens.len()];
+        for answer in &layout.answers {
+            learnt[answer.clone()].fill(true);
+        }
+        let mut document = Document {
+            origin: origin.to_owned(),
+            tokens: Vec::with_capacity(layout.tokens.len()),
             targets: Vec::new(),
             prompt_end: 0,
-            visual,
-            images: Vec::with_capacity(sample.images.len()),
+            visual: Vec::new(),
+            images: Vec::new(),
             truncated: false,
+        };
+        let tokens = &mut document.tokens;
+        for (row, &token) in layout.tokens.iter().enumerate() {
+            let start = tokens.len();
+            if token == self.markers.image {
+                let len = self.config.visual_tokens_per_image;
+                let image = document.visual.len();
+                document.visual.push(VisualSpan { start, len, image });
+                tokens.resize(start + len, token);
+            } else {
+                tokens.push(token);
+            }
+            let next = layout.tokens.get(row + 1);
+            let target = next.filter(|_| learnt[row + 1]).copied();
+            document.targets.resize(tokens.len() - 1, None);
+            document.targets.push(target);
+            if layout
+                .answers
+                .first()
+                .is_some_and(|first| first.start == row + 1)
+            {
+                document.prompt_end = tokens.len();
+            }
         }
+        document
     }
 
     /// Decodes, resizes, varies and normalizes one image of a training document, unless it is known.

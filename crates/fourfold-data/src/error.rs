@@ -58,6 +58,14 @@ pub enum DataError {
         /// The template engine's reason.
         message: String,
     },
+    /// A chat template does not compile, refuses a conversation, or cannot be trained with.
+    #[error("chat template {name}: {message}")]
+    Chat {
+        /// The template's file, and the line where it is known.
+        name: String,
+        /// The template's or the engine's words, or what was expected of it.
+        message: String,
+    },
     /// A row whose columns do not have the form that the source's configuration needs.
     #[error("{origin}: {message}")]
     Row {

@@ -1,8 +1,12 @@
 //! How a sample's parts are laid out as one sequence of tokens.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Tokenizer};
+use crate::chat::ChatLayout;
+use crate::{ChatTemplate, DataError, SpecialTokens, Tokenizer};
 
 /// The special tokens that stand between a document's parts. Part of a recipe and of a saved
 /// model: what it was trained with is what it has to be asked with.
@@ -11,6 +15,10 @@ use crate::{DataError, Tokenizer};
 /// begin  image × n …  prompt  answer-marker  answer  end  [prompt  answer-marker  answer  end …]
 /// begin  text  end                                        without images and prompt
 /// ```
+///
+/// With `chat` a chat template writes the document instead, and of these tokens only `image` counts: answers, and the
+/// special token that the template writes after each, are learnt; generation stops at that token. A document without
+/// images and prompt is the template's `bos_token`, if there is one, the text, and that token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TextFormat {
@@ -22,6 +30,29 @@ pub struct TextFormat {
     pub answer: String,
     /// Ends an answer; generation stops at it.
     pub end: String,
+    /// The chat template that lays documents out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
+    /// What the chat template is given as the system's message; nothing when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+}
+
+/// Where a chat template comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Chat {
+    /// `true`: from the folder of the language model or tokenizer; `false`: none.
+    OwnTemplate(bool),
+    /// From a file.
+    File(PathBuf),
+    /// The template itself, as a saved model keeps it.
+    Template {
+        /// Its text.
+        template: String,
+        /// The tokens that it may name, as `bos_token`.
+        tokens: BTreeMap<String, String>,
+    },
 }
 
 impl Default for TextFormat {
@@ -31,6 +62,8 @@ impl Default for TextFormat {
             image: "<|image|>".into(),
             answer: "<|answer|>".into(),
             end: "<|end|>".into(),
+            chat: None,
+            system: None,
         }
     }
 }
@@ -57,12 +90,19 @@ impl TextFormat {
     /// The ids of the tokens. Each has to be a special token of the tokenizer, and the image token
     /// one of its own, since its place is taken by pixels.
     pub fn markers(&self, tokenizer: &Tokenizer) -> Result<Markers, DataError> {
-        let [begin, image, answer, end] = self.tokens().map(|token| tokenizer.special(token));
+        if let Some(chat) = self.layout(tokenizer)? {
+            return Ok(Markers {
+                begin: chat.end(),
+                image: chat.image(),
+                answer: chat.end(),
+                end: chat.end(),
+            });
+        }
         let markers = Markers {
-            begin: begin?,
-            image: image?,
-            answer: answer?,
-            end: end?,
+            begin: tokenizer.special(&self.begin)?,
+            image: tokenizer.placeholder(&self.image)?,
+            answer: tokenizer.special(&self.answer)?,
+            end: tokenizer.special(&self.end)?,
         };
         if [markers.begin, markers.answer, markers.end].contains(&markers.image) {
             let message = format!(
@@ -72,6 +112,91 @@ impl TextFormat {
             return Err(DataError::config("format.image", message));
         }
         Ok(markers)
+    }
+
+    /// Whether a chat template lays documents out.
+    pub fn is_chat(&self) -> bool {
+        !matches!(self.chat, None | Some(Chat::OwnTemplate(false)))
+    }
+
+    /// The same format with the chat template itself in the place of where it comes from. `folder` is that of the
+    /// language model or tokenizer, where there is one. Where the tokenizer does not know `image`, and it is the default
+    /// one, it becomes the one that [`SpecialTokens::format`] chooses.
+    ///
+    /// # Errors
+    /// When there is no template, or it does not compile.
+    pub fn with_template(
+        &self,
+        folder: Option<&Path>,
+        tokenizer: &Tokenizer,
+    ) -> Result<Self, DataError> {
+        let tokens = folder.map_or_else(|| Ok(SpecialTokens::default()), SpecialTokens::read)?;
+        let template = match &self.chat {
+            None | Some(Chat::OwnTemplate(false) | Chat::Template { .. }) => {
+                return Ok(self.clone());
+            }
+            Some(Chat::OwnTemplate(true)) => {
+                let found = folder.map_or(Ok(None), ChatTemplate::from_folder)?;
+                found.ok_or_else(|| {
+                    let place = folder.map_or_else(|| "nothing pretrained".into(), |f| f.display().to_string());
+                    let message = format!(
+                        "there is no chat template in {place} (chat_template.jinja, or `chat_template` in \
+                         tokenizer_config.json); give `chat = \"FILE.jinja\"`, or remove the key for the layout by \
+                         begin, image, answer and end"
+                    );
+                    DataError::config("format.chat", message)
+                })?
+            }
+            Some(Chat::File(path)) => {
+                let text = std::fs::read_to_string(path).map_err(|source| DataError::Io {
+                    action: "read",
+                    path: path.clone(),
+                    source,
+                })?;
+                ChatTemplate::new(
+                    &text,
+                    tokens.clone().into_variables(),
+                    path.display().to_string(),
+                )?
+            }
+        };
+        let mut format = self.clone();
+        if format.image == Self::default().image
+            && tokenizer.id(&format.image).is_none()
+            && let Some(known) = tokens.format(tokenizer)
+        {
+            format.image = known.image;
+        }
+        // Here the template's file is known: what is wrong with it is told with its name.
+        if tokenizer.id(&format.image).is_some() {
+            ChatLayout::new(
+                template.clone(),
+                self.system.clone(),
+                &format.image,
+                tokenizer,
+            )?;
+        }
+        format.chat = Some(Chat::Template {
+            template: template.source().to_owned(),
+            tokens: template.tokens().clone(),
+        });
+        Ok(format)
+    }
+
+    /// The chat template made to fit `tokenizer`, if there is one.
+    pub(crate) fn layout(&self, tokenizer: &Tokenizer) -> Result<Option<ChatLayout>, DataError> {
+        match &self.chat {
+            None | Some(Chat::OwnTemplate(false)) => Ok(None),
+            Some(Chat::Template { template, tokens }) => {
+                let template = ChatTemplate::new(template, tokens.clone(), "of [format]")?;
+                let layout = ChatLayout::new(template, self.system.clone(), &self.image, tokenizer);
+                layout.map(Some)
+            }
+            Some(Chat::OwnTemplate(true) | Chat::File(_)) => Err(DataError::config(
+                "format.chat",
+                "the template was not read yet",
+            )),
+        }
     }
 }
 
@@ -110,6 +235,7 @@ mod tests {
             answer: one("<|end|>"),
             end: one("<|end|>"),
             image: one("<|begin|>"),
+            ..TextFormat::default()
         };
         assert!(
             shared.markers(&tokenizer).is_ok(),

@@ -10,7 +10,9 @@
 //! Everything is deterministic: what a sample becomes depends on the seed and on its place in the
 //! order of draws, never on threads or timing, so training resumes exactly.
 
+mod added_tokens;
 pub mod augment;
+pub mod chat;
 pub mod check;
 pub mod document;
 pub mod error;
@@ -26,14 +28,16 @@ pub mod sample;
 pub mod show;
 pub mod skip;
 pub mod source;
+pub mod special_tokens;
 mod template;
 pub mod tokenizer;
 
 pub use augment::Augment;
+pub use chat::{ChatTemplate, Content, ContentPart, Message};
 pub use check::{CheckReport, RowCounts, check, training_document};
 pub use document::{Document, DocumentImage, Encoder, EncoderConfig, VisualSpan};
 pub use error::DataError;
-pub use format::TextFormat;
+pub use format::{Chat, TextFormat};
 pub use image::{Background, Filter, Fit, ImageTransform, PixelArray, Resize, Size, decode_rgb};
 pub use image_key::{ImageKey, KnownImages};
 pub use loader::{Batch, Loader, LoaderConfig};
@@ -42,4 +46,5 @@ pub use pack::{Pack, PackBudget, PackedDocument, pack};
 pub use sample::{EncodedImage, Sample, SampleRng, Turn};
 pub use skip::{Skip, SkipReport};
 pub use source::{Prompts, Source, SourceConfig, Tables};
+pub use special_tokens::SpecialTokens;
 pub use tokenizer::{Tokenizer, train_bpe};

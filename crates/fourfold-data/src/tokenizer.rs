@@ -1,6 +1,7 @@
 //! Text to tokens and back, through Hugging Face's `tokenizer.json`.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
@@ -12,6 +13,10 @@ use crate::{DataError, hash};
 /// A `tokenizer.json`.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The same, but special tokens written out in a text are those tokens; made when first asked for.
+    markup: OnceLock<Box<tokenizers::Tokenizer>>,
+    /// The hash of the one that tokens were added to.
+    original_hash: Option<String>,
     /// The file as it was read, so that saving it again changes nothing.
     json: String,
     hash: String,
@@ -49,10 +54,31 @@ impl Tokenizer {
         let hash = hash::sha256(canonical(value).to_string().as_bytes());
         Ok(Self {
             inner,
+            markup: OnceLock::new(),
+            original_hash: None,
             json,
             hash,
             name,
         })
+    }
+
+    pub(crate) fn inner(&self) -> &tokenizers::Tokenizer {
+        &self.inner
+    }
+
+    pub(crate) fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// What error messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Notes that this is `original` with further tokens.
+    pub(crate) fn grown_from(mut self, original: &Self) -> Self {
+        self.original_hash = Some(original.original_hash().to_owned());
+        self
     }
 
     /// Writes the `tokenizer.json`, byte for byte as it was read.
@@ -71,6 +97,23 @@ impl Tokenizer {
             .encode_fast(text, false)
             .map_err(|e| self.error(e))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The tokens of a text in which special tokens are written out, as a chat template writes them.
+    pub fn encode_markup(&self, text: &str) -> Result<Vec<u32>, DataError> {
+        let markup = self.markup.get_or_init(|| {
+            let mut markup = self.inner.clone();
+            markup.set_encode_special_tokens(false);
+            Box::new(markup)
+        });
+        let encoding = markup.encode_fast(text, false).map_err(|e| self.error(e))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// A special token that is written out in a text, if there is one.
+    pub fn special_within(&self, text: &str) -> Option<String> {
+        let mut names = self.special_tokens().into_iter().map(|token| token.0);
+        names.find(|name| !name.is_empty() && text.contains(name.as_str()))
     }
 
     /// The text of some tokens, special tokens left out.
@@ -139,6 +182,20 @@ impl Tokenizer {
     /// with weights, so that they are never used with another tokenizer.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The hash of the tokenizer that this one was before tokens were added to it ([`Tokenizer::with_added`]); its own
+    /// where none were. What pretrained weights were trained with.
+    pub fn original_hash(&self) -> &str {
+        self.original_hash.as_deref().unwrap_or(&self.hash)
+    }
+
+    /// An error of this tokenizer.
+    pub(crate) fn refused(&self, message: String) -> DataError {
+        DataError::Tokenizer {
+            name: self.name.clone(),
+            message,
+        }
     }
 
     fn error(&self, error: tokenizers::Error) -> DataError {
