@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use fourfold_data::{ImageTransform, TextFormat, Tokenizer, train_bpe};
+use fourfold_data::{ImageTransform, SpecialTokens, TextFormat, Tokenizer, train_bpe};
 use fourfold_model::{LanguageConfig, Model, ModelConfig, Part, Pretrained, VisionConfig};
 use fourfold_tensor::Precision;
 use serde::de::DeserializeOwned;
 
 use crate::files;
-use crate::recipe::{Backbone, ModelSection, Recipe};
+use crate::recipe::{Backbone, ModelSection, Origin, Recipe};
 use crate::sources::Sources;
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -70,15 +70,44 @@ pub struct Assembled {
     pub reading: Reading,
 }
 
-/// Loads or trains the tokenizer of `recipe`. `trained` is where an earlier start of the same run left the
-/// one it trained.
+/// Loads or trains the tokenizer of `recipe`, with the tokens that the recipe adds to it. `trained` is where an earlier
+/// start of the same run left the one it trained.
+///
+/// A pretrained one without a token that keeps an image's place gets `<image>`, unless the recipe says how documents
+/// are laid out.
 ///
 /// # Errors
 /// Names the file or key.
 pub fn tokenizer(recipe: &Recipe, sources: &Sources, trained: Option<&Path>) -> Result<Tokenizer> {
+    let tokenizer = plain_tokenizer(recipe, sources, trained)?;
+    let added = recipe
+        .tokenizer
+        .as_ref()
+        .map_or(&[][..], |section| &section.add);
+    let tokenizer = match added {
+        [] => tokenizer,
+        added => tokenizer.with_added(added).context("[tokenizer] add")?,
+    };
+    let image = text_format(recipe, &tokenizer)?.image;
+    let asked = recipe
+        .format
+        .as_ref()
+        .is_some_and(|format| format.image == image);
+    // Fourfold's own default token is one that it trains with; only pretrained tokenizers lack one.
+    if asked || tokenizer.id(&image).is_some() || image == TextFormat::default().image {
+        return Ok(tokenizer);
+    }
+    Ok(tokenizer.with_added(&[image])?)
+}
+
+fn plain_tokenizer(
+    recipe: &Recipe,
+    sources: &Sources,
+    trained: Option<&Path>,
+) -> Result<Tokenizer> {
     if let Some(section) = &recipe.tokenizer {
         if let Some(from) = &section.from {
-            return Ok(Tokenizer::from_file(&tokenizer_file(from))?);
+            return Ok(Tokenizer::from_file(&tokenizer_file(from.path()?))?);
         }
         if let Some(path) = trained.filter(|path| path.exists()) {
             return Ok(Tokenizer::from_file(path)?);
@@ -93,7 +122,7 @@ pub fn tokenizer(recipe: &Recipe, sources: &Sources, trained: Option<&Path>) -> 
                 .context("cannot train the tokenizer ([tokenizer] train)");
         }
     }
-    let folder = text_folder(&recipe.model).context("[tokenizer] is missing")?;
+    let folder = text_folder(&recipe.model)?.context("[tokenizer] is missing")?;
     Ok(Tokenizer::from_file(&tokenizer_file(folder))?)
 }
 
@@ -103,7 +132,7 @@ pub fn tokenizer(recipe: &Recipe, sources: &Sources, trained: Option<&Path>) -> 
 /// Names the file, key or tensor that does not fit.
 pub fn assemble(recipe: &Recipe, tokenizer: Tokenizer, precision: Precision) -> Result<Assembled> {
     let model = match &recipe.model.from {
-        Some(folder) => whole(recipe, folder, &tokenizer, precision)?,
+        Some(from) => whole(recipe, from.path()?, &tokenizer, precision)?,
         None => parts(recipe, &tokenizer, precision)?,
     };
     let reading = reading(recipe, tokenizer, model.config())?;
@@ -115,16 +144,12 @@ pub fn assemble(recipe: &Recipe, tokenizer: Tokenizer, precision: Precision) -> 
 /// # Errors
 /// When the text format does not fit the tokenizer, or the image transform the vision encoder.
 pub fn reading(recipe: &Recipe, tokenizer: Tokenizer, config: &ModelConfig) -> Result<Reading> {
-    let format = match (&recipe.format, text_folder(&recipe.model)) {
-        (Some(format), _) => format.clone(),
-        (None, Some(folder)) => read_format(folder)?.unwrap_or_default(),
-        (None, None) => TextFormat::default(),
-    };
+    let format = text_format(recipe, &tokenizer)?;
     format
         .markers(&tokenizer)
         .context("[format] does not fit the tokenizer")?;
     let size = config.vision.image_size.height;
-    let transform = match (&recipe.image, image_folder(&recipe.model)) {
+    let transform = match (&recipe.image, image_folder(&recipe.model)?) {
         (Some(transform), _) => Some(transform.clone()),
         (None, Some(folder)) => ImageTransform::from_folder(folder)?,
         (None, None) => None,
@@ -152,7 +177,8 @@ pub fn reading(recipe: &Recipe, tokenizer: Tokenizer, config: &ModelConfig) -> R
 /// Names the file or key.
 pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfig> {
     let section = &recipe.model;
-    if let Some(folder) = &section.from {
+    if let Some(from) = &section.from {
+        let folder = from.path()?;
         let mut config: ModelConfig = read_config(folder)?;
         demand_tokenizer(&config.tokenizer_sha256, tokenizer, folder)?;
         config.visibility = section.visibility.unwrap_or(config.visibility);
@@ -164,11 +190,11 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfi
         bail!("[model] needs `from`, or all of vision, projector and language");
     };
     let vision: VisionConfig = match vision {
-        Backbone::Pretrained { from } => VisionConfig::of_folder(from)?,
+        Backbone::Pretrained { from } => VisionConfig::of_folder(from.path()?)?,
         Backbone::New(config) => config.clone(),
     };
     let mut language_config: LanguageConfig = match language {
-        Backbone::Pretrained { from } => LanguageConfig::of_folder(from)?,
+        Backbone::Pretrained { from } => LanguageConfig::of_folder(from.path()?)?,
         Backbone::New(config) => config.clone(),
     };
     // A configuration in a recipe may leave the vocabulary to the tokenizer.
@@ -183,9 +209,10 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfi
         tokenizer.vocabulary()
     );
     if let Backbone::Pretrained { from } = language {
-        let own = tokenizer_file(from);
+        let folder = from.path()?;
+        let own = tokenizer_file(folder);
         if own.exists() {
-            demand_tokenizer(Tokenizer::from_file(&own)?.hash(), tokenizer, from)?;
+            demand_tokenizer(Tokenizer::from_file(&own)?.hash(), tokenizer, folder)?;
         }
     }
     Ok(ModelConfig {
@@ -213,9 +240,11 @@ fn whole(
 fn parts(recipe: &Recipe, tokenizer: &Tokenizer, precision: Precision) -> Result<Model> {
     let config = model_config(recipe, tokenizer)?;
     let section = &recipe.model;
+    let vision = section.vision.as_ref().and_then(Backbone::from);
+    let language = section.language.as_ref().and_then(Backbone::from);
     let pretrained = Pretrained {
-        vision: section.vision.as_ref().and_then(Backbone::from),
-        language: section.language.as_ref().and_then(Backbone::from),
+        vision: vision.map(Origin::path).transpose()?,
+        language: language.map(Origin::path).transpose()?,
     };
     Model::begin(config, precision, recipe.seed, pretrained)
         .context("cannot make the model of [model]")
@@ -226,8 +255,9 @@ fn parts(recipe: &Recipe, tokenizer: &Tokenizer, precision: Precision) -> Result
 /// # Errors
 /// Gives both hashes.
 pub fn demand_tokenizer(expected: &str, tokenizer: &Tokenizer, folder: &Path) -> Result<()> {
+    // Added tokens are no part of what the weights were trained with.
     ensure!(
-        expected == tokenizer.hash(),
+        expected == tokenizer.hash() || expected == tokenizer.original_hash(),
         "wrong tokenizer for the weights in {}: they were trained with the one of SHA-256 {expected}, this one \
          has {}; remove [tokenizer] to take the right one from their folder",
         folder.display(),
@@ -236,19 +266,52 @@ pub fn demand_tokenizer(expected: &str, tokenizer: &Tokenizer, folder: &Path) ->
     Ok(())
 }
 
+/// How documents are laid out: as `[format]` says; else as the language model was saved with; else by the tokens of
+/// [`TextFormat::default`] where the tokenizer knows them; else by those that a pretrained tokenizer names itself.
+fn text_format(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<TextFormat> {
+    let folder = text_folder(&recipe.model)?;
+    let section = recipe.tokenizer.as_ref();
+    let from = match section.and_then(|section| section.from.as_ref()) {
+        Some(from) => Some(from.path()?),
+        None => folder,
+    };
+    // Beside a tokenizer.json lie the files that go with it.
+    let beside = from.map(|from| match from.is_dir() {
+        true => from,
+        false => from.parent().unwrap_or(Path::new("")),
+    });
+    let saved = folder.map_or(Ok(None), read_format)?;
+    let format = match recipe.format.clone().or(saved) {
+        Some(format) => format,
+        None => {
+            let usual = TextFormat::default();
+            let knows_usual = usual
+                .tokens()
+                .iter()
+                .all(|token| tokenizer.id(token).is_some());
+            let own = match beside.filter(|_| !knows_usual) {
+                Some(beside) => SpecialTokens::read(beside)?.format(tokenizer),
+                None => None,
+            };
+            own.unwrap_or(usual)
+        }
+    };
+    Ok(format.with_template(beside, tokenizer)?)
+}
+
 /// The folder that the tokenizer and the text format lie in by default.
-fn text_folder(model: &ModelSection) -> Option<&Path> {
+fn text_folder(model: &ModelSection) -> Result<Option<&Path>> {
     match (&model.from, &model.language) {
-        (Some(from), _) | (None, Some(Backbone::Pretrained { from })) => Some(from),
-        _ => None,
+        (Some(from), _) | (None, Some(Backbone::Pretrained { from })) => from.path().map(Some),
+        _ => Ok(None),
     }
 }
 
 /// The folder that the image transform lies in by default.
-fn image_folder(model: &ModelSection) -> Option<&Path> {
+fn image_folder(model: &ModelSection) -> Result<Option<&Path>> {
     match (&model.from, &model.vision) {
-        (Some(from), _) | (None, Some(Backbone::Pretrained { from })) => Some(from),
-        _ => None,
+        (Some(from), _) | (None, Some(Backbone::Pretrained { from })) => from.path().map(Some),
+        _ => Ok(None),
     }
 }
 

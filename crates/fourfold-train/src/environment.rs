@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fourfold_data::hash::sha256_file;
 use fourfold_tensor::{Isa, Precision};
 use serde::Serialize;
+use serde_json::Value;
+
+use crate::hub::Pins;
 
 /// What surrounds a run.
 #[derive(Clone, Debug, Serialize)]
@@ -30,11 +33,20 @@ pub struct Environment {
     pub precision: &'static str,
     /// SHA-256 of each data file.
     pub data: BTreeMap<String, String>,
+    /// The commit of each model of the hub, by the id in the recipe.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hub: Pins,
 }
 
 impl Environment {
-    /// Looks around. `data` are the hashes of the data files, `place` a folder of the repository in question.
-    pub fn observe(precision: Precision, data: BTreeMap<String, String>, place: &Path) -> Self {
+    /// Looks around. `data` are the hashes of the data files, `hub` the commits of models of the hub, `place` a folder
+    /// of the repository in question.
+    pub fn observe(
+        precision: Precision,
+        data: BTreeMap<String, String>,
+        hub: Pins,
+        place: &Path,
+    ) -> Self {
         Self {
             fourfold: env!("CARGO_PKG_VERSION"),
             commit: commit(place),
@@ -44,7 +56,26 @@ impl Environment {
             threads: rayon::current_num_threads(),
             precision: precision.name(),
             data,
+            hub,
         }
+    }
+}
+
+/// The commits of the hub's models that a run began with, from its `environment.json`; none where there is no such
+/// file.
+///
+/// # Errors
+/// When the file is no JSON, or its commits are no texts.
+pub fn commits(path: &Path) -> Result<Pins> {
+    if !path.exists() {
+        return Ok(Pins::new());
+    }
+    let within = || format!("in {}", path.display());
+    let text = fs::read_to_string(path).with_context(within)?;
+    let mut value: Value = serde_json::from_str(&text).with_context(within)?;
+    match value.get_mut("hub").map(Value::take) {
+        Some(hub) => serde_json::from_value(hub).with_context(within),
+        None => Ok(Pins::new()),
     }
 }
 

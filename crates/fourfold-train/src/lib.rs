@@ -12,6 +12,7 @@ pub mod evaluation;
 pub mod feature_cache;
 pub mod feature_store;
 pub mod files;
+pub mod hub;
 pub mod input;
 pub mod measure;
 pub mod metrics;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use fourfold_data::SkipReport;
 
+use crate::hub::HubId;
 use crate::metrics::StepRecord;
 use crate::samples::SampleRecord;
 
@@ -26,10 +27,26 @@ pub struct StageInfo {
     pub trainable: usize,
 }
 
+/// Files of a model that are on their way from the hub.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The model.
+    pub id: &'a HubId,
+    /// The file at hand.
+    pub file: &'a str,
+    /// Bytes that are here, of all files that are fetched together.
+    pub received: u64,
+    /// Bytes of them all.
+    pub total: u64,
+}
+
 /// Hears what happens. Every method may be left out.
 pub trait Progress {
     /// Something worth a line.
     fn note(&mut self, _text: &str) {}
+
+    /// Bytes of a model have arrived.
+    fn arriving(&mut self, _arrival: &Arrival<'_>) {}
 
     /// A stage begins or goes on.
     fn stage_begins(&mut self, _stage: &StageInfo) {}

@@ -13,10 +13,11 @@ use fourfold_model::{Model, Part};
 use crate::assemble::{Reading, assemble, tokenizer};
 use crate::checkpoint::{self, Checkpoint, State, TensorRef};
 use crate::checks::{FrozenGuard, checksums, demand_finite_weights, trainable};
-use crate::environment::{Environment, hash_files};
+use crate::environment::{Environment, commits, hash_files};
 use crate::evaluation::check_evaluations;
 use crate::feature_cache::{FeatureCache, Origins};
 use crate::feature_store::{self, FeatureStore};
+use crate::hub::{Hub, Need, Pins};
 use crate::metrics::{Metrics, StepRecord, memory_mib};
 use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
@@ -49,6 +50,8 @@ pub struct TrainOptions {
     pub start: Start,
     /// Whether a broken sample is an error rather than skipped.
     pub strict: bool,
+    /// Where models of the hub come from.
+    pub hub: Hub,
     /// When set, the update at hand is finished, a checkpoint written, and training ends.
     pub stop: Arc<AtomicBool>,
 }
@@ -117,11 +120,11 @@ impl<'a> Session<'a> {
     ) -> Result<Self> {
         let sources = Sources::new(&recipe);
         let folder = &options.folder;
-        let (resume, kept, lock) = match options.start {
+        let (resume, kept, pins, lock) = match options.start {
             Start::New { force } => {
                 RunFolder::demand_free(folder, force)?;
                 recipe.demand_outside(folder)?;
-                (None, None, None)
+                (None, None, Pins::new(), None)
             }
             Start::Resume => {
                 let run = RunFolder::open(folder)?;
@@ -131,19 +134,22 @@ impl<'a> Session<'a> {
                     progress.note("no checkpoint was written yet: the run begins at its beginning");
                 }
                 let kept = checkpoint.is_some().then(|| run.tokenizer());
-                (checkpoint, kept.filter(|path| path.exists()), Some(lock))
+                let kept = kept.filter(|path| path.exists());
+                (checkpoint, kept, commits(&run.environment())?, Some(lock))
             }
         };
         let precision = recipe.precision.resolve();
         recipe.precision = precision.into();
         let data = hash_files(&recipe.data_files(folder))?;
-        let tokenizer = tokenizer(&recipe, &sources, kept.as_deref())?;
+        let (local, hub) =
+            recipe.fetched(&options.hub, Need::Weights, &pins, progress, &options.stop)?;
+        let tokenizer = tokenizer(&local, &sources, kept.as_deref())?;
         recipe.set_vocabulary(tokenizer.vocabulary());
         let fingerprint = recipe.fingerprint(folder)?;
         if let Some(checkpoint) = &resume {
             checkpoint.demand_same_run(&fingerprint, &data)?;
         }
-        let assembled = assemble(&recipe, tokenizer, precision)?;
+        let assembled = assemble(&local, tokenizer, precision)?;
         let (mut model, reading) = (assembled.model, assembled.reading);
         let plans = StagePlan::all(&recipe, &sources, model.config(), &reading)?;
         if let Some(checkpoint) = &resume {
@@ -188,7 +194,7 @@ impl<'a> Session<'a> {
         let place = recipe.folder.as_deref().unwrap_or(Path::new("."));
         files::write_json(
             &run.environment(),
-            &Environment::observe(precision, all, place),
+            &Environment::observe(precision, all, hub, place),
         )?;
         Ok(Self {
             metrics: Metrics::open(&run.metrics(), step)?,

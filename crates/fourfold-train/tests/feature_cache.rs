@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fourfold_train::feature_cache::Origins;
+use fourfold_train::hub::{Hub, HubSettings};
 use fourfold_train::metrics::{self, StepRecord};
 use fourfold_train::plan::plan;
 use fourfold_train::progress::Progress;
@@ -138,6 +139,7 @@ fn start(
         folder: place.join(name),
         start,
         strict: false,
+        hub: Hub::new(HubSettings::offline("no-cache".into())),
         stop,
     };
     let outcome = train(recipe(place, overrides)?, &options, &mut ear)?;

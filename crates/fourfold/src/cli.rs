@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ask, bench, caption, data, eval, plan, quickstart, train};
+use crate::commands::{ask, bench, caption, data, eval, fetch, plan, quickstart, train};
 
 /// Gives a small language model eyes.
 #[derive(Parser, Debug)]
@@ -29,6 +29,7 @@ enum Command {
     Eval(eval::Eval),
     Data(data::Data),
     Plan(plan::Plan),
+    Fetch(fetch::Fetch),
     Bench(bench::Bench),
 }
 
@@ -46,6 +47,7 @@ impl Cli {
             Command::Eval(command) => command.run(),
             Command::Data(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Fetch(command) => command.run(),
             Command::Bench(command) => command.run(),
         }
     }

@@ -1,8 +1,10 @@
 //! Fourfold's command line: thin, one file a command.
 
+mod arrival;
 mod cli;
 mod commands;
 mod failure;
+mod hub;
 mod interrupt;
 mod machine;
 mod model_folder;

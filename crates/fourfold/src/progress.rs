@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use fourfold_data::SkipReport;
 use fourfold_train::metrics::StepRecord;
-use fourfold_train::progress::{Progress, StageInfo};
+use fourfold_train::progress::{Arrival, Progress, StageInfo};
 use fourfold_train::samples::SampleRecord;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::arrival::Arrivals;
 use crate::output::{count, duration, note, watched};
 
 /// Time between plain lines.
@@ -26,6 +27,7 @@ pub struct Bars {
     trained: bool,
     skipped: usize,
     samples: Vec<SampleRecord>,
+    arrivals: Arrivals,
 }
 
 struct StageBar {
@@ -50,6 +52,7 @@ impl Bars {
             trained: false,
             skipped: 0,
             samples: Vec::new(),
+            arrivals: Arrivals::new(),
         }
     }
 
@@ -97,6 +100,10 @@ impl StageBar {
 impl Progress for Bars {
     fn note(&mut self, text: &str) {
         self.line(text);
+    }
+
+    fn arriving(&mut self, arrival: &Arrival<'_>) {
+        self.arrivals.show(arrival);
     }
 
     fn stage_begins(&mut self, stage: &StageInfo) {

@@ -11,6 +11,7 @@ use fourfold_train::run_folder::RunFolder;
 use fourfold_train::trainer::{Outcome, Start, TrainOptions, train};
 
 use crate::failure::Interrupted;
+use crate::hub::hub;
 use crate::output::{note, program, quoted, say, shown};
 use crate::progress::Bars;
 use crate::watch::Bar;
@@ -41,6 +42,7 @@ impl Run {
             folder: self.folder.clone(),
             start: self.start,
             strict: self.strict,
+            hub: hub(),
             stop: Arc::clone(&stop),
         };
         let mut bars = Bars::new();

@@ -1,30 +1,29 @@
 //! A backbone: pretrained weights in a folder, or a configuration for new random ones.
 
-use std::path::{Path, PathBuf};
-
 use fourfold_model::{LanguageConfig, VisionConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::key::{KeyError, KeyPath, unknown_word};
+use super::origin::Origin;
 use super::strict;
 
 /// Where a vision encoder or language model starts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Backbone<C> {
-    /// From a folder with `config.json` and `model.safetensors`.
+    /// From a folder with `config.json` and `model.safetensors`, here or on the hub.
     Pretrained {
         /// The folder.
-        from: PathBuf,
+        from: Origin,
     },
     /// From random weights.
     New(C),
 }
 
 impl<C> Backbone<C> {
-    /// The folder of pretrained weights, if it starts from such.
-    pub fn from(&self) -> Option<&Path> {
+    /// Where its pretrained weights are, if it starts from such.
+    pub fn from(&self) -> Option<&Origin> {
         match self {
             Self::Pretrained { from } => Some(from),
             Self::New(_) => None,
@@ -34,7 +33,7 @@ impl<C> Backbone<C> {
 
 #[derive(Deserialize)]
 struct From {
-    from: PathBuf,
+    from: Origin,
 }
 
 /// Reads `[model.vision]`.
@@ -85,7 +84,7 @@ pub(super) fn language(
     strict::read_rest(table, path, &["from"]).map(|c| Backbone::New(LanguageConfig::Rotary(c)))
 }
 
-fn pretrained(table: &Table, path: &KeyPath) -> Result<Option<PathBuf>, KeyError> {
+fn pretrained(table: &Table, path: &KeyPath) -> Result<Option<Origin>, KeyError> {
     if !table.contains_key("from") {
         return Ok(None);
     }

@@ -9,6 +9,7 @@ mod difference;
 mod evaluation;
 mod key;
 mod limits;
+mod origin;
 mod paths;
 mod sections;
 mod stage;
@@ -28,6 +29,7 @@ pub use backbone::Backbone;
 pub use difference::{Fingerprint, differing_keys};
 pub use evaluation::{Baseline, Evaluation, Measure, Metric};
 pub use key::{KeyError, KeyPath, unknown_word};
+pub use origin::Origin;
 pub use sections::{
     ModelSection, PrecisionChoice, SampleSelection, StoredFormat, TokenizerSection, TrainTokenizer,
     Training,
@@ -121,12 +123,13 @@ impl Recipe {
     fn resolved(file: &Path, overrides: &[String]) -> Result<(Self, RecipeText)> {
         let (mut recipe, text) = Self::from_text(RecipeText::load(file, overrides)?)?;
         let base = file.parent().unwrap_or(Path::new(""));
+        recipe.for_each_origin(|_, origin| origin.resolve(base));
         recipe.for_each_path(|_, path| *path = paths::normal(&base.join(&*path)));
         recipe.folder = paths::normal(file).parent().map(Path::to_owned);
         Ok((recipe, text))
     }
 
-    /// As [`Recipe::load`] for a text; paths stay as written and are not looked up.
+    /// As [`Recipe::load`] for a text; paths, and hub ids among them, stay as written and are not looked up.
     ///
     /// # Errors
     /// As [`Recipe::load`].

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use fourfold_data::format::Chat;
+
 use super::key::{KeyError, KeyPath};
-use super::{Backbone, Recipe};
+use super::{Backbone, Origin, Recipe};
 
 impl Recipe {
     /// Visits every path of the recipe with the key that holds it.
@@ -17,6 +19,28 @@ impl Recipe {
 
     /// Visits the paths that something has to be at.
     fn for_each_input(&mut self, mut visit: impl FnMut(KeyPath, &mut PathBuf)) {
+        self.for_each_origin(|key, origin| {
+            if let Origin::Local(path) = origin {
+                visit(key, path);
+            }
+        });
+        if let Some(Chat::File(file)) = self.format.as_mut().and_then(|f| f.chat.as_mut()) {
+            visit("format.chat".into(), file);
+        }
+        for (name, source) in &mut self.data {
+            visit(
+                KeyPath::from("data").key(name).key("path"),
+                &mut source.path,
+            );
+        }
+        for (name, evaluation) in &mut self.evaluation {
+            let path = KeyPath::from("evaluation").key(name).key("path");
+            visit(path, &mut evaluation.source.path);
+        }
+    }
+
+    /// Visits what names something pretrained.
+    pub(crate) fn for_each_origin(&mut self, mut visit: impl FnMut(KeyPath, &mut Origin)) {
         let model = &mut self.model;
         if let Some(from) = &mut model.from {
             visit("model.from".into(), from);
@@ -29,16 +53,6 @@ impl Recipe {
         }
         if let Some(from) = self.tokenizer.as_mut().and_then(|t| t.from.as_mut()) {
             visit("tokenizer.from".into(), from);
-        }
-        for (name, source) in &mut self.data {
-            visit(
-                KeyPath::from("data").key(name).key("path"),
-                &mut source.path,
-            );
-        }
-        for (name, evaluation) in &mut self.evaluation {
-            let path = KeyPath::from("evaluation").key(name).key("path");
-            visit(path, &mut evaluation.source.path);
         }
     }
 
@@ -67,29 +81,44 @@ impl Recipe {
         }
     }
 
-    /// The files of `[data]`, by their path as seen from `folder`.
+    /// The files of `[data]`, and that of the chat template, which decides what is read of them, by their path as seen
+    /// from `folder`.
     pub fn data_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
-        by_relative_path(self.data.values().map(|source| &source.path), folder)
+        let data = self.data.values().map(|source| &source.path);
+        by_relative_path(data.chain(self.chat_file()), folder)
     }
 
-    /// The files of `[data]` and `[evaluation]`, by their path as seen from `folder`.
+    fn chat_file(&self) -> Option<&PathBuf> {
+        match self.format.as_ref()?.chat.as_ref()? {
+            Chat::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// The files of [`Recipe::data_files`] and of `[evaluation]`, by their path as seen from `folder`.
     pub fn all_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
         let data = self.data.values().map(|source| &source.path);
         let evaluations = self
             .evaluation
             .values()
             .map(|evaluation| &evaluation.source.path);
-        by_relative_path(data.chain(evaluations), folder)
+        by_relative_path(data.chain(evaluations).chain(self.chat_file()), folder)
     }
 
     /// Checks that every path that the recipe reads leads somewhere.
     pub(super) fn check_files(&self) -> Result<(), KeyError> {
         let mut result = Ok(());
+        let mut origins = Vec::new();
+        self.clone().for_each_origin(|key, _| origins.push(key));
         self.clone().for_each_input(|key, path| {
             let inner = path.join("model");
             let message = if !path.exists() {
+                let or_id = match origins.contains(&key) {
+                    true => ", and a model of the Hugging Face hub is written OWNER/NAME or OWNER/NAME@REVISION",
+                    false => "",
+                };
                 format!(
-                    "there is no {}; paths are relative to the recipe file",
+                    "there is no {}; paths are relative to the recipe file{or_id}",
                     path.display()
                 )
             } else if inner.join("config.json").is_file() && !path.join("config.json").exists() {

@@ -9,6 +9,7 @@ use toml::Table;
 
 use super::backbone::{self, Backbone};
 use super::key::{KeyError, KeyPath};
+use super::origin::Origin;
 
 /// `precision = "auto" | "f32" | "bf16"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ impl From<Precision> for PrecisionChoice {
 pub struct ModelSection {
     /// A model folder that Fourfold wrote; excludes the three parts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub from: Option<PathBuf>,
+    pub from: Option<Origin>,
     /// What a row may see, in training and in prefill; that of `from`, or image-bidirectional, when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub visibility: Option<VisibilityKind>,
@@ -66,7 +67,7 @@ pub struct ModelSection {
 /// `[model]` before its backbones are read.
 #[derive(Deserialize)]
 pub(super) struct RawModel {
-    from: Option<PathBuf>,
+    from: Option<Origin>,
     visibility: Option<VisibilityKind>,
     vision: Option<Table>,
     projector: Option<ProjectorConfig>,
@@ -96,7 +97,10 @@ impl RawModel {
 pub struct TokenizerSection {
     /// A `tokenizer.json` or a folder with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<PathBuf>,
+    pub from: Option<Origin>,
+    /// Special tokens to add, such as one that keeps an image's place; they get the next ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<String>,
     /// Trains one at the start of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainTokenizer>,

@@ -87,11 +87,14 @@ impl Recipe {
                     .into()
             });
         };
-        demand(
-            tokenizer.from.is_some() != tokenizer.train.is_some(),
-            path.clone(),
-            || "give either `from` or `train`".into(),
-        )?;
+        let own = matches!(self.model.language, Some(Backbone::Pretrained { .. }))
+            || self.model.from.is_some();
+        let (from, train) = (tokenizer.from.is_some(), tokenizer.train.is_some());
+        let adds_alone = own && !from && !train && !tokenizer.add.is_empty();
+        demand(from != train || adds_alone, path.clone(), || {
+            "give either `from` or `train`; `add` alone adds to the tokenizer of a pretrained language model"
+                .into()
+        })?;
         let Some(train) = &tokenizer.train else {
             return Ok(());
         };

@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use fourfold_train::hub::{Hub, HubSettings};
 use fourfold_train::metrics;
 use fourfold_train::progress::Silent;
 use fourfold_train::recipe::Recipe;
@@ -96,6 +97,7 @@ fn a_broken_picture_is_skipped_and_counted_or_fatal() {
         folder: place.path().join("strict"),
         start: Start::New { force: false },
         strict: true,
+        hub: Hub::new(HubSettings::offline("no-cache".into())),
         stop: Arc::new(AtomicBool::new(false)),
     };
     let error = format!(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fourfold_train::hub::{Hub, HubSettings};
 use fourfold_train::metrics::StepRecord;
 use fourfold_train::progress::{Progress, Silent};
 use fourfold_train::recipe::Recipe;
@@ -96,6 +97,7 @@ pub fn run(
         folder: place.join(name),
         start,
         strict: false,
+        hub: Hub::new(HubSettings::offline("no-cache".into())),
         stop,
     };
     train(recipe, &options, progress)

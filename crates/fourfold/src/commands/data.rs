@@ -10,8 +10,11 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use fourfold_data::{Encoder, EncoderConfig, PackBudget, Prompts, Source, SourceConfig, Tables};
 use fourfold_train::assemble::{model_config, reading, tokenizer};
+use fourfold_train::hub::Need;
 use fourfold_train::recipe::{Recipe, Stage, unknown_word};
 use fourfold_train::sources::Sources;
+
+use crate::hub::local;
 
 /// Shows data, or goes through it and counts
 #[derive(Args, Debug)]
@@ -84,7 +87,8 @@ impl Target {
         if self.answer.is_some() {
             bail!("--prompt and --answer are for data files; a recipe brings its own templates");
         }
-        Recipe::load(&self.path, &[]).map(Some)
+        let recipe = Recipe::load(&self.path, &[])?;
+        local(&recipe, Need::Description).map(Some)
     }
 
     /// A data file seen through the templates of the command line, if there are any.

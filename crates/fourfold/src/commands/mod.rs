@@ -5,6 +5,7 @@ pub mod bench;
 pub mod caption;
 pub mod data;
 pub mod eval;
+pub mod fetch;
 pub mod plan;
 pub mod quickstart;
 pub mod train;

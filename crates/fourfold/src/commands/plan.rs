@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use fourfold_model::Part;
+use fourfold_train::hub::Need;
 use fourfold_train::measure::{StageSpeed, measure};
 use fourfold_train::plan::{Plan as Costs, StageCost, plan};
 use fourfold_train::recipe::Recipe;
 use serde_json::{Value, json};
 
+use crate::hub::local;
 use crate::machine::Machine;
 use crate::output::{bytes, columns, count, duration, note, say};
 
@@ -46,6 +48,11 @@ impl Plan {
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
         let recipe = Recipe::load(&self.recipe, &self.set)?;
+        let most = match self.measure {
+            0 => Need::Description,
+            _ => Need::Weights,
+        };
+        let recipe = local(&recipe, most)?;
         let costs = plan(&recipe)?;
         let speeds = match self.measure {
             0 => Vec::new(),

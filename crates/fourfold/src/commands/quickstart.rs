@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use fourfold_train::estimate::{Estimate, estimate};
+use fourfold_train::hub::Need;
 use fourfold_train::recipe::Recipe;
 use fourfold_train::run_folder::RunFolder;
 use fourfold_train::samples;
 use fourfold_train::trainer::Start;
 
+use crate::hub::local;
 use crate::machine::Machine;
 use crate::output::{duration, note, program, quoted, say, shown};
 use crate::page;
@@ -67,7 +69,7 @@ impl Quickstart {
             .unwrap_or_else(|| Path::new("runs").join(&recipe.name));
         RunFolder::demand_free(&folder, self.force)?;
         note(format_args!("measuring this machine …"));
-        let mut estimate = estimate(&recipe, MEASURED)?;
+        let mut estimate = estimate(&local(&recipe, Need::Weights)?, MEASURED)?;
         if let Some(minutes) = self.minutes {
             estimate.fit(&mut recipe, 60.0 * minutes);
         }

@@ -1,0 +1,103 @@
+//! Documents laid out by a chat template, or by the tokens of a pretrained tokenizer.
+
+use std::fs;
+use std::path::Path;
+
+use fourfold_data::{Chat, TextFormat};
+use fourfold_model::Model;
+use fourfold_tensor::Precision;
+use fourfold_train::answer::{Answerer, Question, Search};
+use fourfold_train::assemble::{Reading, tokenizer};
+use fourfold_train::recipe::Recipe;
+use fourfold_train::sources::Sources;
+
+use super::support::{whole, workplace};
+
+const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>\n{% endfor %}\
+    {% if add_generation_prompt %}assistant: {% endif %}";
+
+/// The model keeps the template: nothing else is needed to ask it.
+#[test]
+fn a_run_with_a_chat_template_can_be_asked() {
+    let place = workplace();
+    fs::write(place.path().join("chat.jinja"), TEMPLATE).unwrap();
+    let overrides = ["format.chat=chat.jinja", "stage.unify.samples=8"];
+    let run = whole(place.path(), "chat", &overrides).unwrap();
+    let written = fs::read_to_string(run.join("recipe.toml")).unwrap();
+    assert!(written.contains("chat = \"../chat.jinja\""), "{written}");
+    fs::remove_file(place.path().join("chat.jinja")).unwrap();
+    let reading = Reading::load(&run.join("model")).unwrap();
+    let Some(Chat::Template { template, .. }) = &reading.format.chat else {
+        panic!("{:?}", reading.format);
+    };
+    assert_eq!(template, TEMPLATE);
+    let model = Model::load(&run.join("model"), Precision::F32).unwrap();
+    let question = Question {
+        origin: "q".into(),
+        images: Vec::new(),
+        prompt: "What?".into(),
+    };
+    let search = Search {
+        max_new_tokens: 4,
+        ..Search::default()
+    };
+    let answerer = Answerer::new(&model, &reading).unwrap();
+    assert_eq!(
+        answerer.answer(&model, &[question], search).unwrap().len(),
+        1
+    );
+}
+
+fn recipe(place: &Path, folder: &str, more: &str) -> Recipe {
+    let text = format!(
+        "name = \"a\"\n[model.vision]\nhidden_size = 16\nintermediate_size = 24\nnum_hidden_layers = 1\n\
+         num_attention_heads = 2\nimage_size = 16\npatch_size = 4\n[model.projector]\n[model.language]\n\
+         from = \"{folder}\"\n[data.d]\npath = \"colours.jsonl\"\nanswer = \"x\"\n[[stage]]\nname = \"s\"\n\
+         train = [\"projector\"]\nmixture = [\"d\"]\nsamples = 8\nbatch = 8\nlr = 1e-3\n{more}"
+    );
+    let file = place.join("pretrained.toml");
+    fs::write(&file, text).unwrap();
+    Recipe::load(&file, &[]).unwrap()
+}
+
+/// A folder as others publish them, without a format of Fourfold's, gets the token that keeps an image's place.
+#[test]
+fn a_pretrained_tokenizer_needs_no_format() {
+    let place = workplace();
+    let folder = place.path().join("pretrained");
+    fs::create_dir(&folder).unwrap();
+    let texts: [&str; 0] = [];
+    let plain = fourfold_data::train_bpe(texts.iter(), 258, &["<bos>", "<eos>"]).unwrap();
+    plain.save(&folder.join("tokenizer.json")).unwrap();
+    fs::write(folder.join("config.json"), "{}").unwrap();
+    let tokens = r#"{"bos_token": "<bos>", "eos_token": {"content": "<eos>"}}"#;
+    fs::write(folder.join("tokenizer_config.json"), tokens).unwrap();
+
+    let asked = recipe(place.path(), "pretrained", "");
+    let grown = tokenizer(&asked, &Sources::new(&asked), None).unwrap();
+    assert_eq!(grown.special("<image>").unwrap(), 258);
+    assert_eq!(
+        (grown.vocabulary(), grown.original_hash()),
+        (259, plain.hash())
+    );
+
+    // What the recipe adds gets its ids first; a format of its own has to name tokens that exist.
+    let more = "[tokenizer]\nadd = [\"<box>\"]\n";
+    let asked = recipe(place.path(), "pretrained", more);
+    let grown = tokenizer(&asked, &Sources::new(&asked), None).unwrap();
+    assert_eq!(
+        (grown.id("<box>"), grown.id("<image>")),
+        (Some(258), Some(259))
+    );
+    let more =
+        "[format]\nbegin = \"<bos>\"\nimage = \"<picture>\"\nanswer = \"<eos>\"\nend = \"<eos>\"\n";
+    let asked = recipe(place.path(), "pretrained", more);
+    let same = tokenizer(&asked, &Sources::new(&asked), None).unwrap();
+    assert_eq!(same.hash(), plain.hash());
+    let format: &TextFormat = asked.format.as_ref().unwrap();
+    let error = format.markers(&same).unwrap_err().to_string();
+    assert!(
+        error.contains("[tokenizer] add = [\"<picture>\"]"),
+        "{error}"
+    );
+}
