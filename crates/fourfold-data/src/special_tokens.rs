@@ -69,6 +69,18 @@ impl SpecialTokens {
         Ok(tokens)
     }
 
+    /// Those that a file of another kind names.
+    pub fn new(begin: Option<String>, end: Option<String>) -> Self {
+        let roles = [("bos_token", begin), ("eos_token", end)];
+        let named = roles.into_iter();
+        Self {
+            by_role: named
+                .filter_map(|(role, token)| Some((role.to_owned(), token?)))
+                .collect(),
+            end_id: None,
+        }
+    }
+
     /// What a document begins with, if the tokenizer has such a token.
     pub fn begin(&self) -> Option<&str> {
         self.by_role.get("bos_token").map(String::as_str)

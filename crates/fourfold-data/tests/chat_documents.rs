@@ -69,7 +69,7 @@ fn written(template: &str, tokens: BTreeMap<String, String>) -> TextFormat {
 
 fn encoder(format: TextFormat) -> Result<Encoder, DataError> {
     let transform = ImageTransform {
-        size: 8,
+        size: 8.into(),
         fit: Fit::Stretch,
         ..ImageTransform::default()
     };

@@ -15,8 +15,7 @@ use crate::spec::Spec;
 use crate::visibility::Sight;
 use crate::vision::VisionEncoder;
 use crate::{
-    DocumentSpan, LoraConfig, ModelConfig, ModelError, Part, Result, VisibilityKind, WeightFormat,
-    weights,
+    DocumentSpan, ModelConfig, ModelError, Part, Result, VisibilityKind, WeightFormat, weights,
 };
 
 /// A vision-language model and its parameters.
@@ -128,22 +127,29 @@ impl Model {
     /// # Errors
     /// When a file is missing or does not fit; file and tensor are named.
     pub fn load(folder: &Path, precision: Precision) -> Result<Self> {
-        Self::resume(folder, precision, 0, None)
+        Self::resume(Self::read_config(folder)?, folder, precision, 0)
     }
 
-    /// The same with new adapters beside its weights; `seed` is that of their first values.
+    /// The configuration of a folder that [`Model::save`] wrote.
+    ///
+    /// # Errors
+    /// When the file is missing or malformed.
+    pub fn read_config(folder: &Path) -> Result<ModelConfig> {
+        weights::read_config(folder)
+    }
+
+    /// As [`Model::load`] with a configuration that knows more tokens than the folder's, whose rows are then the mean of
+    /// the known ones, or that has adapters, whose first values `seed` decides.
     ///
     /// # Errors
     /// As [`Model::load`], and when a target of the adapters fits no layer.
     pub fn resume(
+        config: ModelConfig,
         folder: &Path,
         precision: Precision,
         seed: u64,
-        lora: Option<LoraConfig>,
     ) -> Result<Self> {
-        let mut config: ModelConfig = weights::read_config(folder)?;
-        config.lora = lora;
-        let source = weights::WeightSource::whole(folder)?;
+        let source = weights::WeightSource::whole(folder, config.vision.grid())?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let model = Self::build(config, precision, |spec| match Part::of(&spec.name) {
             Some(Part::Lora) => spec.initial(&mut random),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fourfold_model::{
-    DocumentSpan, Images, Input, LoraConfig, LossOptions, Model, Part, VisibilityKind, VisualSpan,
-    WeightFormat,
+    DocumentSpan, Images, Input, LoraConfig, LossOptions, Model, ModelError, Part, VisibilityKind,
+    VisualSpan, WeightFormat,
 };
 use fourfold_tensor::{Gradients, Precision, Tape, Tensor};
 
@@ -24,7 +24,13 @@ fn model(targets: &[&str], dropout: f32) -> Model {
         dropout,
         targets: targets.iter().map(|target| (*target).to_owned()).collect(),
     };
-    Model::resume(&folder, Precision::F32, 5, Some(lora)).expect("the fixture and its layers")
+    adapted(&folder, lora).expect("the fixture and its layers")
+}
+
+fn adapted(folder: &Path, lora: LoraConfig) -> Result<Model, ModelError> {
+    let mut config = Model::read_config(folder)?;
+    config.lora = Some(lora);
+    Model::resume(config, folder, Precision::F32, 5)
 }
 
 /// Fills the adapters with numbers: those of a new model change nothing.
@@ -256,7 +262,7 @@ fn what_makes_no_adapter_is_refused_by_key() {
             "q_proj, k_proj",
         ),
     ] {
-        let refused = Model::resume(&folder, Precision::F32, 1, Some(lora));
+        let refused = adapted(&folder, lora);
         let message = refused.map(|_| ()).expect_err(expected).to_string();
         assert!(message.contains(expected), "{message}");
     }

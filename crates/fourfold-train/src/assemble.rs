@@ -1,12 +1,13 @@
 //! From a recipe to what trains: tokenizer, text format, image transform and model.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use fourfold_data::{ImageTransform, SpecialTokens, TextFormat, Tokenizer, train_bpe};
-use fourfold_model::{LanguageConfig, Model, ModelConfig, Part, Pretrained, VisionConfig};
+use fourfold_data::{ImageTransform, Size, SpecialTokens, TextFormat, Tokenizer, train_bpe};
+use fourfold_model::gguf::GgufFile;
+use fourfold_model::{LanguageConfig, Model, ModelConfig, Part, Pretrained, VisionConfig, gguf_of};
 use fourfold_tensor::Precision;
 use serde::de::DeserializeOwned;
 
@@ -50,6 +51,9 @@ impl Reading {
     /// # Errors
     /// Names the file that cannot be written.
     pub fn save(&self, part: Option<Part>, folder: &Path) -> Result<()> {
+        if part == Some(Part::Lora) {
+            return Ok(());
+        }
         if part != Some(Part::Vision) {
             self.tokenizer.save(&folder.join(TOKENIZER))?;
             files::write_json(&folder.join(FORMAT), &self.format)?;
@@ -107,7 +111,7 @@ fn plain_tokenizer(
 ) -> Result<Tokenizer> {
     if let Some(section) = &recipe.tokenizer {
         if let Some(from) = &section.from {
-            return Ok(Tokenizer::from_file(&tokenizer_file(from.path()?))?);
+            return read_tokenizer(from.path()?);
         }
         if let Some(path) = trained.filter(|path| path.exists()) {
             return Ok(Tokenizer::from_file(path)?);
@@ -123,7 +127,7 @@ fn plain_tokenizer(
         }
     }
     let folder = text_folder(&recipe.model)?.context("[tokenizer] is missing")?;
-    Ok(Tokenizer::from_file(&tokenizer_file(folder))?)
+    read_tokenizer(folder)
 }
 
 /// Everything of `recipe` that its stages start from.
@@ -148,19 +152,25 @@ pub fn reading(recipe: &Recipe, tokenizer: Tokenizer, config: &ModelConfig) -> R
     format
         .markers(&tokenizer)
         .context("[format] does not fit the tokenizer")?;
-    let size = config.vision.image_size.height;
+    let size = Size {
+        height: config.vision.image_size.height,
+        width: config.vision.image_size.width,
+    };
     let transform = match (&recipe.image, image_folder(&recipe.model)?) {
         (Some(transform), _) => Some(transform.clone()),
-        (None, Some(folder)) => ImageTransform::from_folder(folder)?,
+        // A recipe may have the encoder take images of another size than the folder's.
+        (None, Some(folder)) => {
+            ImageTransform::from_folder(folder)?.map(|transform| transform.for_size(size))
+        }
         (None, None) => None,
     }
     .unwrap_or(ImageTransform {
-        size: size.into(),
+        size,
         ..ImageTransform::default()
     });
     transform.check().context("[image]")?;
     ensure!(
-        transform.size == size.into(),
+        transform.size == size,
         "[image] size = {} but the vision encoder takes images of {size} pixels; set it to {size}",
         transform.size
     );
@@ -179,9 +189,12 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfi
     let section = &recipe.model;
     if let Some(from) = &section.from {
         let folder = from.path()?;
-        let mut config: ModelConfig = read_config(folder)?;
+        let mut config = Model::read_config(folder)?;
         demand_tokenizer(&config.tokenizer_sha256, tokenizer, folder)?;
         config.visibility = section.visibility.unwrap_or(config.visibility);
+        grow(&mut config.language, tokenizer);
+        tokenizer.hash().clone_into(&mut config.tokenizer_sha256);
+        config.lora.clone_from(&section.lora);
         return Ok(config);
     }
     let (Some(vision), Some(projector), Some(language)) =
@@ -189,39 +202,56 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfi
     else {
         bail!("[model] needs `from`, or all of vision, projector and language");
     };
-    let vision: VisionConfig = match vision {
-        Backbone::Pretrained { from } => VisionConfig::of_folder(from.path()?)?,
+    let vision = match vision {
+        Backbone::Pretrained { from, changes } => changes
+            .apply(VisionConfig::of_folder(from.path()?)?)
+            .context("[model.vision]")?,
         Backbone::New(config) => config.clone(),
     };
-    let mut language_config: LanguageConfig = match language {
-        Backbone::Pretrained { from } => LanguageConfig::of_folder(from.path()?)?,
-        Backbone::New(config) => config.clone(),
+    Ok(ModelConfig {
+        vision,
+        projector: projector.clone(),
+        language: language_config(language, tokenizer)?,
+        visibility: section.visibility.unwrap_or_default(),
+        tokenizer_sha256: tokenizer.hash().to_owned(),
+        lora: section.lora.clone(),
+    })
+}
+
+/// The configuration of the language model, with a row for each token of the tokenizer.
+fn language_config(
+    language: &Backbone<LanguageConfig>,
+    tokenizer: &Tokenizer,
+) -> Result<LanguageConfig> {
+    let (mut config, own) = match language {
+        Backbone::New(config) => (config.clone(), None),
+        Backbone::Pretrained { from, .. } => {
+            let folder = from.path()?;
+            let own = own_tokenizer(folder)?;
+            if let Some(own) = &own {
+                demand_tokenizer(own.hash(), tokenizer, folder)?;
+            }
+            (LanguageConfig::of_folder(folder)?, own)
+        }
     };
-    // A configuration in a recipe may leave the vocabulary to the tokenizer.
-    if language_config.vocabulary() == 0 {
-        language_config.set_vocabulary(tokenizer.vocabulary());
+    // A configuration in a recipe may leave the vocabulary to the tokenizer; the tokenizer of a pretrained model may
+    // have had tokens added.
+    if config.vocabulary() == 0 || own.is_some() {
+        grow(&mut config, tokenizer);
     }
-    let size = language_config.vocabulary();
+    let size = config.vocabulary();
     ensure!(
         size >= tokenizer.vocabulary(),
         "the tokenizer has {} tokens but the language model knows {size}: this is the wrong tokenizer for \
          these weights; use the one they were trained with (remove [tokenizer] to take it from their folder)",
         tokenizer.vocabulary()
     );
-    if let Backbone::Pretrained { from } = language {
-        let folder = from.path()?;
-        let own = tokenizer_file(folder);
-        if own.exists() {
-            demand_tokenizer(Tokenizer::from_file(&own)?.hash(), tokenizer, folder)?;
-        }
-    }
-    Ok(ModelConfig {
-        vision,
-        projector: projector.clone(),
-        language: language_config,
-        visibility: section.visibility.unwrap_or_default(),
-        tokenizer_sha256: tokenizer.hash().to_owned(),
-    })
+    Ok(config)
+}
+
+/// Gives the language model a row for each token; a model may have more rows than that.
+fn grow(language: &mut LanguageConfig, tokenizer: &Tokenizer) {
+    language.set_vocabulary(language.vocabulary().max(tokenizer.vocabulary()));
 }
 
 fn whole(
@@ -231,10 +261,8 @@ fn whole(
     precision: Precision,
 ) -> Result<Model> {
     let config = model_config(recipe, tokenizer)?;
-    let mut model = Model::load(folder, precision)
-        .with_context(|| format!("cannot load the model {}", folder.display()))?;
-    model.set_visibility(config.visibility);
-    Ok(model)
+    Model::resume(config, folder, precision, recipe.seed)
+        .with_context(|| format!("cannot load the model {}", folder.display()))
 }
 
 fn parts(recipe: &Recipe, tokenizer: &Tokenizer, precision: Precision) -> Result<Model> {
@@ -289,9 +317,11 @@ fn text_format(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<TextFormat> {
                 .tokens()
                 .iter()
                 .all(|token| tokenizer.id(token).is_some());
-            let own = match beside.filter(|_| !knows_usual) {
-                Some(beside) => SpecialTokens::read(beside)?.format(tokenizer),
-                None => None,
+            let own = match (from, beside) {
+                (Some(from), Some(beside)) if !knows_usual => {
+                    special_tokens(from, beside, tokenizer)?.format(tokenizer)
+                }
+                _ => None,
             };
             own.unwrap_or(usual)
         }
@@ -302,7 +332,7 @@ fn text_format(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<TextFormat> {
 /// The folder that the tokenizer and the text format lie in by default.
 fn text_folder(model: &ModelSection) -> Result<Option<&Path>> {
     match (&model.from, &model.language) {
-        (Some(from), _) | (None, Some(Backbone::Pretrained { from })) => from.path().map(Some),
+        (Some(from), _) | (None, Some(Backbone::Pretrained { from, .. })) => from.path().map(Some),
         _ => Ok(None),
     }
 }
@@ -310,27 +340,37 @@ fn text_folder(model: &ModelSection) -> Result<Option<&Path>> {
 /// The folder that the image transform lies in by default.
 fn image_folder(model: &ModelSection) -> Result<Option<&Path>> {
     match (&model.from, &model.vision) {
-        (Some(from), _) | (None, Some(Backbone::Pretrained { from })) => from.path().map(Some),
+        (Some(from), _) | (None, Some(Backbone::Pretrained { from, .. })) => from.path().map(Some),
         _ => Ok(None),
     }
 }
 
-fn tokenizer_file(from: &Path) -> PathBuf {
-    if from.is_dir() {
-        from.join(TOKENIZER)
-    } else {
-        from.to_owned()
+/// The tokenizer of a file, of a folder, or of the GGUF file that either is.
+fn read_tokenizer(from: &Path) -> Result<Tokenizer> {
+    if let Some(path) = gguf_of(from)? {
+        let json = GgufFile::open(&path)?.tokenizer()?.json;
+        return Ok(Tokenizer::from_json(json, path.display().to_string())?);
+    }
+    match from.is_dir() {
+        true => Ok(Tokenizer::from_file(&from.join(TOKENIZER))?),
+        false => Ok(Tokenizer::from_file(from)?),
     }
 }
 
-fn read_config<T: DeserializeOwned>(folder: &Path) -> Result<T> {
-    let path = folder.join("config.json");
-    read_json(&path)?.with_context(|| {
-        format!(
-            "{} is missing: expected a model folder there",
-            path.display()
-        )
-    })
+/// The tokenizer that the weights in `folder` come with, if they come with one.
+fn own_tokenizer(folder: &Path) -> Result<Option<Tokenizer>> {
+    let comes_with = gguf_of(folder)?.is_some() || folder.join(TOKENIZER).exists();
+    comes_with.then(|| read_tokenizer(folder)).transpose()
+}
+
+/// The tokens that a pretrained language model or tokenizer in `from` begins and ends documents with.
+fn special_tokens(from: &Path, beside: &Path, tokenizer: &Tokenizer) -> Result<SpecialTokens> {
+    let Some(path) = gguf_of(from)? else {
+        return Ok(SpecialTokens::read(beside)?);
+    };
+    let named = GgufFile::open(&path)?.tokenizer()?;
+    let text = |id: Option<u32>| id.and_then(|id| tokenizer.token(id));
+    Ok(SpecialTokens::new(text(named.begin), text(named.end)))
 }
 
 fn read_format(folder: &Path) -> Result<Option<TextFormat>> {

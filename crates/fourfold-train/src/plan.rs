@@ -118,7 +118,7 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
         stages.push(cost(&plan, average, &config, precision, limits)?);
     }
     Ok(Plan {
-        parameters: config.parameter_counts()?.to_vec(),
+        parameters: config.parameter_counts()?,
         visual_tokens: config.visual_tokens(),
         vocabulary: config.vocabulary(),
         precision: precision.name(),

@@ -33,6 +33,8 @@ pub struct StagePlan {
     pub budget: PackBudget,
     mixture: Mixture,
     learning_rate: LearningRate,
+    /// Of all that is drawn in the stage.
+    seed: u64,
 }
 
 impl StagePlan {
@@ -50,7 +52,7 @@ impl StagePlan {
             let mixture = sources
                 .mixture(&stage.mixture)
                 .with_context(|| format!("in the mixture of stage '{}'", stage.name))?;
-            Self::new(index, stage, mixture, model, reading)
+            Self::new(index, stage, mixture, model, reading, recipe.seed)
         };
         recipe.stage.iter().enumerate().map(plan).collect()
     }
@@ -61,6 +63,7 @@ impl StagePlan {
         mixture: Mixture,
         model: &ModelConfig,
         reading: &Reading,
+        seed: u64,
     ) -> Result<Self> {
         let within = || format!("in stage '{}'", stage.name);
         let positions = model.max_positions();
@@ -84,7 +87,19 @@ impl StagePlan {
             images: stage.pack_images,
         };
         let shown = |(source, _): &(Arc<dyn Source>, f64)| source.image_rows().is_some();
-        let learns = |part: &&Part| **part != Part::Language;
+        let adapters = model.adapter_counts()?;
+        let adapted = |part: Part| adapters.iter().any(|(p, count)| *p == part && *count > 0);
+        ensure!(
+            !(stage.cache_features && stage.trains(Part::Lora) && adapted(Part::Vision)),
+            "stage '{}': adapters of the vision encoder train, so its features change; write `cache_features = false`",
+            stage.name
+        );
+        let learns = |part: &&Part| match part {
+            Part::Vision | Part::Projector => true,
+            Part::Language => false,
+            // Those of the language model learn from text alone, too.
+            Part::Lora => !adapted(Part::Language),
+        };
         if let Some(part) = stage.train.iter().find(learns) {
             ensure!(
                 mixture.sources().iter().any(shown),
@@ -112,6 +127,7 @@ impl StagePlan {
             mixture,
             learning_rate: LearningRate::new(stage, updates),
             stage: stage.clone(),
+            seed: stage_seed(seed, index),
         })
     }
 
@@ -122,7 +138,6 @@ impl StagePlan {
     /// When the position is of other data.
     pub fn load(
         &self,
-        seed: u64,
         strict: bool,
         resume: Option<SamplerState>,
         cache: Option<&FeatureCache>,
@@ -134,13 +149,18 @@ impl StagePlan {
         let config = LoaderConfig {
             batch: self.stage.batch,
             budget: self.budget,
-            seed: stage_seed(seed, self.index),
+            seed: self.seed,
             prefetch: 2,
             threads: rayon::current_num_threads().div_ceil(2),
             strict,
         };
         Loader::start(self.mixture.clone(), encoder, config, resume)
             .with_context(|| format!("in stage '{}'", self.stage.name))
+    }
+
+    /// The seed of what is left out at random in pack `pack` of update `update`.
+    pub fn dropout_seed(&self, update: usize, pack: usize) -> u64 {
+        stage_seed(stage_seed(self.seed, update), pack)
     }
 
     /// Makes the stage's parts trainable and no other, and notes its visibility in the model.
@@ -210,9 +230,9 @@ fn encoded(all: f64, room: f64, looks: f64) -> f64 {
     first + looks - looks_at_kept
 }
 
-/// A seed of its own for each stage (the finalizer of SplitMix64).
-fn stage_seed(seed: u64, stage: usize) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(stage as u64 + 1));
+/// A seed of its own for each stage, or whatever else is numbered (the finalizer of SplitMix64).
+fn stage_seed(seed: u64, number: usize) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number as u64 + 1));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

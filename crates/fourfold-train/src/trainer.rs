@@ -273,7 +273,7 @@ impl<'a> Session<'a> {
         self.features = self.features_for(plan)?;
         self.looked = Origins::default();
         let features = self.features.as_ref();
-        let mut loader = plan.load(self.recipe.seed, self.options.strict, sampler, features)?;
+        let mut loader = plan.load(self.options.strict, sampler, features)?;
         for update in done..plan.updates {
             let state = self.update(plan, &mut updater, &mut loader, update)?;
             let last = update + 1 == plan.updates;

@@ -109,7 +109,7 @@ impl Updater {
             }
             None => (Features::new(), None),
         };
-        for pack in &batch.packs {
+        for (number, pack) in batch.packs.iter().enumerate() {
             let input = match &cache {
                 Some(cache) if !pack.images.is_empty() => {
                     PackInput::encoded(pack, cache.stack(&fresh, &pack.images)?)
@@ -117,6 +117,7 @@ impl Updater {
                 _ => PackInput::new(pack)?,
             };
             let tape = Tape::recording(&model.parameters);
+            tape.set_seed(plan.dropout_seed(update, number));
             let loss = model
                 .loss(&tape, &input.as_input(), options)
                 .with_context(|| describe(pack))?;

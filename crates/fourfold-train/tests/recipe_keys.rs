@@ -27,6 +27,9 @@ num_hidden_layers = 1
 num_attention_heads = 2
 num_key_value_heads = 1
 max_position_embeddings = 64
+[model.lora]
+rank = 2
+targets = ["q_proj"]
 [tokenizer.train]
 vocabulary = 300
 on = ["d"]
@@ -37,7 +40,7 @@ path = "d.jsonl"
 answer = "x"
 [[stage]]
 name = "s"
-train = ["projector"]
+train = ["projector", "lora"]
 mixture = ["d"]
 samples = 8
 batch = 8
@@ -58,11 +61,12 @@ const GPT2: &str =
     "model_type = \"gpt2\"\nn_embd = 16\nn_layer = 1\nn_head = 2\nn_positions = 64\n";
 
 /// A key that no section has, and the heading that the section's keys stand under.
-const SECTIONS: [(&str, &str); 16] = [
+const SECTIONS: [(&str, &str); 17] = [
     ("unknown", "## The top"),
     ("model.unknown", "## `[model]`"),
     ("model.vision.unknown", "## `[model.vision]`"),
     ("model.projector.unknown", "## `[model.projector]`"),
+    ("model.lora.unknown", "## `[model.lora]`"),
     (
         "model.language.unknown",
         "### A llama, qwen2, qwen3 or gemma3_text",
@@ -156,7 +160,7 @@ fn every_key_is_in_the_page_and_none_that_is_unknown() {
         let mut known = known(&text, &format!("{key}=1"));
         match key {
             // Taken out before the rest is read as a configuration.
-            "model.vision.unknown" => drop(known.insert("from".into())),
+            "model.vision.unknown" => known.extend(["from".into(), "layer".into()]),
             "model.language.unknown" => add("## `[model.language]`"),
             "evaluation.e.unknown" => add("## `[data.NAME]`"),
             _ => {}

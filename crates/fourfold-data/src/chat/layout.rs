@@ -149,7 +149,7 @@ impl ChatLayout {
         let end = tokens.len();
         Ok(Layout {
             tokens,
-            answers: vec![first..end],
+            answers: std::iter::once(first..end).collect(),
         })
     }
 

@@ -118,6 +118,36 @@ impl ImageTransform {
         }
     }
 
+    /// The same for an encoder that takes images of another size: what is resized before the cut keeps its proportion to
+    /// the result.
+    pub fn for_size(&self, size: Size) -> Self {
+        let scaled = |pixels: usize| {
+            let (new, old) = (
+                size.height.min(size.width),
+                self.size.height.min(self.size.width),
+            );
+            (pixels * new).div_ceil(old.max(1))
+        };
+        let resize = self.resize.map(|resize| match resize {
+            Resize::Shortest(edge) => Resize::Shortest(scaled(edge)),
+            Resize::Within { shortest, longest } => Resize::Within {
+                shortest: scaled(shortest),
+                longest: scaled(longest),
+            },
+            Resize::Exact(exact) if exact == self.size => Resize::Exact(size),
+            Resize::Exact(exact) => Resize::Exact(Size {
+                height: scaled(exact.height),
+                width: scaled(exact.width),
+            }),
+            Resize::Never => Resize::Never,
+        });
+        Self {
+            size,
+            resize,
+            ..self.clone()
+        }
+    }
+
     /// Refuses values that cannot work.
     ///
     /// # Errors

@@ -13,17 +13,17 @@ use crate::{ImageSize, ModelError, Part, Result};
 pub(crate) struct WeightSource {
     files: Tensors,
     names: Names,
-    /// Whether parameters may be made of tensors of other shapes, and then the grid that positions are stored for.
-    fits: Option<ImageSize>,
+    /// The grid that positions are stored for.
+    grid: ImageSize,
 }
 
 impl WeightSource {
-    /// The weights of a folder that holds a whole model.
-    pub fn whole(folder: &Path) -> Result<Self> {
+    /// The weights of a folder that holds a whole model with positions for `grid`.
+    pub fn whole(folder: &Path, grid: ImageSize) -> Result<Self> {
         Ok(Self {
             files: Tensors::open(folder)?,
             names: Names::same(),
-            fits: None,
+            grid,
         })
     }
 
@@ -41,11 +41,7 @@ impl WeightSource {
             );
             ModelError::weights(files.file_of(""), message)
         })?;
-        Ok(Self {
-            files,
-            names,
-            fits: Some(grid),
-        })
+        Ok(Self { files, names, grid })
     }
 
     /// Refuses weights that no parameter of a whole model takes: its config.json is of another model.
@@ -76,17 +72,17 @@ impl WeightSource {
         };
         let name = self.names.in_file(&only.name);
         let found = self.files.shape(&name)?;
-        match (spec.fit, self.fits, found) {
-            (Fit::Grow, Some(_), Some(found)) => self.grown(spec, only, &found),
+        match (spec.fit, found) {
+            (Fit::Grow, Some(found)) => self.grown(spec, only, &found),
             (
                 Fit::Interpolate {
                     before,
                     to,
                     antialias,
                 },
-                Some(from),
                 Some(_),
-            ) if from != to => {
+            ) if self.grid != to => {
+                let from = self.grid;
                 let width = spec.shape[1];
                 let rows = before + from.area();
                 let mut shape = only.shape.clone();

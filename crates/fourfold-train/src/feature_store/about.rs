@@ -93,14 +93,23 @@ impl About {
     }
 }
 
-/// SHA-256 of the vision encoder: its configuration, and name, shape and master of each of its parameters.
+/// SHA-256 of the vision encoder: its configuration, and name, shape and master of each of its parameters, adapters
+/// included.
 fn encoder_hash(model: &Model) -> Result<String> {
-    let config = serde_json::to_string(&model.config().vision)
+    let mut config = serde_json::to_string(&model.config().vision)
         .context("cannot write the vision encoder's configuration as JSON")?;
+    let adapters = format!("{}.{}.", Part::Lora, Part::Vision);
+    let is_own = |name: &str| Part::of(name) == Some(Part::Vision) || name.starts_with(&adapters);
     let parameters = model.parameters.iter().map(|(_, parameter)| parameter);
     let own: Vec<_> = parameters
-        .filter(|parameter| Part::of(parameter.name()) == Some(Part::Vision))
+        .filter(|parameter| is_own(parameter.name()))
         .collect();
+    let adapted = own
+        .iter()
+        .any(|parameter| parameter.name().starts_with(&adapters));
+    if let Some(lora) = model.config().lora.as_ref().filter(|_| adapted) {
+        config += &format!("\nadapters times {}", lora.factor());
+    }
     let line = |parameter: &&fourfold_tensor::Parameter| -> Result<String> {
         let master = parameter.master();
         let hash = sha256(bytemuck::cast_slice(master.f32()?));

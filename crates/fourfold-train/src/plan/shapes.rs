@@ -24,6 +24,8 @@ pub(crate) struct Shapes {
     pub language: Stack,
     pub width: f64,
     vocabulary: f64,
+    /// The parts that have adapters.
+    adapted: Vec<Part>,
 }
 
 /// A stack of equal blocks.
@@ -133,12 +135,23 @@ impl Shapes {
             },
             width,
             vocabulary: config.vocabulary() as f64,
+            adapted: config
+                .adapter_counts()
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|(part, count)| (count > 0).then_some(part))
+                .collect(),
         }
+    }
+
+    fn adapted(&self, part: Part) -> bool {
+        self.adapted.contains(&part)
     }
 
     /// Operations a document, of whose images the part `encoded` passes the encoder.
     pub fn operations(&self, average: Average, encoded: f64, trains: impl Fn(Part) -> bool) -> f64 {
-        let [vision, projector, language] = Part::ALL.map(&trains);
+        let [vision, projector, language] = [Part::Vision, Part::Projector, Part::Language]
+            .map(|part| trains(part) || (trains(Part::Lora) && self.adapted(part)));
         // Once forward, once if a gradient passes, once if the part itself trains.
         let passes = |flows: bool, trains: bool| 1.0 + f64::from(flows) + f64::from(trains);
         let rows = encoded * average.images * self.patches;
@@ -171,7 +184,9 @@ impl Shapes {
     /// Bytes of the largest pack's activations.
     pub fn activations(&self, plan: &StagePlan, average: Average, precision: Precision) -> f64 {
         let stage = &plan.stage;
-        let [vision, projector, language] = Part::ALL.map(|part| stage.trains(part));
+        let trains = |part| stage.trains(part) || (stage.trains(Part::Lora) && self.adapted(part));
+        let [vision, projector, language] =
+            [Part::Vision, Part::Projector, Part::Language].map(trains);
         let bytes = precision.bytes() as f64;
         let batch = stage.batch as f64;
         let tokens = (batch * average.tokens).min(stage.pack_tokens as f64);

@@ -45,10 +45,10 @@ impl Recipe {
         if let Some(from) = &mut model.from {
             visit("model.from".into(), from);
         }
-        if let Some(Backbone::Pretrained { from }) = &mut model.vision {
+        if let Some(Backbone::Pretrained { from, .. }) = &mut model.vision {
             visit("model.vision.from".into(), from);
         }
-        if let Some(Backbone::Pretrained { from }) = &mut model.language {
+        if let Some(Backbone::Pretrained { from, .. }) = &mut model.language {
             visit("model.language.from".into(), from);
         }
         if let Some(from) = self.tokenizer.as_mut().and_then(|t| t.from.as_mut()) {

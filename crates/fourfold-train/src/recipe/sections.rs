@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use fourfold_model::{LanguageConfig, ProjectorConfig, VisibilityKind, VisionConfig, WeightFormat};
+use fourfold_model::{
+    LanguageConfig, LoraConfig, ProjectorConfig, VisibilityKind, VisionConfig, WeightFormat,
+};
 use fourfold_tensor::Precision;
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -62,6 +64,9 @@ pub struct ModelSection {
     /// The language model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<Backbone<LanguageConfig>>,
+    /// Adapters of linear layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
 }
 
 /// `[model]` before its backbones are read.
@@ -72,6 +77,7 @@ pub(super) struct RawModel {
     vision: Option<Table>,
     projector: Option<ProjectorConfig>,
     language: Option<Table>,
+    lora: Option<LoraConfig>,
 }
 
 impl RawModel {
@@ -85,6 +91,7 @@ impl RawModel {
                 .map(|table| backbone::vision(table, &path.key("vision")))
                 .transpose()?,
             projector: self.projector,
+            lora: self.lora,
             language: language
                 .map(|table| backbone::language(table, &path.key("language")))
                 .transpose()?,

@@ -228,8 +228,7 @@ impl<'de> Deserialize<'de> for Rates {
                 let mut rates = BTreeMap::new();
                 while let Some(word) = map.next_key::<String>()? {
                     let part = word.parse::<Part>().map_err(|_| {
-                        let parts = ["vision", "projector", "language"];
-                        de::Error::custom(unknown_word("part", &word, &parts))
+                        de::Error::custom(unknown_word("part", &word, &Part::ALL.map(Part::name)))
                     })?;
                     rates.insert(part, map.next_value()?);
                 }

@@ -35,6 +35,14 @@ impl Recipe {
         demand(!self.stage.is_empty(), "stage".into(), || {
             "there is none, so nothing would train; give at least one [[stage]]".into()
         })?;
+        let adapted = self.stage.iter().any(|stage| stage.trains(Part::Lora));
+        demand(
+            adapted || self.model.lora.is_none(),
+            KeyPath::from("model").key("lora"),
+            || {
+                "no stage trains `lora`, so the adapters would stay without effect; train them, or remove this section".into()
+            },
+        )?;
         for (index, stage) in self.stage.iter().enumerate() {
             let path = KeyPath::from("stage").index(index);
             let earlier = self.stage[..index].iter().find(|s| s.name == stage.name);
@@ -167,8 +175,13 @@ impl Recipe {
             || "expected a name without dots".into(),
         )?;
         demand(!stage.train.is_empty(), path.key("train"), || {
-            "nothing would train; expected at least one of vision, projector, language".into()
+            "nothing would train; expected at least one of vision, projector, language, lora".into()
         })?;
+        demand(
+            self.model.lora.is_some() || !stage.trains(Part::Lora),
+            path.key("train"),
+            || "there are no adapters to train; give [model.lora]".into(),
+        )?;
         for (index, part) in stage.train.iter().enumerate() {
             demand(
                 !stage.train[..index].contains(part),
@@ -253,10 +266,15 @@ impl Recipe {
                 *part != Part::Projector,
                 path.key("export").index(index),
                 || {
-                    "only `vision` and `language` have a form of their own; the projector is saved with \
+                    "only `vision`, `language` and `lora` have a form of their own; the projector is saved with \
                  the whole model"
                     .into()
                 },
+            )?;
+            demand(
+                *part != Part::Lora || self.model.lora.is_some(),
+                path.key("export").index(index),
+                || "there are no adapters to export; give [model.lora]".into(),
             )?;
         }
         Ok(())

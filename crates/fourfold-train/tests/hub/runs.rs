@@ -152,7 +152,8 @@ fn a_folder_goes_before_an_id() {
     let file = place.path().join("hub.toml");
     let language = |recipe: &Recipe| {
         let mut found = None;
-        if let Some(fourfold_train::recipe::Backbone::Pretrained { from }) = &recipe.model.language
+        if let Some(fourfold_train::recipe::Backbone::Pretrained { from, .. }) =
+            &recipe.model.language
         {
             found = Some(from.clone());
         }
