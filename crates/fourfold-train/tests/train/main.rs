@@ -1,8 +1,10 @@
 //! Whole runs of a tiny model on pictures made here.
 
+mod adapters;
 mod features;
 mod formats;
 mod learning;
 mod mistakes;
+mod pretrained;
 mod resuming;
 mod support;
