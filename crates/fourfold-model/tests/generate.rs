@@ -8,6 +8,10 @@ use fourfold_model::{
 };
 use fourfold_tensor::{Precision, Tensor};
 
+mod common;
+
+use common::PAIRS;
+
 const END: u32 = 3;
 const VISIBILITIES: [VisibilityKind; 4] = [
     VisibilityKind::Causal,
@@ -121,16 +125,9 @@ fn greedy_by_whole_passes(
 
 #[test]
 fn greedy_over_a_cache_equals_whole_passes() {
-    for (kind, visibility) in [
-        "llama",
-        "gpt2",
-        "siglip-qwen2",
-        "clip-llama",
-        "vit-qwen3",
-        "dinov2-gemma3",
-    ]
-    .into_iter()
-    .flat_map(|kind| VISIBILITIES.map(|visibility| (kind, visibility)))
+    for (kind, visibility) in PAIRS
+        .into_iter()
+        .flat_map(|kind| VISIBILITIES.map(|visibility| (kind, visibility)))
     {
         let model = model(kind);
         let options = GenerateOptions {
@@ -174,14 +171,7 @@ fn two_tokens(model: &Model, prompt: &Prompt) -> (Vec<f32>, Vec<Vec<f32>>) {
 /// that is not among the forty best continuations of all of them.
 #[test]
 fn wide_beams_find_the_best_answer_there_is() {
-    for kind in [
-        "llama",
-        "gpt2",
-        "siglip-qwen2",
-        "clip-llama",
-        "vit-qwen3",
-        "dinov2-gemma3",
-    ] {
+    for kind in PAIRS {
         let model = model(kind);
         let answers = model
             .generate(&prompts(), &options(1, 40))
@@ -220,14 +210,7 @@ fn wide_beams_find_the_best_answer_there_is() {
 /// The end is the likeliest token after the likeliest answer, and long answers are favoured above all else.
 #[test]
 fn beams_let_the_longest_answer_end() {
-    for kind in [
-        "llama",
-        "gpt2",
-        "siglip-qwen2",
-        "clip-llama",
-        "vit-qwen3",
-        "dinov2-gemma3",
-    ] {
+    for kind in PAIRS {
         let model = model(kind);
         for prompt in prompts() {
             let (first, second) = two_tokens(&model, &prompt);

@@ -8,6 +8,10 @@ use fourfold_model::{DocumentSpan, Images, Input, LossOptions, Model, Visibility
 use fourfold_tensor::{Gradients, Precision, Tape, Tensor};
 use safetensors::SafeTensors;
 
+mod common;
+
+use common::PAIRS;
+
 const VISIBILITIES: [VisibilityKind; 4] = [
     VisibilityKind::Causal,
     VisibilityKind::ImageBidirectional,
@@ -228,14 +232,7 @@ fn without_keys(gradient: &[f32]) -> Vec<f32> {
 
 /// All pairs in one of the precisions; each error names its pair.
 fn check_all(precision: Precision, tolerance: f64) {
-    for kind in [
-        "llama",
-        "gpt2",
-        "siglip-qwen2",
-        "clip-llama",
-        "vit-qwen3",
-        "dinov2-gemma3",
-    ] {
+    for kind in PAIRS {
         check(kind, precision, tolerance);
     }
 }

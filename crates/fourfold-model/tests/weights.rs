@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use fourfold_model::{LanguageConfig, Model, Part, Pretrained, WeightFormat};
 use fourfold_tensor::Precision;
 
+mod common;
+
+use common::PAIRS;
+
 fn fixture(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
@@ -25,14 +29,7 @@ fn masters(model: &Model, part: Option<Part>) -> Vec<(String, Vec<f32>)> {
 
 #[test]
 fn saved_weights_come_back() {
-    for kind in [
-        "llama",
-        "gpt2",
-        "siglip-qwen2",
-        "clip-llama",
-        "vit-qwen3",
-        "dinov2-gemma3",
-    ] {
+    for kind in PAIRS {
         let model = load(&fixture(kind)).expect("the fixture's weights");
         for format in [WeightFormat::F32, WeightFormat::Bf16] {
             let folder = tempfile::tempdir().expect("a temporary folder");
