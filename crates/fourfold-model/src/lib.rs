@@ -5,7 +5,9 @@
 
 mod config;
 mod error;
+mod export;
 mod generate;
+mod import;
 mod language;
 mod layers;
 mod lora;
@@ -23,6 +25,7 @@ pub use config::{
     RopeScaling, RotaryConfig, RotaryFamily, VisionConfig, VisionFamily, WindowConfig,
 };
 pub use error::ModelError;
+pub use export::{ExportFormat, SpecialTokens};
 pub use generate::{GenerateOptions, Generated, Prompt};
 pub use lora::LoraConfig;
 pub use model::{Images, Input, LossOptions, Model};

@@ -13,7 +13,8 @@ use crate::pretrained::{self, Pretrained};
 use crate::projector::Projector;
 use crate::spec::Spec;
 use crate::visibility::Sight;
-use crate::vision::VisionEncoder;
+use crate::vision::{self, VisionEncoder};
+use crate::weights::Constant;
 use crate::{
     DocumentSpan, ModelConfig, ModelError, Part, Result, VisibilityKind, WeightFormat, weights,
 };
@@ -155,11 +156,12 @@ impl Model {
             Some(Part::Lora) => spec.initial(&mut random),
             _ => source.read(spec),
         })?;
-        source.demand_no_other(&model.specs)?;
+        let unread = vision::unread(&model.config.vision, "vision.");
+        source.demand_no_other(&model.specs, &unread)?;
         Ok(model)
     }
 
-    fn build(
+    pub(crate) fn build(
         config: ModelConfig,
         precision: Precision,
         mut values: impl FnMut(&Spec) -> Result<Vec<f32>>,
@@ -186,9 +188,7 @@ impl Model {
     /// When a file cannot be written.
     pub fn save(&self, folder: &Path, format: WeightFormat) -> Result<()> {
         weights::write_config(folder, &self.config)?;
-        let specs = self.specs.iter();
-        let specs = specs.filter(|spec| Part::of(&spec.name) != Some(Part::Lora));
-        self.write(folder, specs, "", format)
+        self.write(folder, self.saved_specs(), &[], str::to_owned, format)
     }
 
     /// Writes one part: a backbone as a plain Hugging Face folder with its adapters added, or the adapters alone, for
@@ -211,18 +211,33 @@ impl Model {
             .specs
             .iter()
             .filter(|spec| Part::of(&spec.name) == Some(part));
-        self.write(folder, of_part, &format!("{part}."), format)
+        let unread = match part {
+            Part::Vision => vision::unread(&self.config.vision, ""),
+            _ => Vec::new(),
+        };
+        let prefix = format!("{part}.");
+        let name = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_owned();
+        self.write(folder, of_part, &unread, name, format)
     }
 
-    fn write<'a>(
+    /// Writes the weights of `specs`, and `constants`, to a folder.
+    pub(crate) fn write<'a>(
         &self,
         folder: &Path,
         specs: impl Iterator<Item = &'a Spec>,
-        prefix: &str,
+        constants: &[Constant],
+        name: impl Fn(&str) -> String,
         format: WeightFormat,
     ) -> Result<()> {
         let lora = self.config.lora.as_ref();
-        weights::write(folder, &self.parameters, lora, specs, prefix, format)
+        let parameters = &self.parameters;
+        weights::write(folder, parameters, lora, specs, constants, name, format)
+    }
+
+    /// Every parameter of a saved model: all but those of adapters, which are added to the others.
+    pub(crate) fn saved_specs(&self) -> impl Iterator<Item = &Spec> {
+        let adapter = |spec: &&Spec| Part::of(&spec.name) == Some(Part::Lora);
+        self.specs.iter().filter(move |spec| !adapter(spec))
     }
 
     /// What the model is made of.

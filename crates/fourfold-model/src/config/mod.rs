@@ -23,7 +23,8 @@ pub struct ProjectorConfig {
     /// The layers.
     #[serde(default)]
     pub kind: ProjectorKind,
-    /// Side of the block of neighbouring patches that become one visual token; 1 keeps every patch.
+    /// Side of the block of neighbouring patches that become one visual token, side by side or, in
+    /// [`ProjectorKind::Gemma3`], as their mean; 1 keeps every patch.
     #[serde(default = "one")]
     pub pixel_shuffle: usize,
     /// Width of the hidden layer of [`ProjectorKind::Mlp`]; the language model's width if absent.
@@ -54,6 +55,8 @@ pub enum ProjectorKind {
     /// Two linear layers with GELU (erf form) between.
     #[default]
     Mlp,
+    /// Gemma 3's: the mean of a block of patches, an RMS norm, one linear layer without a bias.
+    Gemma3,
 }
 
 /// A whole model.
@@ -158,6 +161,12 @@ impl ModelConfig {
                 bounds::WIDTH,
             )],
         )?;
+        if projector.hidden_size.is_some() && projector.kind != ProjectorKind::Mlp {
+            return Err(ModelError::config(
+                "projector.hidden_size",
+                "is the width between the two layers of an `mlp`; remove it, this projector has one layer",
+            ));
+        }
         let (grid, block) = (self.vision.grid(), projector.pixel_shuffle);
         let divides = |side: usize| side.is_multiple_of(block);
         if block == 0 || !divides(grid.height) || !divides(grid.width) {

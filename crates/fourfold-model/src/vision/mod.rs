@@ -4,6 +4,7 @@
 
 mod layout;
 mod prefix;
+mod unread;
 
 use fourfold_tensor::ops::{self, Gate, Gelu, Heads, Visibility};
 use fourfold_tensor::{ParameterId, Precision, Tape, Tensor};
@@ -14,6 +15,7 @@ use crate::layers::{Found, Linear, Norm, find, through};
 use crate::{Result, VisionConfig, VisionFamily};
 
 pub(crate) use layout::specs;
+pub(crate) use unread::unread;
 
 /// The encoder.
 #[derive(Debug)]

@@ -105,7 +105,8 @@ pub(crate) fn write_part_config(config: &ModelConfig, part: Part, folder: &Path)
     }
 }
 
-fn write_json(
+/// Writes `folder/config.json`: the type and class of a model, and `config`.
+pub(crate) fn write_json(
     folder: &Path,
     config: &impl Serialize,
     model_type: &str,

@@ -14,11 +14,11 @@ use half::bf16;
 use safetensors::Dtype;
 
 pub(crate) use adapters::write_adapters;
-pub(crate) use config::{read_config, write_config, write_part_config};
+pub(crate) use config::{read_config, write_config, write_json, write_part_config};
 pub(crate) use read::WeightSource;
 pub use tensors::gguf_of;
-pub(crate) use write::write;
 pub use write::write_safetensors;
+pub(crate) use write::{Constant, write};
 
 /// The file that holds the weights of a folder.
 pub(crate) const WEIGHTS: &str = "model.safetensors";

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::interpolate::interpolate;
 use super::names::Names;
 use super::tensors::Tensors;
+use super::write::Constant;
 use crate::spec::{Fit, Spec, Stored};
 use crate::{ImageSize, ModelError, Part, Result};
 
@@ -13,8 +14,8 @@ use crate::{ImageSize, ModelError, Part, Result};
 pub(crate) struct WeightSource {
     files: Tensors,
     names: Names,
-    /// The grid that positions are stored for.
-    grid: ImageSize,
+    /// Whether parameters may be made of tensors of other shapes, and then the grid that positions are stored for.
+    fits: Option<ImageSize>,
 }
 
 impl WeightSource {
@@ -23,7 +24,7 @@ impl WeightSource {
         Ok(Self {
             files: Tensors::open(folder)?,
             names: Names::same(),
-            grid,
+            fits: Some(grid),
         })
     }
 
@@ -41,13 +42,35 @@ impl WeightSource {
             );
             ModelError::weights(files.file_of(""), message)
         })?;
-        Ok(Self { files, names, grid })
+        Ok(Self {
+            files,
+            names,
+            fits: Some(grid),
+        })
     }
 
-    /// Refuses weights that no parameter of a whole model takes: its config.json is of another model.
-    pub fn demand_no_other(&self, specs: &[Spec]) -> Result<()> {
+    /// The same weights, of which every tensor has to be of the shape that is wanted.
+    pub fn exact(mut self) -> Self {
+        self.fits = None;
+        self
+    }
+
+    /// The names of all tensors.
+    pub fn tensors(&self) -> Result<Vec<String>> {
+        self.files.names()
+    }
+
+    /// What the files call the stored tensor `name` of a spec.
+    pub fn in_file(&self, name: &str) -> String {
+        self.names.in_file(name)
+    }
+
+    /// Refuses weights that no parameter of a whole model takes, unless they are known to go unread: its config.json is
+    /// of another model.
+    pub fn demand_no_other(&self, specs: &[Spec], unread: &[Constant]) -> Result<()> {
         let stored = specs.iter().flat_map(|spec| &spec.stored);
-        let known: HashSet<&str> = stored.map(|stored| stored.name.as_str()).collect();
+        let mut known: HashSet<&str> = stored.map(|stored| stored.name.as_str()).collect();
+        known.extend(unread.iter().map(|constant| constant.name.as_str()));
         let names = self.files.names()?;
         match names.iter().find(|name| !known.contains(name.as_str())) {
             None => Ok(()),
@@ -72,17 +95,17 @@ impl WeightSource {
         };
         let name = self.names.in_file(&only.name);
         let found = self.files.shape(&name)?;
-        match (spec.fit, found) {
-            (Fit::Grow, Some(found)) => self.grown(spec, only, &found),
+        match (spec.fit, self.fits, found) {
+            (Fit::Grow, Some(_), Some(found)) => self.grown(spec, only, &found),
             (
                 Fit::Interpolate {
                     before,
                     to,
                     antialias,
                 },
+                Some(from),
                 Some(_),
-            ) if self.grid != to => {
-                let from = self.grid;
+            ) if from != to => {
                 let width = spec.shape[1];
                 let rows = before + from.area();
                 let mut shape = only.shape.clone();

@@ -15,8 +15,19 @@ use crate::lora::{Merge, merged};
 use crate::spec::Spec;
 use crate::{LoraConfig, ModelError, Result};
 
-/// Writes the parameters of `specs`, with the adapters of `lora` added, to `folder/model.safetensors`; `prefix` is left
-/// out of their names.
+/// A tensor that another program's class has and that no model here reads.
+#[derive(Clone, Debug)]
+pub(crate) struct Constant {
+    /// Name in the file.
+    pub name: String,
+    /// Shape in the file.
+    pub shape: Vec<usize>,
+    /// All of its numbers.
+    pub value: f32,
+}
+
+/// Writes the parameters of `specs`, with the adapters of `lora` added, and `constants` to `folder/model.safetensors`;
+/// `name` turns the names of specs into those of the file.
 ///
 /// The file appears whole or not at all.
 pub(crate) fn write<'a>(
@@ -24,21 +35,24 @@ pub(crate) fn write<'a>(
     parameters: &Parameters,
     lora: Option<&LoraConfig>,
     specs: impl Iterator<Item = &'a Spec>,
-    prefix: &str,
+    constants: &[Constant],
+    name: impl Fn(&str) -> String,
     format: WeightFormat,
 ) -> Result<()> {
-    let mut tensors = Vec::new();
+    let mut tensors: Vec<(String, Stored<'_>)> = constants
+        .iter()
+        .map(|constant| (constant.name.clone(), Stored::constant(constant, format)))
+        .collect();
     for spec in specs {
         let id = crate::layers::find(parameters, &spec.name)?;
         let mut rest = parameters.get(id).master().f32()?;
         for stored in &spec.stored {
             let (values, next) = rest.split_at(stored.shape.iter().product());
             rest = next;
-            let name = stored.name.strip_prefix(prefix).unwrap_or(&stored.name);
             tensors.push((
-                name,
+                name(&stored.name),
                 Stored {
-                    values,
+                    values: Cow::Borrowed(values),
                     shape: &stored.shape,
                     transposed: stored.transposed,
                     offset: stored.offset,
@@ -89,7 +103,7 @@ pub fn write_safetensors<V: View>(
 
 /// A tensor of the file, whose bytes are made when it is written: the file may be as large as memory.
 struct Stored<'a> {
-    values: &'a [f32],
+    values: Cow<'a, [f32]>,
     shape: &'a [usize],
     transposed: bool,
     /// What the file holds less.
@@ -97,6 +111,19 @@ struct Stored<'a> {
     /// What is added to it first.
     merge: Option<Merge<'a>>,
     format: WeightFormat,
+}
+
+impl<'a> Stored<'a> {
+    fn constant(constant: &'a Constant, format: WeightFormat) -> Self {
+        Self {
+            values: Cow::Owned(vec![constant.value; constant.shape.iter().product()]),
+            shape: &constant.shape,
+            transposed: false,
+            offset: 0.0,
+            merge: None,
+            format,
+        }
+    }
 }
 
 impl View for Stored<'_> {
@@ -110,8 +137,8 @@ impl View for Stored<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         let values = match self.merge {
-            Some(merge) => Cow::Owned(merged(self.values, merge)),
-            None => Cow::Borrowed(self.values),
+            Some(merge) => Cow::Owned(merged(&self.values, merge)),
+            None => Cow::Borrowed(&*self.values),
         };
         let values = match (self.transposed, self.shape) {
             (true, [rows, columns]) => Cow::Owned(transpose(&values, *columns, *rows)),

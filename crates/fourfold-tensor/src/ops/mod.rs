@@ -6,6 +6,7 @@
 mod add_columns;
 mod add_rows;
 pub mod attention;
+mod average;
 mod cast;
 mod dropout;
 mod embedding;
@@ -29,6 +30,7 @@ mod visibility;
 pub use add_columns::add_columns;
 pub use add_rows::add_rows;
 pub use attention::attention;
+pub use average::average;
 pub use cast::cast;
 pub use dropout::dropout;
 pub use embedding::embedding;

@@ -121,6 +121,7 @@ impl Shapes {
             projector: match config.projector.kind {
                 ProjectorKind::Linear => shuffled * width,
                 ProjectorKind::Mlp => (shuffled + width) * hidden,
+                ProjectorKind::Gemma3 => wide * width,
             },
             visual_tokens: config.visual_tokens() as f64,
             language: Stack {

@@ -1,0 +1,66 @@
+//! A folder that brings its own class: any encoder, projector, language model and visibility, under the names that the
+//! parts have in `transformers`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{SpecialTokens, as_map, text_config, write_config, write_file};
+use crate::{Model, ModelConfig, Result, VisionFamily, WeightFormat, vision};
+
+/// The code that comes with the folder.
+const FILES: [(&str, &str); 2] = [
+    (
+        "configuration_fourfold.py",
+        include_str!("native/configuration_fourfold.py"),
+    ),
+    (
+        "modeling_fourfold.py",
+        include_str!("native/modeling_fourfold.py"),
+    ),
+];
+
+/// Why `transformers` has no encoder for a model.
+pub(super) fn obstacles(config: &ModelConfig) -> Vec<String> {
+    let vision = &config.vision;
+    let square = matches!(vision.family, VisionFamily::Siglip | VisionFamily::Clip);
+    if square && vision.image_size.side().is_none() {
+        return vec![format!(
+            "its images are {}; a {} takes square images in transformers",
+            vision.image_size,
+            vision.family.model_type()
+        )];
+    }
+    Vec::new()
+}
+
+/// Writes configuration, code and weights. The folder remains one that [`Model::load`] reads.
+pub(super) fn write(
+    model: &Model,
+    folder: &Path,
+    tokens: SpecialTokens,
+    numbers: WeightFormat,
+) -> Result<()> {
+    let config = model.config();
+    let class = "modeling_fourfold.FourfoldForConditionalGeneration";
+    let mut keys = as_map(config)?;
+    keys.insert("text_config".into(), text_config(config, tokens)?.into());
+    keys.extend(as_map(&json!({
+        "image_token_id": tokens.image,
+        "bos_token_id": tokens.begin,
+        "eos_token_id": tokens.end,
+        "pad_token_id": tokens.end,
+        "auto_map": {
+            "AutoConfig": "configuration_fourfold.FourfoldConfig",
+            "AutoModelForImageTextToText": class,
+            "AutoModelForCausalLM": class,
+        },
+    }))?);
+    let class = ("fourfold", "FourfoldForConditionalGeneration");
+    write_config(folder, class, numbers, &keys.into())?;
+    for (name, text) in FILES {
+        write_file(folder, name, text)?;
+    }
+    let unread = vision::unread(&config.vision, "vision.");
+    model.write(folder, model.saved_specs(), &unread, str::to_owned, numbers)
+}

@@ -1,0 +1,512 @@
+//! What `transformers` makes of exported models. `scripts/transformers-parity` runs this, which writes models and what
+//! they compute here, and `parity/compare.py`, which opens them there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fourfold_model::{
+    DocumentSpan, ExportFormat, GenerateOptions, Images, Input, LanguageConfig, LoraConfig, Model,
+    ModelConfig, Part, Pretrained, ProjectorConfig, ProjectorKind, Prompt, SpecialTokens,
+    VisibilityKind, VisionConfig, VisualSpan, WeightFormat,
+};
+use fourfold_tensor::{Precision, Tensor};
+use safetensors::tensor::{Dtype, TensorView};
+
+const TOKENS: SpecialTokens = SpecialTokens {
+    begin: 1,
+    image: 2,
+    end: 3,
+};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn backbone(name: &str) -> PathBuf {
+    fixtures().join("backbones").join(name)
+}
+
+/// A model of two backbones of `backbones`; its projector has numbers everywhere.
+struct Pair {
+    vision: &'static str,
+    /// Where the encoder is cut.
+    layer: Option<i64>,
+    keep_class_token: bool,
+    projector: ProjectorConfig,
+    language: &'static str,
+    visibility: VisibilityKind,
+}
+
+impl Pair {
+    fn model(&self) -> Model {
+        let (vision, language) = (backbone(self.vision), backbone(self.language));
+        let mut encoder = VisionConfig::of_folder(&vision).expect("a known family");
+        if let Some(layer) = self.layer {
+            encoder = encoder.cut_at(layer).expect("a layer");
+        }
+        encoder.keep_class_token = self.keep_class_token;
+        let config = ModelConfig {
+            vision: encoder,
+            projector: self.projector.clone(),
+            language: LanguageConfig::of_folder(&language).expect("a known family"),
+            visibility: self.visibility,
+            tokenizer_sha256: String::new(),
+            lora: None,
+        };
+        let pretrained = Pretrained {
+            vision: Some(&vision),
+            language: Some(&language),
+        };
+        let model = Model::begin(config, Precision::F32, 3, pretrained).expect("loads");
+        filled(model, Part::Projector)
+    }
+}
+
+fn projector(kind: ProjectorKind, pixel_shuffle: usize) -> ProjectorConfig {
+    ProjectorConfig {
+        kind,
+        pixel_shuffle,
+        hidden_size: None,
+    }
+}
+
+/// Gives the parameters of `part` numbers other than the first ones, of which some are all zero or one.
+fn filled(mut model: Model, part: Part) -> Model {
+    for (number, id) in model.parameters.ids().enumerate() {
+        if Part::of(model.parameters.get(id).name()) == Some(part) {
+            let fill = |values: &mut [f32]| {
+                for (place, value) in values.iter_mut().enumerate() {
+                    *value += ((place * 7 + number * 5) % 13) as f32 / 26.0 - 0.25;
+                }
+            };
+            model.parameters.update(id, fill).expect("no tape holds it");
+        }
+    }
+    model
+}
+
+/// Two images and text: the images side by side, or with a token between.
+struct Question {
+    tokens: Vec<u32>,
+    visual: Vec<VisualSpan>,
+    images: Tensor,
+}
+
+impl Question {
+    fn new(model: &Model, side_by_side: bool) -> Self {
+        let config = model.config();
+        let (size, len) = (config.vision.image_size, config.visual_tokens());
+        let mut tokens = vec![TOKENS.begin];
+        let mut visual = Vec::new();
+        for image in 0..2 {
+            visual.push(VisualSpan {
+                start: tokens.len(),
+                len,
+                image,
+            });
+            tokens.extend(vec![TOKENS.image; len]);
+            tokens.extend((!side_by_side).then_some(30));
+        }
+        tokens.extend((0..6).map(|place| 5 + place * 11 % 30));
+        let numbers: Vec<f32> = (0..2 * 3 * size.area())
+            .map(|place| (place * 7 % 19) as f32 / 9.0 - 1.0)
+            .collect();
+        let shape = [2, 3, size.height, size.width];
+        Self {
+            tokens,
+            visual,
+            images: Tensor::from_f32(&shape, &numbers).expect("two images"),
+        }
+    }
+
+    fn text() -> Self {
+        Self {
+            tokens: (0..20).map(|place| 5 + place * 11 % 30).collect(),
+            visual: vec![],
+            images: Tensor::zeros(&[0, 3, 16, 16]),
+        }
+    }
+
+    fn logits(&self, model: &Model) -> Tensor {
+        let positions: Vec<u32> = (0..self.tokens.len() as u32).collect();
+        let input = Input {
+            tokens: &self.tokens,
+            positions: &positions,
+            documents: &[DocumentSpan {
+                start: 0,
+                end: self.tokens.len(),
+                prompt_end: self.tokens.len(),
+                visual: self.visual.clone(),
+            }],
+            images: Images::Pixels(&self.images),
+            targets: &[],
+        };
+        let visibility = model.config().visibility;
+        model.logits(&input, visibility).expect("fits")
+    }
+
+    fn answer(&self, model: &Model) -> Vec<u32> {
+        let prompt = Prompt {
+            tokens: self.tokens.clone(),
+            visual: self.visual.clone(),
+            images: self.images.clone(),
+        };
+        let options = GenerateOptions {
+            max_tokens: 12,
+            end: u32::MAX,
+            visibility: model.config().visibility,
+            beams: 1,
+            length_penalty: 1.0,
+        };
+        let answers = model.generate(&[prompt], &options).expect("fits");
+        answers[0].tokens.clone()
+    }
+}
+
+/// Tensors that `compare.py` reads.
+#[derive(Default)]
+struct Expected(Vec<(&'static str, Dtype, Vec<usize>, Vec<u8>)>);
+
+impl Expected {
+    fn floats(mut self, name: &'static str, tensor: &Tensor) -> Self {
+        let numbers = tensor.to_f32_vec().into_iter();
+        let bytes = numbers.flat_map(f32::to_le_bytes).collect();
+        self.0
+            .push((name, Dtype::F32, tensor.shape().to_vec(), bytes));
+        self
+    }
+
+    fn words(mut self, name: &'static str, words: &[u32]) -> Self {
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.0.push((name, Dtype::I32, vec![words.len()], bytes));
+        self
+    }
+
+    fn write(&self, folder: &Path) {
+        let views = self.0.iter().map(|(name, dtype, shape, bytes)| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes);
+            (*name, view.expect("as many bytes as numbers"))
+        });
+        let path = folder.join("expected.safetensors");
+        safetensors::serialize_to_file(views, None, &path).expect("written");
+    }
+}
+
+/// Where models go; the name tells `compare.py` what to do with one.
+struct Target(PathBuf);
+
+impl Target {
+    fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.0.join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    /// A whole model and what it says of two images.
+    fn whole(&self, format: ExportFormat, name: &str, model: &Model) {
+        let folder = self.folder(&format!("{format}/{name}"));
+        model
+            .export(&folder, format, TOKENS, WeightFormat::F32)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        // Gemma takes images side by side for one.
+        let question = Question::new(model, format != ExportFormat::Gemma3);
+        Expected::default()
+            .words("tokens", &question.tokens)
+            .floats("images", &question.images)
+            .floats("logits", &question.logits(model))
+            .words("answer", &question.answer(model))
+            .write(&folder);
+    }
+
+    /// A language model alone and what it says of some text.
+    fn language(&self, kind: &str, name: &str, base: &Model, model: &Model) -> PathBuf {
+        let folder = self.folder(&format!("{kind}/{name}"));
+        base.save_part(Part::Language, &folder, WeightFormat::F32)
+            .expect("written");
+        let question = Question::text();
+        Expected::default()
+            .words("tokens", &question.tokens)
+            .floats("logits", &question.logits(model))
+            .write(&folder);
+        folder
+    }
+
+    /// An encoder alone and the features of two images.
+    fn vision(&self, kind: &str, name: &str, base: &Model, model: &Model) -> PathBuf {
+        let folder = self.folder(&format!("{kind}/{name}"));
+        base.save_part(Part::Vision, &folder, WeightFormat::F32)
+            .expect("written");
+        let images = Question::new(model, true).images;
+        Expected::default()
+            .floats("images", &images)
+            .floats("features", &model.encode(&images).expect("fits"))
+            .write(&folder);
+        folder
+    }
+}
+
+fn llava(target: &Target) {
+    let plain = || Pair {
+        vision: "clip",
+        layer: Some(-2),
+        keep_class_token: false,
+        projector: projector(ProjectorKind::Mlp, 1),
+        language: "llama",
+        visibility: VisibilityKind::Causal,
+    };
+    for (name, pair) in [
+        ("clip-llama", plain()),
+        (
+            "clip-class-token-llama3",
+            Pair {
+                keep_class_token: true,
+                language: "llama-llama3",
+                ..plain()
+            },
+        ),
+        (
+            "clip-last-qwen2-window",
+            Pair {
+                layer: None,
+                language: "qwen2-window",
+                ..plain()
+            },
+        ),
+        (
+            "siglip-qwen3",
+            Pair {
+                vision: "siglip",
+                layer: Some(-1),
+                language: "qwen3",
+                ..plain()
+            },
+        ),
+        (
+            "siglip-llama-biases",
+            Pair {
+                vision: "siglip",
+                language: "llama-biases",
+                ..plain()
+            },
+        ),
+    ] {
+        target.whole(ExportFormat::Llava, name, &pair.model());
+    }
+}
+
+fn gemma3(target: &Target) {
+    for (name, block) in [("blocks", 2), ("patches", 1)] {
+        let pair = Pair {
+            vision: "siglip",
+            layer: None,
+            keep_class_token: false,
+            projector: projector(ProjectorKind::Gemma3, block),
+            language: "gemma3",
+            visibility: VisibilityKind::ImageBidirectional,
+        };
+        target.whole(ExportFormat::Gemma3, name, &pair.model());
+    }
+}
+
+fn native(target: &Target) {
+    for name in [
+        "llama",
+        "gpt2",
+        "siglip-qwen2",
+        "clip-llama",
+        "vit-qwen3",
+        "dinov2-gemma3",
+    ] {
+        let mut model = Model::load(&fixtures().join(name), Precision::F32).expect("the fixture");
+        for visibility in [
+            VisibilityKind::Causal,
+            VisibilityKind::ImageBidirectional,
+            VisibilityKind::PrefixLm,
+            VisibilityKind::ImageIsolated,
+        ] {
+            model.set_visibility(visibility);
+            target.whole(
+                ExportFormat::Native,
+                &format!("{name}-{visibility}"),
+                &model,
+            );
+        }
+    }
+    for (name, vision, layer, keep_class_token, kind, language) in [
+        (
+            "deit-qwen2-window",
+            "deit",
+            None,
+            false,
+            ProjectorKind::Linear,
+            "qwen2-window",
+        ),
+        (
+            "dinov2-cut",
+            "dinov2",
+            Some(-2),
+            true,
+            ProjectorKind::Mlp,
+            "qwen2-yarn",
+        ),
+        (
+            "clip-class-token",
+            "clip",
+            None,
+            true,
+            ProjectorKind::Mlp,
+            "llama-dynamic",
+        ),
+        (
+            "siglip-mean",
+            "siglip",
+            Some(-1),
+            false,
+            ProjectorKind::Gemma3,
+            "llama-linear",
+        ),
+        (
+            "vit-cut",
+            "vit",
+            Some(-1),
+            false,
+            ProjectorKind::Gemma3,
+            "gpt2",
+        ),
+    ] {
+        let block = if keep_class_token { 1 } else { 2 };
+        let pair = Pair {
+            vision,
+            layer,
+            keep_class_token,
+            projector: projector(kind, block),
+            language,
+            visibility: VisibilityKind::PrefixLm,
+        };
+        target.whole(ExportFormat::Native, name, &pair.model());
+    }
+}
+
+fn parts(target: &Target) {
+    for name in [
+        "siglip",
+        "clip",
+        "vit",
+        "deit",
+        "dinov2",
+        "dinov2-registers",
+        "dinov2-gated",
+    ] {
+        for layer in [None, Some(-1)] {
+            let pair = Pair {
+                vision: name,
+                layer,
+                keep_class_token: false,
+                projector: projector(ProjectorKind::Linear, 1),
+                language: "gpt2",
+                visibility: VisibilityKind::Causal,
+            };
+            let name = match layer {
+                None => name.to_owned(),
+                Some(_) => format!("{name}-cut"),
+            };
+            let model = pair.model();
+            target.vision("vision", &name, &model, &model);
+        }
+    }
+    for name in [
+        "llama",
+        "llama-biases",
+        "llama-linear",
+        "llama-dynamic",
+        "llama-llama3",
+        "qwen2",
+        "qwen2-yarn",
+        "qwen2-window",
+        "qwen3",
+        "gemma3",
+        "gpt2",
+    ] {
+        let pair = Pair {
+            vision: "siglip",
+            layer: None,
+            keep_class_token: false,
+            projector: projector(ProjectorKind::Linear, 1),
+            language: name,
+            visibility: VisibilityKind::Causal,
+        };
+        let model = pair.model();
+        target.language("language", name, &model, &model);
+    }
+}
+
+/// Plain parts, and adapters beside them, with what they compute together.
+fn adapters(target: &Target) {
+    for (name, targets) in [
+        (
+            "siglip-qwen2",
+            ["q_proj", "v_proj", "fc2", "language.*.mlp.*"],
+        ),
+        (
+            "gpt2",
+            ["language.*.c_attn", "language.*.c_fc", "q_proj", "fc1"],
+        ),
+        (
+            "clip-llama",
+            [
+                "language.*.o_proj",
+                "language.*.down_proj",
+                "k_proj",
+                "out_proj",
+            ],
+        ),
+        (
+            "vit-qwen3",
+            ["query", "value", "q_proj", "language.*.up_proj"],
+        ),
+    ] {
+        let folder = fixtures().join(name);
+        let lora = LoraConfig {
+            rank: 3,
+            alpha: Some(4.5),
+            dropout: 0.0,
+            targets: targets.map(str::to_owned).to_vec(),
+        };
+        let base = Model::load(&folder, Precision::F32).expect("the fixture");
+        let learned = Model::resume(&folder, Precision::F32, 5, Some(lora)).expect("its layers");
+        let learned = filled(learned, Part::Lora);
+        let saved = tempfile::tempdir().expect("a folder");
+        learned
+            .save_part(Part::Lora, saved.path(), WeightFormat::F32)
+            .expect("written");
+        for (part, base) in [
+            (
+                Part::Language,
+                target.language("lora-language", name, &base, &learned),
+            ),
+            (
+                Part::Vision,
+                target.vision("lora-vision", name, &base, &learned),
+            ),
+        ] {
+            let adapter = base.join("adapter");
+            fs::create_dir_all(&adapter).expect("a folder");
+            for file in ["adapter_config.json", "adapter_model.safetensors"] {
+                let from = saved.path().join(part.name()).join(file);
+                fs::copy(from, adapter.join(file)).expect("copied");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "writes models for scripts/transformers-parity"]
+fn write_models_for_transformers() {
+    let folder = std::env::var_os("FOURFOLD_PARITY").expect("FOURFOLD_PARITY names a folder");
+    let target = Target(PathBuf::from(folder));
+    llava(&target);
+    gemma3(&target);
+    native(&target);
+    parts(&target);
+    adapters(&target);
+}

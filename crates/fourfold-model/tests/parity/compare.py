@@ -1,0 +1,149 @@
+"""Opens the models that `parity.rs` wrote in `transformers` and compares what they compute.
+
+    python compare.py FOLDER
+
+Each folder below FOLDER/KIND holds a model and `expected.safetensors`: its input, and what Fourfold made of it. A model
+has to load without a missing or unexpected tensor, its numbers have to agree, and greedy decoding has to give the same
+tokens. `scripts/transformers-parity` runs both sides.
+"""
+
+import pathlib
+import sys
+import warnings
+
+import torch
+import transformers as hf
+from safetensors.torch import load_file
+
+TOLERANCE = 1e-4
+
+
+def load(auto, folder, **options):
+    """The model of a folder; every tensor has to be of use, and none may be missing."""
+    model, info = auto.from_pretrained(folder, output_loading_info=True, attn_implementation="eager", **options)
+    for fault in ["missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"]:
+        assert not info.get(fault), f"{fault}: {sorted(map(str, info[fault]))}"
+    return model.eval()
+
+
+def difference(found, expected):
+    """The largest difference, relative where numbers are above 1."""
+    assert found.shape == expected.shape, f"shape {tuple(found.shape)}, expected {tuple(expected.shape)}"
+    error = ((found - expected).abs() / expected.abs().clamp(min=1)).max().item()
+    assert error <= TOLERANCE, f"differs by {error:.2e}"
+    return error
+
+
+def whole(auto, expected, folder, **options):
+    model = load(auto, folder, **options)
+    tokens = expected["tokens"].long()[None]
+    inputs = {"input_ids": tokens, "pixel_values": expected["images"]}
+    if model.config.model_type == "gemma3":
+        inputs["token_type_ids"] = (tokens == model.config.image_token_id).long()
+    error = difference(model(**inputs).logits[0], expected["logits"])
+    count = len(expected["answer"])
+    model.generation_config.eos_token_id = None
+    answer = model.generate(**inputs, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=count,
+                            min_new_tokens=count)
+    found = answer[0, tokens.shape[1]:].tolist()
+    assert found == expected["answer"].tolist(), f"greedy answer {found}, expected {expected['answer'].tolist()}"
+    return error
+
+
+def llava(folder, expected):
+    return whole(hf.LlavaForConditionalGeneration, expected, folder)
+
+
+def gemma3(folder, expected):
+    return whole(hf.Gemma3ForConditionalGeneration, expected, folder)
+
+
+def native(folder, expected):
+    errors = [whole(auto, expected, folder, trust_remote_code=True)
+              for auto in [hf.AutoModelForImageTextToText, hf.AutoModelForCausalLM]]
+    padded(folder, expected)
+    return max(errors)
+
+
+def padded(folder, expected):
+    """A prompt with padding before it, beside one without, answers as it does alone."""
+    model = load(hf.AutoModelForImageTextToText, folder, trust_remote_code=True)
+    model.generation_config.eos_token_id = None
+    tokens, images = expected["tokens"].long(), expected["images"]
+    padding = torch.zeros(3, dtype=torch.long)
+    longer = torch.cat([tokens, torch.tensor([7, 8, 9])])
+    batch = torch.stack([torch.cat([padding, tokens]), longer])
+    mask = torch.ones_like(batch)
+    mask[0, :3] = 0
+    count = min(8, len(expected["answer"]))
+    answer = model.generate(input_ids=batch, attention_mask=mask, pixel_values=torch.cat([images, images]),
+                            do_sample=False, max_new_tokens=count, min_new_tokens=count)
+    found, wanted = answer[0, batch.shape[1]:].tolist(), expected["answer"].tolist()[:count]
+    assert found == wanted, f"greedy answer behind padding {found}, expected {wanted}"
+
+
+def vision(folder, expected, adapter=None):
+    config = hf.AutoConfig.from_pretrained(folder)
+    options = {"add_pooling_layer": False} if config.model_type in ("vit", "deit") else {}
+    model = load(hf.AutoModel, folder, **options)
+    if adapter:
+        model = adapted(model, adapter)
+    output = model(pixel_values=expected["images"], output_hidden_states=True)
+    cut = getattr(config, "final_norm", config.model_type != "clip_vision_model") is False
+    features = output.hidden_states[-1] if cut else output.last_hidden_state
+    wanted = expected["features"]
+    return difference(features[:, features.shape[1] - wanted.shape[1]:], wanted)
+
+
+def language(folder, expected, adapter=None):
+    model = load(hf.AutoModelForCausalLM, folder)
+    if adapter:
+        model = adapted(model, adapter)
+    return difference(model(expected["tokens"].long()[None]).logits[0], expected["logits"])
+
+
+def adapted(model, adapter):
+    """The model with the adapters of a folder, of which every tensor has to find its place."""
+    import peft
+
+    model = peft.PeftModel.from_pretrained(model, adapter)
+    stored = load_file(adapter / "adapter_model.safetensors")
+    loaded = peft.get_peft_model_state_dict(model)
+    assert stored.keys() == loaded.keys(), f"adapters differ: {sorted(stored.keys() ^ loaded.keys())}"
+    assert all(torch.equal(stored[name], loaded[name]) for name in stored), "adapters have other numbers"
+    return model.eval()
+
+
+KINDS = {
+    "llava": llava,
+    "gemma3": gemma3,
+    "native": native,
+    "vision": vision,
+    "language": language,
+    "lora-vision": lambda folder, expected: vision(folder, expected, folder / "adapter"),
+    "lora-language": lambda folder, expected: language(folder, expected, folder / "adapter"),
+}
+
+
+@torch.no_grad()
+def main(root):
+    hf.logging.set_verbosity_error()
+    hf.logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+    failures = 0
+    for kind, check in KINDS.items():
+        folders = sorted(path for path in (root / kind).iterdir() if path.is_dir())
+        assert folders, f"{root / kind} holds no model"
+        largest = 0.0
+        for folder in folders:
+            try:
+                largest = max(largest, check(folder, load_file(folder / "expected.safetensors")))
+            except Exception as error:
+                failures += 1
+                print(f"{kind}/{folder.name}: {type(error).__name__}: {error}")
+        print(f"{kind}: {len(folders)} models, largest difference {largest:.1e}")
+    if failures:
+        sys.exit(f"{failures} models differ in transformers {hf.__version__}")
+
+
+main(pathlib.Path(sys.argv[1]))
