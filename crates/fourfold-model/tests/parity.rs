@@ -295,7 +295,7 @@ fn llava(target: &Target) {
 }
 
 fn gemma3(target: &Target) {
-    for (name, block) in [("blocks", 2), ("patches", 1)] {
+    for (name, block) in [("blocks", 2), ("one-token", 4)] {
         let pair = Pair {
             vision: "siglip",
             layer: None,
@@ -461,8 +461,12 @@ fn adapters(target: &Target) {
             ],
         ),
         (
+            "dinov2-gemma3",
+            ["vision.*", "k_proj", "o_proj", "language.*.gate_proj"],
+        ),
+        (
             "vit-qwen3",
-            ["query", "value", "q_proj", "language.*.up_proj"],
+            ["vision.*", "q_proj", "v_proj", "language.*.up_proj"],
         ),
     ] {
         let folder = fixtures().join(name);

@@ -54,6 +54,16 @@ pub(super) fn obstacles(config: &ModelConfig) -> Vec<String> {
             "its language model is a {kind}; expected gemma3_text"
         ));
     }
+    let windows = language(config).and_then(|language| language.window.as_ref());
+    let tokens = config.visual_tokens();
+    if let Some(window) = windows.filter(|window| window.rows < tokens) {
+        // In transformers a row of an image sees no farther back than the window, not even within its image.
+        reasons.push(format!(
+            "an image becomes {tokens} visual tokens, more than the window of {} tokens, behind which Gemma 3 hides the \
+             beginning of the image; set a larger `pixel_shuffle` in [model.projector]",
+            window.rows
+        ));
+    }
     if config.visibility != VisibilityKind::ImageBidirectional {
         reasons.push(format!(
             "it was trained with the visibility '{}', Gemma 3 reads with 'image-bidirectional'; set `visibility = \

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{WeightFormat, write_safetensors};
 use crate::lora::{layer, names};
 use crate::spec::Spec;
-use crate::{LanguageConfig, LoraConfig, ModelConfig, ModelError, Part, Result};
+use crate::{LanguageConfig, LoraConfig, ModelConfig, ModelError, Part, Result, VisionFamily};
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -38,18 +38,25 @@ pub(crate) fn write_adapters(
             let [Some(a), Some(b)] = ids else {
                 continue;
             };
-            let module = module(part, layer);
-            for (id, matrix) in [(a, "lora_A"), (b, "lora_B")] {
-                let master = parameters.get(id).master();
-                let name = format!("base_model.model.{module}.{matrix}.weight");
-                let values = Matrix {
-                    values: master.f32()?,
-                    shape: master.shape(),
-                    format,
-                };
-                tensors.push((name, values));
+            let [a, b] = [a, b].map(|id| parameters.get(id).master());
+            let (a, b, rank) = (a.f32()?, b.f32()?, lora.rank);
+            let named = modules_of(config, part, layer);
+            let each = b.len() / named.len();
+            for (module, b) in named.into_iter().zip(b.chunks_exact(each.max(1))) {
+                for (values, matrix, shape) in [
+                    (a, "lora_A", [rank, a.len() / rank]),
+                    (b, "lora_B", [each / rank, rank]),
+                ] {
+                    let name = format!("base_model.model.{module}.{matrix}.weight");
+                    let values = Matrix {
+                        values,
+                        shape,
+                        format,
+                    };
+                    tensors.push((name, values));
+                }
+                modules.push(module);
             }
-            modules.push(module);
         }
         if modules.is_empty() {
             continue;
@@ -62,20 +69,55 @@ pub(crate) fn write_adapters(
     Ok(())
 }
 
-/// What `transformers` calls a layer within the part's own model.
-fn module(part: Part, layer: &str) -> &str {
+/// What `transformers` 5 calls a layer within the part's own model, where that is not its name in files. What is one
+/// layer in files may be several there, whose outputs lie one after the other in its own.
+fn modules_of(config: &ModelConfig, part: Part, layer: &str) -> Vec<String> {
     let of_part = layer.strip_prefix(part.name()).unwrap_or(layer);
     let of_part = of_part.strip_prefix('.').unwrap_or(of_part);
-    // Newer versions have no module of this name around CLIP's and SigLIP's encoders.
-    of_part.strip_prefix("vision_model.").unwrap_or(of_part)
+    if part != Part::Vision {
+        return vec![of_part.to_owned()];
+    }
+    let renamed: &[(&str, &str)] = match config.vision.family {
+        VisionFamily::Siglip | VisionFamily::Clip => &[("vision_model.", "")],
+        VisionFamily::Vit | VisionFamily::Deit => &VIT,
+        VisionFamily::Dinov2 | VisionFamily::Dinov2Registers => &DINO,
+    };
+    let rename = |name: String, (from, to): &(&str, &str)| name.replace(from, to);
+    let name = renamed.iter().fold(of_part.to_owned(), rename);
+    match name.strip_suffix("weights_in") {
+        Some(mlp) => ["gate_proj", "up_proj"]
+            .map(|half| format!("{mlp}{half}"))
+            .to_vec(),
+        None => vec![name],
+    }
 }
+
+/// The names of ViT's modules in files and in memory.
+const VIT: [(&str, &str); 7] = [
+    ("attention.attention.query", "attention.q_proj"),
+    ("attention.attention.key", "attention.k_proj"),
+    ("attention.attention.value", "attention.v_proj"),
+    ("attention.output.dense", "attention.o_proj"),
+    ("intermediate.dense", "mlp.fc1"),
+    ("output.dense", "mlp.fc2"),
+    ("encoder.layer.", "layers."),
+];
+
+/// Those of DINOv2.
+const DINO: [(&str, &str); 5] = [
+    ("attention.attention.query", "attention.q_proj"),
+    ("attention.attention.key", "attention.k_proj"),
+    ("attention.attention.value", "attention.v_proj"),
+    ("attention.output.dense", "attention.o_proj"),
+    ("mlp.weights_out", "mlp.down_proj"),
+];
 
 fn write_config(
     path: &Path,
     config: &ModelConfig,
     lora: &LoraConfig,
     part: Part,
-    modules: &[&str],
+    modules: &[String],
 ) -> Result<()> {
     let language = part == Part::Language;
     let gpt2 = language && matches!(config.language, LanguageConfig::Gpt2(_));
@@ -100,7 +142,7 @@ fn write_config(
 /// One of an adapter's two matrices.
 struct Matrix<'a> {
     values: &'a [f32],
-    shape: &'a [usize],
+    shape: [usize; 2],
     format: WeightFormat,
 }
 
@@ -110,7 +152,7 @@ impl View for Matrix<'_> {
     }
 
     fn shape(&self) -> &[usize] {
-        self.shape
+        &self.shape
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
