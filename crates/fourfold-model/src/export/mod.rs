@@ -102,6 +102,17 @@ pub struct SpecialTokens {
     pub end: u32,
 }
 
+impl SpecialTokens {
+    /// The ids as `generation_config.json` has them. Padding is ignored wherever it stands, so any token will do for it.
+    pub fn generation_config(self) -> Value {
+        json!({
+            "bos_token_id": self.begin,
+            "eos_token_id": self.end,
+            "pad_token_id": self.end,
+        })
+    }
+}
+
 impl Model {
     /// Writes what `transformers` reads of a model: `config.json`, `generation_config.json`, `model.safetensors`, and
     /// for [`ExportFormat::Native`] the code of its class. Adapters are added to the weights that they stand beside.
@@ -128,22 +139,13 @@ impl Model {
                 )));
             }
         }
-        write_file(folder, "generation_config.json", &pretty(&special(tokens))?)?;
+        write_file(folder, "generation_config.json", &pretty(&tokens.generation_config())?)?;
         match format {
             ExportFormat::Llava => llava::write(self, folder, tokens, numbers),
             ExportFormat::Gemma3 => gemma3::write(self, folder, tokens, numbers),
             ExportFormat::Native => native::write(self, folder, tokens, numbers),
         }
     }
-}
-
-/// The ids in the words of `transformers`. Padding is ignored wherever it stands, so any token will do for it.
-fn special(tokens: SpecialTokens) -> Value {
-    json!({
-        "bos_token_id": tokens.begin,
-        "eos_token_id": tokens.end,
-        "pad_token_id": tokens.end,
-    })
 }
 
 /// The encoder's configuration without the keys that only Fourfold knows.
@@ -158,7 +160,7 @@ fn vision_config(config: &ModelConfig) -> Result<Map<String, Value>> {
 /// The language model's configuration with the ids of its special tokens.
 fn text_config(config: &ModelConfig, tokens: SpecialTokens) -> Result<Map<String, Value>> {
     let mut map = as_map(&config.language)?;
-    map.extend(as_map(&special(tokens))?);
+    map.extend(as_map(&tokens.generation_config())?);
     Ok(map)
 }
 

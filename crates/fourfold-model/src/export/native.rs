@@ -9,7 +9,7 @@ use super::{SpecialTokens, as_map, text_config, write_config, write_file};
 use crate::{Model, ModelConfig, Result, VisionFamily, WeightFormat, vision};
 
 /// The code that comes with the folder.
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 3] = [
     (
         "configuration_fourfold.py",
         include_str!("native/configuration_fourfold.py"),
@@ -17,6 +17,10 @@ const FILES: [(&str, &str); 2] = [
     (
         "modeling_fourfold.py",
         include_str!("native/modeling_fourfold.py"),
+    ),
+    (
+        "image_processing_fourfold.py",
+        include_str!("native/image_processing_fourfold.py"),
     ),
 ];
 
