@@ -373,7 +373,7 @@ fn special_tokens(from: &Path, beside: &Path, tokenizer: &Tokenizer) -> Result<S
     Ok(SpecialTokens::new(text(named.begin), text(named.end)))
 }
 
-fn read_format(folder: &Path) -> Result<Option<TextFormat>> {
+pub(crate) fn read_format(folder: &Path) -> Result<Option<TextFormat>> {
     read_json(&folder.join(FORMAT))
 }
 

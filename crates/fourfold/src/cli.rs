@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ask, bench, caption, data, eval, fetch, plan, quickstart, train};
+use crate::commands::{
+    ask, bench, caption, data, eval, export, fetch, import, plan, quickstart, train,
+};
 
 /// Gives a small language model eyes.
 #[derive(Parser, Debug)]
@@ -27,6 +29,8 @@ enum Command {
     Caption(caption::Caption),
     Ask(ask::Ask),
     Eval(eval::Eval),
+    Export(export::Export),
+    Import(import::Import),
     Data(data::Data),
     Plan(plan::Plan),
     Fetch(fetch::Fetch),
@@ -45,6 +49,8 @@ impl Cli {
             Command::Caption(command) => command.run(),
             Command::Ask(command) => command.run(),
             Command::Eval(command) => command.run(),
+            Command::Export(command) => command.run(),
+            Command::Import(command) => command.run(),
             Command::Data(command) => command.run(),
             Command::Plan(command) => command.run(),
             Command::Fetch(command) => command.run(),

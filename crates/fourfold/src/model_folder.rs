@@ -46,32 +46,38 @@ impl ModelFolder {
     }
 
     fn folder(&self) -> Result<PathBuf> {
-        let path = &self.path;
-        let inner = path.join("model");
-        if inner.join("config.json").is_file() {
-            return Ok(inner);
-        }
-        if path.join("config.json").is_file() {
-            return Ok(path.clone());
-        }
-        if !path.exists() {
-            bail!(
-                "--model: there is no {}; expected a run folder such as runs/quickstart",
-                path.display()
-            );
-        }
-        if path.join("recipe.toml").is_file() {
-            bail!(
-                "--model: the run in {} is not finished, it holds no model yet; go on with `fourfold train \
-                 --resume --run {0}`",
-                path.display()
-            );
-        }
-        bail!(
-            "--model: {} is neither a run folder (with model/config.json) nor a model folder (with config.json)",
-            path.display()
-        )
+        find(&self.path).context("--model")
     }
+}
+
+/// The model folder that `path` is, or that the run in `path` has.
+///
+/// # Errors
+/// Says what the folder lacks.
+pub fn find(path: &Path) -> Result<PathBuf> {
+    let inner = path.join("model");
+    if inner.join("config.json").is_file() {
+        return Ok(inner);
+    }
+    if path.join("config.json").is_file() {
+        return Ok(path.to_owned());
+    }
+    if !path.exists() {
+        bail!(
+            "there is no {}; expected a run folder such as runs/quickstart",
+            path.display()
+        );
+    }
+    if path.join("recipe.toml").is_file() {
+        bail!(
+            "the run in {} is not finished, it holds no model yet; go on with `fourfold train --resume --run {0}`",
+            path.display()
+        );
+    }
+    bail!(
+        "{} is neither a run folder (with model/config.json) nor a model folder (with config.json)",
+        path.display()
+    )
 }
 
 /// Loads a model folder.

@@ -31,7 +31,7 @@ pub(super) fn obstacles(config: &ModelConfig) -> Vec<String> {
     if vision.final_norm {
         reasons.push(
             "its encoder norms the last features, LLaVA reads them before that norm; train with `layer = -1` in \
-             [model.vision]"
+             [model.vision], or `final_norm = false` for a new encoder"
                 .into(),
         );
     }

@@ -14,7 +14,8 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Model, ModelConfig, ModelError, Result, WeightFormat, weights};
+use crate::weights::{self, table, vision_table};
+use crate::{Model, ModelConfig, ModelError, Result, WeightFormat};
 
 /// What an exported model is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,11 @@ impl Model {
                 )));
             }
         }
-        write_file(folder, "generation_config.json", &pretty(&tokens.generation_config())?)?;
+        write_file(
+            folder,
+            "generation_config.json",
+            &pretty(&tokens.generation_config())?,
+        )?;
         match format {
             ExportFormat::Llava => llava::write(self, folder, tokens, numbers),
             ExportFormat::Gemma3 => gemma3::write(self, folder, tokens, numbers),
@@ -150,7 +155,7 @@ impl Model {
 
 /// The encoder's configuration without the keys that only Fourfold knows.
 fn vision_config(config: &ModelConfig) -> Result<Map<String, Value>> {
-    let mut map = as_map(&config.vision)?;
+    let mut map = vision_table(&config.vision)?;
     for own in ["final_norm", "keep_class_token"] {
         map.shift_remove(own);
     }
@@ -159,8 +164,8 @@ fn vision_config(config: &ModelConfig) -> Result<Map<String, Value>> {
 
 /// The language model's configuration with the ids of its special tokens.
 fn text_config(config: &ModelConfig, tokens: SpecialTokens) -> Result<Map<String, Value>> {
-    let mut map = as_map(&config.language)?;
-    map.extend(as_map(&tokens.generation_config())?);
+    let mut map = table(&config.language)?;
+    map.extend(table(&tokens.generation_config())?);
     Ok(map)
 }
 
@@ -171,7 +176,7 @@ fn write_config(
     numbers: WeightFormat,
     keys: &Value,
 ) -> Result<()> {
-    let mut map = as_map(keys)?;
+    let mut map = table(keys)?;
     let kind = match numbers {
         WeightFormat::F32 => "float32",
         WeightFormat::Bf16 => "bfloat16",
@@ -186,17 +191,6 @@ fn renamed(name: &str, parts: &[(&str, &str)]) -> String {
         .iter()
         .find_map(|(ours, theirs)| Some(format!("{theirs}{}", name.strip_prefix(ours)?)));
     found.unwrap_or_else(|| name.to_owned())
-}
-
-fn as_map(value: &impl serde::Serialize) -> Result<Map<String, Value>> {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => Err(ModelError::config(
-            "config.json",
-            format!("{other} is no table; this is a defect of Fourfold"),
-        )),
-        Err(error) => Err(ModelError::config("config.json", error.to_string())),
-    }
 }
 
 fn pretty(value: &Value) -> Result<String> {

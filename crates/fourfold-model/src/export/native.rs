@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{SpecialTokens, as_map, text_config, write_config, write_file};
+use super::{SpecialTokens, text_config, write_config, write_file};
+use crate::weights::{table, vision_table};
 use crate::{Model, ModelConfig, Result, VisionFamily, WeightFormat, vision};
 
 /// The code that comes with the folder.
@@ -47,9 +48,10 @@ pub(super) fn write(
 ) -> Result<()> {
     let config = model.config();
     let class = "modeling_fourfold.FourfoldForConditionalGeneration";
-    let mut keys = as_map(config)?;
+    let mut keys = table(config)?;
+    keys.insert("vision_config".into(), vision_table(&config.vision)?.into());
     keys.insert("text_config".into(), text_config(config, tokens)?.into());
-    keys.extend(as_map(&json!({
+    keys.extend(table(&json!({
         "image_token_id": tokens.image,
         "bos_token_id": tokens.begin,
         "eos_token_id": tokens.end,

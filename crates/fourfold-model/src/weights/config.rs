@@ -5,11 +5,11 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::gguf::GgufFile;
 use super::gguf_of;
-use crate::{LanguageConfig, ModelConfig, ModelError, Part, Result, VisionConfig};
+use crate::{LanguageConfig, ModelConfig, ModelError, Part, Result, VisionConfig, VisionFamily};
 
 const CONFIG: &str = "config.json";
 
@@ -78,6 +78,29 @@ pub(crate) fn write_config(folder: &Path, config: &ModelConfig) -> Result<()> {
     )
 }
 
+/// An encoder's configuration as `transformers` reads it.
+pub(crate) fn vision_table(config: &VisionConfig) -> Result<Map<String, Value>> {
+    let mut table = table(config)?;
+    if config.family == VisionFamily::Siglip {
+        // Attention that pools the patches, which is none of the features here: without the key, its weights would be
+        // missed.
+        table.insert("vision_use_head".into(), false.into());
+    }
+    Ok(table)
+}
+
+/// A configuration as a table of keys.
+pub(crate) fn table(config: &impl Serialize) -> Result<Map<String, Value>> {
+    match serde_json::to_value(config) {
+        Ok(Value::Object(table)) => Ok(table),
+        Ok(other) => Err(ModelError::config(
+            CONFIG,
+            format!("{other} is no table; this is a defect of Fourfold"),
+        )),
+        Err(error) => Err(ModelError::config(CONFIG, error.to_string())),
+    }
+}
+
 /// Writes the configuration of one part as Hugging Face has it.
 pub(crate) fn write_part_config(config: &ModelConfig, part: Part, folder: &Path) -> Result<()> {
     match part {
@@ -85,7 +108,7 @@ pub(crate) fn write_part_config(config: &ModelConfig, part: Part, folder: &Path)
             let family = config.vision.family;
             write_json(
                 folder,
-                &config.vision,
+                &vision_table(&config.vision)?,
                 family.model_type(),
                 family.architecture(),
             )

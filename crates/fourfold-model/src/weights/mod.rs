@@ -14,7 +14,9 @@ use half::bf16;
 use safetensors::Dtype;
 
 pub(crate) use adapters::write_adapters;
-pub(crate) use config::{read_config, write_config, write_json, write_part_config};
+pub(crate) use config::{
+    read_config, table, vision_table, write_config, write_json, write_part_config,
+};
 pub(crate) use read::WeightSource;
 pub use tensors::gguf_of;
 pub use write::write_safetensors;

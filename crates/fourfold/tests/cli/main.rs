@@ -3,6 +3,7 @@
 mod answers;
 mod bench;
 mod data;
+mod exports;
 mod mistakes;
 mod plan;
 mod runs;

@@ -110,8 +110,6 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     num_register_tokens: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    vision_use_head: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     final_norm: Option<bool>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     keep_class_token: bool,
@@ -155,9 +153,6 @@ impl Serialize for VisionConfig {
             use_swiglu_ffn: self.gated,
             num_register_tokens: (self.family == VisionFamily::Dinov2Registers)
                 .then_some(self.registers),
-            // Attention that pools the patches, which is none of the features here: without the key, transformers
-            // would look for its weights.
-            vision_use_head: (self.family == VisionFamily::Siglip).then_some(false),
             final_norm: (self.final_norm != self.family.has_final_norm())
                 .then_some(self.final_norm),
             keep_class_token: self.keep_class_token,

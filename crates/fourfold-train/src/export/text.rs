@@ -1,0 +1,55 @@
+//! The tokenizer in the words of `transformers`, and the layout of a document as a chat template.
+
+use std::path::Path;
+
+use anyhow::Result;
+use fourfold_data::TextFormat;
+use fourfold_model::Model;
+use serde_json::json;
+
+use crate::assemble::Reading;
+use crate::files;
+
+/// Writes `tokenizer_config.json` and `chat_template.jinja`.
+pub(super) fn write(model: &Model, reading: &Reading, folder: &Path) -> Result<()> {
+    let format = &reading.format;
+    let mut others = vec![&format.image, &format.answer];
+    others.retain(|token| ![&format.begin, &format.end].contains(token));
+    let config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": format.begin,
+        "eos_token": format.end,
+        "pad_token": format.end,
+        "additional_special_tokens": others,
+        "model_max_length": model.config().max_positions(),
+        "clean_up_tokenization_spaces": false,
+        // What is generated goes on behind the prompt.
+        "padding_side": "left",
+    });
+    files::write_json(&folder.join("tokenizer_config.json"), &config)?;
+    let template = template(format);
+    files::write_atomic(&folder.join("chat_template.jinja"), template.as_bytes())
+}
+
+/// The layout of [`TextFormat`]: begin, an image token for each image, then turns of prompt and answer.
+fn template(format: &TextFormat) -> String {
+    // JSON's strings are strings of templates too.
+    let [begin, image, answer, end] = format.tokens().map(|token| json!(token).to_string());
+    let lines = [
+        format!("{{{{- {begin} -}}}}"),
+        "{%- for message in messages if message['content'] is not string -%}".into(),
+        "{%- for part in message['content'] if part['type'] == 'image' -%}".into(),
+        format!("{{{{- {image} -}}}}"),
+        "{%- endfor -%}{%- endfor -%}".into(),
+        "{%- for message in messages -%}".into(),
+        "{%- if message['role'] not in ['user', 'assistant'] -%}".into(),
+        "{{- raise_exception('expected messages of user and assistant, not of ' + message['role']) -}}".into(),
+        "{%- endif -%}".into(),
+        "{%- if message['content'] is string -%}{{- message['content'] -}}{%- else -%}".into(),
+        "{%- for part in message['content'] if part['type'] == 'text' -%}{{- part['text'] -}}{%- endfor -%}".into(),
+        "{%- endif -%}".into(),
+        format!("{{{{- {answer} if message['role'] == 'user' else {end} -}}}}"),
+        "{%- endfor -%}".into(),
+    ];
+    lines.join("\n") + "\n"
+}
