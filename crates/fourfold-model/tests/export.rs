@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fourfold_model::{
-    ExportFormat, ImageSize, LanguageConfig, Model, ModelConfig, Pretrained, ProjectorConfig,
-    ProjectorKind, SpecialTokens, VisibilityKind, VisionConfig, WeightFormat,
+    DocumentSpan, ExportFormat, ImageSize, Images, Input, LanguageConfig, Model, ModelConfig,
+    Pretrained, ProjectorConfig, ProjectorKind, SpecialTokens, VisibilityKind, VisionConfig,
+    VisualSpan, WeightFormat,
 };
 use fourfold_tensor::{Precision, Tensor};
 use safetensors::SafeTensors;
@@ -397,6 +398,57 @@ fn a_folder_that_is_no_llava_of_this_kind_is_refused_by_key_and_tensor() {
         let message = import(folder.path()).expect_err(expected);
         assert!(message.contains(expected), "{message}");
     }
+}
+
+/// A LLaVA that `transformers` made says here what it says there.
+#[test]
+fn a_llava_of_transformers_is_read() {
+    let folder = fixtures().join("llava");
+    let (model, image) = import(&folder).expect("a LLaVA");
+    let bytes = fs::read(folder.join("expected.safetensors")).expect("the fixture is committed");
+    let file = SafeTensors::deserialize(&bytes).expect("whole");
+    let words = |name: &str| -> Vec<u32> {
+        let (words, _) = file.tensor(name).expect("there").data().as_chunks::<4>();
+        words.iter().map(|word| u32::from_le_bytes(*word)).collect()
+    };
+    let floats = |name: &str| -> Vec<f32> { words(name).into_iter().map(f32::from_bits).collect() };
+    let tokens = words("tokens");
+    let positions: Vec<u32> = (0..tokens.len() as u32).collect();
+    let span = |start, image| VisualSpan {
+        start,
+        len: 16,
+        image,
+    };
+    assert!(
+        tokens[1..17]
+            .iter()
+            .chain(&tokens[18..34])
+            .all(|token| *token == image)
+    );
+    let images = Tensor::from_f32(&[2, 3, 16, 16], &floats("images")).expect("two images");
+    let input = Input {
+        tokens: &tokens,
+        positions: &positions,
+        documents: &[DocumentSpan {
+            start: 0,
+            end: tokens.len(),
+            prompt_end: tokens.len(),
+            visual: vec![span(1, 0), span(18, 1)],
+        }],
+        images: Images::Pixels(&images),
+        targets: &[],
+    };
+    let logits = model.logits(&input, VisibilityKind::Causal).expect("fits");
+    for (found, wanted) in logits.to_f32_vec().iter().zip(floats("logits")) {
+        let error = (found - wanted).abs();
+        assert!(error <= 1e-4, "logit {found}, transformers {wanted}");
+    }
+    // And it goes out again as it came.
+    let again = export(&model, ExportFormat::Llava);
+    assert_eq!(
+        masters(&import(again.path()).expect("a LLaVA").0),
+        masters(&model)
+    );
 }
 
 /// The features of an encoder are the same after the way out and back.

@@ -316,6 +316,7 @@ fn native(target: &Target) {
         "clip-llama",
         "vit-qwen3",
         "dinov2-gemma3",
+        "siglip-gemma3",
     ] {
         let mut model = Model::load(&fixtures().join(name), Precision::F32).expect("the fixture");
         for visibility in [

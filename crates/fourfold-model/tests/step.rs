@@ -107,6 +107,10 @@ fn expected(
             whole.clone()
         };
     }
+    // Gemma's projector is `[in, out]` there.
+    if let Some(whole) = get(name.replace("_projection.weight", "_projection_weight")) {
+        return transpose(whole, shape);
+    }
     // What is one matrix here is several in files.
     let pieces: [(&str, &[&str]); 5] = [
         ("qkv_proj", &["q_proj", "k_proj", "v_proj"]),
