@@ -152,10 +152,7 @@ pub fn reading(recipe: &Recipe, tokenizer: Tokenizer, config: &ModelConfig) -> R
     format
         .markers(&tokenizer)
         .context("[format] does not fit the tokenizer")?;
-    let size = Size {
-        height: config.vision.image_size.height,
-        width: config.vision.image_size.width,
-    };
+    let size = input_size(config);
     let transform = match (&recipe.image, image_folder(&recipe.model)?) {
         (Some(transform), _) => Some(transform.clone()),
         // A recipe may have the encoder take images of another size than the folder's.
@@ -179,6 +176,15 @@ pub fn reading(recipe: &Recipe, tokenizer: Tokenizer, config: &ModelConfig) -> R
         format,
         transform,
     })
+}
+
+/// The size of the images that the vision encoder takes.
+pub(crate) fn input_size(config: &ModelConfig) -> Size {
+    let size = config.vision.image_size;
+    Size {
+        height: size.height,
+        width: size.width,
+    }
 }
 
 /// The configuration of the model that `recipe` makes, without its weights.

@@ -61,6 +61,9 @@ pub fn demand_free(target: &Path, force: bool) -> Result<()> {
     }
 }
 
+/// The image processor that native folders bring with them.
+const OUR_PROCESSOR: &str = "FourfoldImageProcessor";
+
 /// Writes a whole model to `target`, which is replaced.
 ///
 /// # Errors
@@ -129,23 +132,24 @@ fn special_tokens(reading: &Reading) -> Result<SpecialTokens> {
     })
 }
 
-/// `preprocessor_config.json` again, with the class that does what it says.
+/// `preprocessor_config.json` again, with a class that does what it says, where the transform's own words name none that
+/// `transformers` has.
 fn write_image_processor(
     reading: &Reading,
     folder: &Path,
     format: Option<ExportFormat>,
 ) -> Result<()> {
     let mut config = reading.transform.to_preprocessor_config();
-    let class = match (format, reading.transform.fit) {
-        (Some(ExportFormat::Native), _) => {
-            let class = "image_processing_fourfold.FourfoldImageProcessor";
+    let ours = config["image_processor_type"] == OUR_PROCESSOR;
+    match (format, reading.transform.fit) {
+        (Some(ExportFormat::Native), Fit::Pad | Fit::Stretch | Fit::Crop) => {
+            config["image_processor_type"] = OUR_PROCESSOR.into();
+            let class = format!("image_processing_fourfold.{OUR_PROCESSOR}");
             config["auto_map"] = json!({ "AutoImageProcessor": class });
-            "FourfoldImageProcessor"
         }
-        (_, Fit::Pad) => "LlavaImageProcessor",
-        (_, Fit::Stretch | Fit::Crop) => "CLIPImageProcessor",
-    };
-    config["image_processor_type"] = class.into();
+        (_, Fit::Pad) if ours => config["image_processor_type"] = "LlavaImageProcessor".into(),
+        _ => {}
+    }
     files::write_json(&folder.join("preprocessor_config.json"), &config)
 }
 

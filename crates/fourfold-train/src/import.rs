@@ -60,10 +60,10 @@ pub fn read(folder: &Path) -> Result<Imported> {
         markers.image
     );
     let transform = transform(folder)?;
-    let size = model.config().vision.image_size.height;
+    let size = assemble::input_size(model.config());
     ensure!(
         transform.size == size,
-        "{}: images become {} pixels wide, but the vision encoder takes {size}",
+        "{}: images become {} pixels, but the vision encoder takes {size}",
         folder.display(),
         transform.size
     );
@@ -124,26 +124,18 @@ fn guess(folder: &Path, tokenizer: &Tokenizer, image: u32) -> Result<TextFormat>
         })?,
         answer: end.clone(),
         end,
+        ..TextFormat::default()
     })
 }
 
-/// How images are prepared: newer versions of `transformers` keep it within `processor_config.json`.
+/// How images are prepared.
 fn transform(folder: &Path) -> Result<ImageTransform> {
-    if let Some(transform) = fourfold_data::ImageTransform::from_folder(folder)? {
-        return Ok(transform);
-    }
-    let path = folder.join("processor_config.json");
-    let config = json(&path)?.map(|mut config| config["image_processor"].take());
-    match config.filter(Value::is_object) {
-        Some(config) => {
-            let transform = ImageTransform::from_preprocessor_config(&path, &config.to_string());
-            Ok(transform?)
-        }
-        None => bail!(
+    ImageTransform::from_folder(folder)?.with_context(|| {
+        format!(
             "{} holds no preprocessor_config.json: nothing says how images are prepared for the encoder",
             folder.display()
-        ),
-    }
+        )
+    })
 }
 
 fn json(path: &Path) -> Result<Option<Value>> {

@@ -20,7 +20,7 @@ TOLERANCE = 1e-4
 
 def load(auto, folder, **options):
     """The model of a folder; every tensor has to be of use, and none may be missing."""
-    model, info = auto.from_pretrained(folder, output_loading_info=True, attn_implementation="eager", **options)
+    model, info = auto.from_pretrained(folder, output_loading_info=True, **options)
     for fault in ["missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"]:
         assert not info.get(fault), f"{fault}: {sorted(map(str, info[fault]))}"
     return model.eval()

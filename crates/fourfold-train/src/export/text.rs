@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use fourfold_data::TextFormat;
+use fourfold_data::{Chat, TextFormat};
 use fourfold_model::Model;
 use serde_json::json;
 
@@ -13,13 +13,25 @@ use crate::files;
 /// Writes `tokenizer_config.json` and `chat_template.jinja`.
 pub(super) fn write(model: &Model, reading: &Reading, folder: &Path) -> Result<()> {
     let format = &reading.format;
-    let mut others = vec![&format.image, &format.answer];
-    others.retain(|token| ![&format.begin, &format.end].contains(token));
+    let (begin, end, mut others) = match &format.chat {
+        // The template names the tokens that it begins with, and ends an answer by one that it writes itself.
+        Some(Chat::Template { tokens, .. }) => {
+            let markers = format.markers(&reading.tokenizer)?;
+            let end = reading.tokenizer.token(markers.end);
+            (tokens.get("bos_token").cloned(), end, vec![&format.image])
+        }
+        _ => (
+            Some(format.begin.clone()),
+            Some(format.end.clone()),
+            vec![&format.image, &format.answer],
+        ),
+    };
+    others.retain(|token| ![&begin, &end].contains(&&Some((*token).clone())));
     let config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": format.begin,
-        "eos_token": format.end,
-        "pad_token": format.end,
+        "bos_token": begin,
+        "eos_token": end,
+        "pad_token": end,
         "additional_special_tokens": others,
         "model_max_length": model.config().max_positions(),
         "clean_up_tokenization_spaces": false,
@@ -27,7 +39,10 @@ pub(super) fn write(model: &Model, reading: &Reading, folder: &Path) -> Result<(
         "padding_side": "left",
     });
     files::write_json(&folder.join("tokenizer_config.json"), &config)?;
-    let template = template(format);
+    let template = match &format.chat {
+        Some(Chat::Template { template, .. }) => template.clone(),
+        _ => template(format),
+    };
     files::write_atomic(&folder.join("chat_template.jinja"), template.as_bytes())
 }
 

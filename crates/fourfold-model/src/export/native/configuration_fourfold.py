@@ -1,4 +1,4 @@
-"""The configuration of a model that was trained with Fourfold, for `transformers` 4.48 and newer."""
+"""The configuration of a model that was trained with Fourfold, for `transformers` 4.57 and newer."""
 
 from transformers import AutoConfig
 from transformers.configuration_utils import PretrainedConfig

@@ -1,4 +1,4 @@
-"""Images as a model that was trained with Fourfold takes them, for `transformers` 4.48 and newer."""
+"""Images as a model that was trained with Fourfold takes them, for `transformers` 4.57 and newer."""
 
 import numpy as np
 from PIL import Image

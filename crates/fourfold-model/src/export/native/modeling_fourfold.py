@@ -1,4 +1,4 @@
-"""A model that was trained with Fourfold, for `transformers` 4.48 and newer.
+"""A model that was trained with Fourfold, for `transformers` 4.57 and newer.
 
 The encoder and the language model are those of `transformers`. What is written here is what lies between and around
 them: the projector, the place of visual tokens, and who sees whom.
@@ -13,12 +13,17 @@ import inspect
 
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM
 from transformers.generation import GenerationMixin
 from transformers.modeling_utils import PreTrainedModel
 
 from .configuration_fourfold import FourfoldConfig
+
+# Who sees whom in the prompt: each token what lies before it, and besides the tokens of an image all of their image, the
+# tokens of the prompt all of the prompt, or the tokens of an image their image and nothing else.
+VISIBILITIES = ["causal", "image-bidirectional", "prefix-lm", "image-isolated"]
 
 
 class GemmaNorm(nn.Module):
@@ -96,6 +101,12 @@ class FourfoldForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config):
         super().__init__(config)
+        if config.visibility not in VISIBILITIES:
+            raise ValueError(f"visibility is '{config.visibility}'; expected one of {', '.join(VISIBILITIES)}")
+        older = int(transformers.__version__.split(".")[0]) < 5
+        if older and config.text_config.model_type == "gpt2" and config.visibility != "causal":
+            raise ValueError(f"a GPT-2 that reads with the visibility '{config.visibility}' needs transformers 5 or newer: "
+                             f"{transformers.__version__} always hides what follows a token")
         vision = config.vision_config
         # These two would pool the patches; no weights are trained for that.
         pooled = {"add_pooling_layer": False} if vision.model_type in ("vit", "deit") else {}
@@ -158,12 +169,14 @@ class FourfoldForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs_embeds = self.get_input_embeddings()(input_ids)
             if pixel_values is not None and seen == 0:
                 inputs_embeds = self.placed(inputs_embeds, input_ids, self.get_image_features(pixel_values))
-        # What is read later sees all that came before, which is what the language model does by itself.
         mask = attention_mask
         if seen == 0:
             real = torch.ones(inputs_embeds.shape[:2]) if attention_mask is None else attention_mask
             real = real.to(inputs_embeds.device).bool()
-            mask = self.masks(input_ids, real, self.prompt_ends(real, labels, prompt_lengths), inputs_embeds.dtype)
+            # What is read later sees all that came before, which is what the language model does by itself.
+            if self.config.visibility != "causal":
+                ends = self.prompt_ends(real, labels, prompt_lengths)
+                mask = self.masks(input_ids, real, ends, inputs_embeds.dtype)
             if position_ids is None:
                 position_ids = (real.long().cumsum(-1) - 1).clamp(min=0)
         if logits_to_keep is not None and self.keeps_logits:
@@ -222,13 +235,10 @@ class FourfoldForConditionalGeneration(PreTrainedModel, GenerationMixin):
             sees = sees | same_image
         elif visibility == "image-isolated":
             sees = torch.where(of_image, same_image, sees)
-        elif visibility == "prefix-lm":
+        else:
             ends = prompt_ends[:, None, None]
             ahead = (row[None] < ends) & (column[None, None] < ends) & (column > row)[None]
             sees = sees | ahead
-        elif visibility != "causal":
-            raise ValueError(f"visibility is '{visibility}'; expected causal, image-bidirectional, prefix-lm or "
-                             "image-isolated")
         # A row of padding sees itself: a softmax over nothing has no value.
         sees = (sees & real[:, None, :]) | torch.eye(length, dtype=torch.bool, device=real.device)
         nothing = torch.zeros(sees.shape, dtype=dtype, device=real.device)
