@@ -478,7 +478,9 @@ fn adapters(target: &Target) {
             targets: targets.map(str::to_owned).to_vec(),
         };
         let base = Model::load(&folder, Precision::F32).expect("the fixture");
-        let learned = Model::resume(&folder, Precision::F32, 5, Some(lora)).expect("its layers");
+        let mut config = Model::read_config(&folder).expect("a model folder");
+        config.lora = Some(lora);
+        let learned = Model::resume(config, &folder, Precision::F32, 5).expect("its layers");
         let learned = filled(learned, Part::Lora);
         let saved = tempfile::tempdir().expect("a folder");
         learned
