@@ -11,8 +11,9 @@ use fourfold_model::{
 use fourfold_tensor::{Precision, Tensor};
 use safetensors::SafeTensors;
 
-const VISION: [&str; 7] = [
+const VISION: [&str; 8] = [
     "siglip",
+    "siglip-rest",
     "clip",
     "vit",
     "deit",
@@ -60,6 +61,67 @@ impl Expected {
         let (shape, words) = self.words(name);
         (shape, words.into_iter().map(f32::from_bits).collect())
     }
+}
+
+/// Pixels behind the last whole patch count for nothing, and SigLIP so400m at 384 pixels makes 27 by 27 patches.
+#[test]
+fn pixels_that_make_no_whole_patch_are_left_out() {
+    let folder = folder("siglip-rest");
+    let vision = VisionConfig::of_folder(&folder).expect("a known family");
+    assert_eq!(
+        (vision.image_size, vision.patch_size),
+        (ImageSize::square(18), 4)
+    );
+    assert_eq!(vision.grid(), ImageSize::square(4));
+    let pretrained = Pretrained {
+        vision: Some(&folder),
+        language: None,
+    };
+    let model = Model::begin(
+        around(Some(vision.clone()), None),
+        Precision::F32,
+        1,
+        pretrained,
+    );
+    let model = model.expect("loads");
+    let (shape, mut pixels) = Expected::of("siglip-rest").floats("images");
+    let before = Tensor::from_f32(&shape, &pixels).expect("images");
+    let features = model.encode(&before).expect("its size").to_f32_vec();
+    let side = shape[3];
+    for (at, pixel) in pixels.iter_mut().enumerate() {
+        if at % side >= 16 || at / side % side >= 16 {
+            *pixel = 1e3;
+        }
+    }
+    let after = Tensor::from_f32(&shape, &pixels).expect("images");
+    assert_eq!(
+        model.encode(&after).expect("its size").to_f32_vec(),
+        features
+    );
+    // Images of another size are refused, though as many patches fit in them.
+    let other = Tensor::zeros(&[1, 3, 16, 16]);
+    let error = model.encode(&other).expect_err("refused").to_string();
+    assert!(
+        error.contains("16 x 16") && error.contains("18 x 18"),
+        "{error}"
+    );
+
+    let so400m = VisionConfig {
+        image_size: ImageSize::square(384),
+        patch_size: 14,
+        ..vision
+    };
+    assert_eq!(so400m.patches(), 729);
+    let mut config = around(Some(so400m), None);
+    config.projector.pixel_shuffle = 3;
+    assert_eq!(config.visual_tokens(), 81);
+    config.validate().expect("a model");
+    config.projector.pixel_shuffle = 2;
+    let error = config.validate().expect_err("refused").to_string();
+    assert!(error.contains("27"), "{error}");
+    config.vision.patch_size = 385;
+    let error = config.validate().expect_err("refused").to_string();
+    assert!(error.contains("385, larger than image_size 384"), "{error}");
 }
 
 fn close(what: &str, found: &[f32], wanted: &[f32]) {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fourfold_train::recipe::{Recipe, Weights};
+use fourfold_model::Part;
+use fourfold_train::hub::HubId;
+use fourfold_train::recipe::{Backbone, Origin, Recipe, Stage, Weights};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes")
@@ -17,23 +19,83 @@ fn read(file: &Path) -> Recipe {
     Recipe::parse(&name, &text, &[]).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
+/// Recipes on published models and data sets, which do not ship with Fourfold.
+const OF_PUBLISHED_DATA: [&str; 3] = ["fourfold-0.9b", "fourfold-222m", "gpt2-clip"];
+
+/// The recipes of `folder`, by the name of their file.
+fn recipes(folder: &Path) -> BTreeMap<String, Recipe> {
+    let files = fs::read_dir(folder).expect("a folder");
+    let files = files.map(|entry| entry.expect("an entry").path());
+    let recipes = files.filter(|file| file.extension().is_some_and(|ending| ending == "toml"));
+    let named = recipes.map(|file| {
+        let name = file.file_stem().expect("a name").to_string_lossy();
+        (name.into_owned(), read(&file))
+    });
+    named.collect()
+}
+
+/// The files that `recipe` in `folder` reads samples from.
+fn data(recipe: &Recipe, folder: &Path) -> Vec<PathBuf> {
+    let evaluations = recipe.evaluation.values().map(|e| &e.source);
+    let sources = recipe.data.values().chain(evaluations);
+    sources.map(|source| folder.join(&source.path)).collect()
+}
+
 #[test]
 fn every_recipe_is_valid_and_its_data_is_here() {
-    let mut count = 0;
-    for entry in fs::read_dir(folder()).expect("a folder") {
-        let file = entry.expect("an entry").path();
-        if file.extension().is_none_or(|ending| ending != "toml") {
-            continue;
+    for folder in [folder(), folder().join("../bench/memory")] {
+        let recipes = recipes(&folder);
+        assert!(!recipes.is_empty(), "no recipe in {}", folder.display());
+        for (file, recipe) in recipes {
+            assert_eq!(recipe.name, file, "a recipe is called as its file is");
+            if OF_PUBLISHED_DATA.contains(&file.as_str()) {
+                continue;
+            }
+            for path in data(&recipe, &folder) {
+                assert!(path.is_file(), "{file}: {}", path.display());
+            }
         }
-        let recipe = read(&file);
-        let evaluations = recipe.evaluation.values().map(|e| &e.source);
-        for source in recipe.data.values().chain(evaluations) {
-            let path = folder().join(&source.path);
-            assert!(path.is_file(), "{}: {}", file.display(), path.display());
-        }
-        count += 1;
     }
-    assert!(count > 0, "no recipe in {}", folder().display());
+}
+
+/// They go from published models through the four stages, and what they read is a kind of file that is read here.
+#[test]
+fn recipes_on_published_data_have_four_stages_from_models_of_the_hub() {
+    let recipes = recipes(&folder());
+    let staged = &recipes["quickstart"];
+    let names = |recipe: &Recipe| -> Vec<String> {
+        recipe
+            .stage
+            .iter()
+            .map(|stage| stage.name.clone())
+            .collect()
+    };
+    for name in OF_PUBLISHED_DATA {
+        let recipe = &recipes[name];
+        assert_eq!(names(recipe), names(staged), "{name}");
+        let vision = recipe.model.vision.as_ref().and_then(Backbone::from);
+        let language = recipe.model.language.as_ref().and_then(Backbone::from);
+        for origin in [vision, language] {
+            // Not looked up yet, an id is a path of two names.
+            let Some(Origin::Local(written)) = origin else {
+                panic!("{name}: {origin:?}");
+            };
+            let id = written.to_str().expect("text").parse::<HubId>();
+            assert!(id.is_ok(), "{name}: {}", written.display());
+        }
+        for path in data(recipe, &folder()) {
+            assert!(path.extension().is_some_and(|ending| ending == "jsonl"));
+        }
+        // The language model is frozen first, and more is seen before it is set free than after.
+        let free = |stage: &&Stage| stage.trains(Part::Language);
+        let first_free = recipe.stage.iter().position(|stage| free(&stage));
+        assert_eq!(first_free, Some(2), "{name}");
+        let seen = |stages: &[Stage]| -> usize { stages.iter().filter_map(|s| s.samples).sum() };
+        assert!(
+            seen(&recipe.stage[..2]) > seen(&recipe.stage[2..]),
+            "{name}"
+        );
+    }
 }
 
 /// What a reader copies from the README has to work.

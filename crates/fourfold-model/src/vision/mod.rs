@@ -12,7 +12,7 @@ use fourfold_tensor::{ParameterId, Precision, Tape, Tensor};
 use self::layout::{Names, PRE_NORM, SCALES};
 use self::prefix::Prefix;
 use crate::layers::{Found, Linear, Norm, find, through};
-use crate::{Result, VisionConfig, VisionFamily};
+use crate::{ImageSize, ModelError, Result, VisionConfig, VisionFamily};
 
 pub(crate) use layout::specs;
 pub(crate) use unread::unread;
@@ -20,6 +20,7 @@ pub(crate) use unread::unread;
 /// The encoder.
 #[derive(Debug)]
 pub(crate) struct VisionEncoder {
+    size: ImageSize,
     patch: usize,
     /// Rows of an image inside the encoder.
     rows: usize,
@@ -58,6 +59,7 @@ impl VisionEncoder {
         let norm = |name: String| Norm::find(found, &name, config.layer_norm_eps);
         let clip = config.family == VisionFamily::Clip;
         Ok(Self {
+            size: config.image_size,
             patch: config.patch_size,
             rows: config.prefix() + config.patches(),
             embed: Linear::find(found, &names.patches())?,
@@ -76,12 +78,16 @@ impl VisionEncoder {
 
     /// `images: [images, channels, height, width]` → features `[images · features, vision_width]`. With `recompute`
     /// each block keeps only its input for the way back.
+    ///
+    /// # Errors
+    /// When the images are of another size than the encoder takes, though as many patches may fit in them.
     pub fn forward<'p>(
         &'p self,
         tape: &Tape<'p>,
         images: &Tensor,
         recompute: bool,
     ) -> Result<Tensor> {
+        self.demand_size(images)?;
         let patches = ops::patchify(images, self.patch, tape.precision())?;
         let patches = self.embed.forward(tape, &patches)?;
         let positions = tape.parameter(self.positions);
@@ -111,6 +117,19 @@ impl VisionEncoder {
         match &self.prefix {
             Some(prefix) => prefix.take_away(tape, &x),
             None => Ok(x),
+        }
+    }
+
+    fn demand_size(&self, images: &Tensor) -> Result<()> {
+        match *images.shape() {
+            [_, _, height, width] if ImageSize { height, width } == self.size => Ok(()),
+            [_, _, height, width] => Err(ModelError::Input(format!(
+                "images of {} pixels; the vision encoder takes {}",
+                ImageSize { height, width },
+                self.size
+            ))),
+            // Other shapes are refused by what cuts the patches.
+            _ => Ok(()),
         }
     }
 }

@@ -7,14 +7,16 @@ use super::formats::{build_in, convert};
 use crate::parallel::for_rows;
 use crate::{Precision, Result, Tensor, TensorError};
 
-/// `images: [images, channels, height, width]` in f32 → `[images · patches, channels · patch · patch]` in `precision`.
+/// `images: [images, channels, height, width]` in f32 → `[images · patches, channels · patch · patch]` in `precision`,
+/// of `height / patch` by `width / patch` whole patches an image; rows and columns of pixels behind the last whole patch
+/// are left out, as a convolution without padding leaves them out.
 ///
 /// Patches follow each other row by row within an image. The numbers of a patch lie channel by channel as in the weight
 /// `[out, channels, patch, patch]` of a convolution with stride `patch`, which is then a linear layer. Images need no
 /// gradient, so nothing is recorded.
 ///
 /// # Errors
-/// When `images` is not f32 with four dimensions or its sides are not multiples of `patch`.
+/// When `images` is not f32 with four dimensions, or smaller than one patch.
 pub fn patchify(images: &Tensor, patch: usize, precision: Precision) -> Result<Tensor> {
     let &[count, channels, height, width] = images.shape() else {
         return Err(TensorError::shape(
@@ -25,11 +27,11 @@ pub fn patchify(images: &Tensor, patch: usize, precision: Precision) -> Result<T
             ),
         ));
     };
-    if patch == 0 || !height.is_multiple_of(patch) || !width.is_multiple_of(patch) {
+    if patch == 0 || height < patch || width < patch {
         return Err(TensorError::shape(
             "patchify",
             format!(
-                "images of {height} x {width} pixels; expected multiples of the patch's {patch}"
+                "images of {height} x {width} pixels; expected room for a patch of {patch} x {patch}, at least 1 x 1"
             ),
         ));
     }
@@ -60,15 +62,25 @@ mod tests {
 
     #[test]
     fn agrees_with_its_reference() {
-        for (count, channels, down, across, patch) in [
-            (1, 1, 1, 1, 1),
-            (2, 3, 2, 3, 4),
-            (3, 3, 14, 14, 16),
-            (5, 2, 4, 1, 7),
-            (1, 1, 7, 5, 13),
-            (0, 3, 2, 2, 4),
+        // The last two numbers are of rows and columns of pixels that make no whole patch.
+        for (count, channels, [down, across], patch, [below, beside]) in [
+            (1, 1, [1, 1], 1, [0, 0]),
+            (2, 3, [2, 3], 4, [0, 0]),
+            (3, 3, [14, 14], 16, [0, 0]),
+            (5, 2, [4, 1], 7, [0, 0]),
+            (1, 1, [7, 5], 13, [0, 0]),
+            (0, 3, [2, 2], 4, [0, 0]),
+            (2, 3, [4, 4], 4, [2, 2]),
+            (2, 3, [3, 2], 5, [4, 0]),
+            (1, 2, [1, 3], 6, [0, 5]),
+            (1, 3, [27, 27], 14, [6, 6]),
         ] {
-            let shape = [count, channels, down * patch, across * patch];
+            let shape = [
+                count,
+                channels,
+                down * patch + below,
+                across * patch + beside,
+            ];
             let mut random = Random(7);
             let values: Vec<f32> = (0..shape.iter().product())
                 .map(|_| half::bf16::from_f64(random.next()).to_f32())
@@ -95,7 +107,8 @@ mod tests {
                 .to_string()
         };
         assert!(error(&[3, 4, 4], 2).contains("[3, 4, 4]"));
-        assert!(error(&[1, 3, 4, 6], 4).contains("4 x 6"));
+        assert!(error(&[1, 3, 3, 6], 4).contains("3 x 6"));
+        assert!(error(&[1, 3, 6, 3], 4).contains("6 x 3"));
         assert!(error(&[1, 3, 4, 6], 0).contains("patchify"));
     }
 }
