@@ -19,6 +19,7 @@ pub mod input;
 pub mod measure;
 pub mod metrics;
 pub mod optimizer;
+pub mod peak;
 pub mod plan;
 pub mod progress;
 pub mod recipe;
