@@ -145,7 +145,7 @@ impl Question {
         model.logits(&input, visibility).expect("fits")
     }
 
-    fn answer(&self, model: &Model) -> Vec<u32> {
+    fn answer(&self, model: &Model, beams: usize) -> Vec<u32> {
         let prompt = Prompt {
             tokens: self.tokens.clone(),
             visual: self.visual.clone(),
@@ -155,7 +155,7 @@ impl Question {
             max_tokens: 12,
             end: u32::MAX,
             visibility: model.config().visibility,
-            beams: 1,
+            beams,
             length_penalty: 1.0,
         };
         let answers = model.generate(&[prompt], &options).expect("fits");
@@ -214,7 +214,8 @@ impl Target {
             .words("tokens", &question.tokens)
             .floats("images", &question.images)
             .floats("logits", &question.logits(model))
-            .words("answer", &question.answer(model))
+            .words("answer", &question.answer(model, 1))
+            .words("beams", &question.answer(model, 3))
             .write(&folder);
     }
 

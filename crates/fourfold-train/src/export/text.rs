@@ -34,6 +34,7 @@ pub(super) fn write(model: &Model, reading: &Reading, folder: &Path) -> Result<(
         "pad_token": end,
         "additional_special_tokens": others,
         "model_max_length": model.config().max_positions(),
+        "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": false,
         // What is generated goes on behind the prompt.
         "padding_side": "left",

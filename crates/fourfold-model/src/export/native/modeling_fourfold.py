@@ -185,6 +185,17 @@ class FourfoldForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return self.language(inputs_embeds=inputs_embeds, attention_mask=mask, position_ids=position_ids, labels=labels,
                              **kwargs)
 
+    def _expand_inputs_for_generation(self, expand_size=1, is_encoder_decoder=False, input_ids=None, **inputs):
+        """What each of several beams begins with: its row of the text, and all images of that row."""
+        images = inputs.pop("pixel_values", None)
+        if images is not None:
+            counts = (input_ids == self.config.image_token_id).sum(-1) // self.visual_tokens
+            of_rows = images.split(counts.tolist())
+            images = torch.cat([each for of_row in of_rows for each in [of_row] * expand_size])
+        input_ids, inputs = super()._expand_inputs_for_generation(
+            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, input_ids=input_ids, **inputs)
+        return input_ids, inputs if images is None else {**inputs, "pixel_values": images}
+
     def placed(self, embedded, input_ids, visual):
         """Embedded text with visual tokens in the places that are kept for them."""
         places = input_ids == self.config.image_token_id

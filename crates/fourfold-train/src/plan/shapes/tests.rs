@@ -6,7 +6,18 @@ use crate::testing::config;
 /// The matrices that are multiplied are all matrices of the model but the tables that are looked up.
 #[test]
 fn the_counted_matrices_are_those_of_the_model() {
-    let config = config();
+    for kind in [
+        ProjectorKind::Mlp,
+        ProjectorKind::Linear,
+        ProjectorKind::Gemma3,
+    ] {
+        let mut config = config();
+        config.projector.kind = kind;
+        check(config);
+    }
+}
+
+fn check(config: ModelConfig) {
     let shapes = Shapes::of(&config);
     let model = fourfold_model::Model::new(config, Precision::F32, 0).unwrap();
     let count = |part: Part| -> f64 {
