@@ -1,30 +1,19 @@
 //! What a recipe will cost, from its shapes and a few of its documents, before any of it is trained.
 
+mod average;
+mod outline;
 pub(crate) mod shapes;
 
-use fourfold_data::{Sampler, sample_rng};
-use fourfold_model::{ModelConfig, Part};
-use fourfold_tensor::{Isa, Precision};
+use anyhow::{Context, Result};
+use fourfold_model::Part;
 use serde::Serialize;
 
-use anyhow::Result;
-
+pub use self::average::Average;
+use self::outline::Outline;
 use crate::assemble::{model_config, reading, tokenizer};
-use crate::feature_cache::FeatureCache;
 use crate::recipe::Recipe;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
-use shapes::{Average, Shapes};
-
-/// Documents of a stage that its averages are taken over.
-const DOCUMENTS: usize = 128;
-/// Batches that the loader makes ahead, and the one in use.
-const BATCHES: f64 = 3.0;
-
-/// Bytes of the program, its threads and its tables, measured.
-const PROGRAM: f64 = (48 << 20) as f64;
-/// Buffers that wait for their next use, as a part of those in use: measured; the pool keeps an eighth at most.
-const WAITING: f64 = 0.1;
 
 /// What a recipe will cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,6 +26,8 @@ pub struct Plan {
     pub vocabulary: usize,
     /// The number format of products.
     pub precision: &'static str,
+    /// Devices that share every batch.
+    pub devices: usize,
     /// The stages, in order.
     pub stages: Vec<StageCost>,
 }
@@ -58,7 +49,7 @@ pub struct StageCost {
     pub targets: f64,
     /// Images, estimated.
     pub images: f64,
-    /// Floating-point operations, estimated; see [`plan`].
+    /// Floating-point operations, estimated; see [`plan_with`].
     pub operations: f64,
     /// The most memory that the stage's updates need, estimated; checkpoints, captions and evaluations come on top.
     pub memory: Memory,
@@ -89,133 +80,93 @@ impl Memory {
     }
 }
 
+/// What a plan takes as given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Given {
+    /// What a document has on average, in every stage; then no data are read. Each look at an image counts as the first
+    /// one at it.
+    pub average: Option<Average>,
+    /// Devices that share every batch, each with all weights; memory is that of one of them.
+    pub devices: usize,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self {
+            average: None,
+            devices: 1,
+        }
+    }
+}
+
+/// Estimates `recipe` from its data, on one device; see [`plan_with`].
+///
+/// # Errors
+/// Names the file or key that keeps the recipe from running.
+pub fn plan(recipe: &Recipe) -> Result<Plan> {
+    plan_with(recipe, Given::default())
+}
+
 /// Estimates `recipe` without loading weights; a tokenizer that is to be trained is trained for it.
 ///
 /// Operations of a part are counted as `2 · numbers of its matrices · rows` for the forward pass, once more if a
 /// gradient has to pass through it, and once more if it trains: 2, 4 or 6 operations a number and row. Attention
 /// adds `4 · width · keys` a layer and row, twice that going back. The head counts target rows only. Embeddings,
-/// norms and activations are left out.
+/// norms and activations are left out, and so is what `recompute` computes again.
 ///
 /// # Errors
-/// Names the file or key that keeps the recipe from running.
-pub fn plan(recipe: &Recipe) -> Result<Plan> {
+/// Names the file or key that keeps the recipe from running; with a given average, says what in it does not fit the
+/// recipe, and which stage counts in `epochs` of data that are not read.
+pub fn plan_with(recipe: &Recipe, given: Given) -> Result<Plan> {
     let sources = Sources::new(recipe);
     let tokenizer = tokenizer(recipe, &sources, None)?;
     let config = model_config(recipe, &tokenizer)?;
-    let reading = reading(recipe, tokenizer, &config)?;
     let precision = recipe.precision.resolve();
     let training = &recipe.training;
-    let limits = Limits {
-        memory: training.feature_cache_mib,
-        disk: match training.feature_cache {
+    let outline = Outline {
+        config: &config,
+        precision,
+        devices: given.devices.max(1),
+        memory_mib: training.feature_cache_mib,
+        disk_mib: match training.feature_cache {
             Some(_) => training.feature_cache_disk_mib,
             None => 0,
         },
     };
-    let mut stages = Vec::new();
-    for plan in StagePlan::all(recipe, &sources, &config, &reading)? {
-        let average = Average::of(&plan, recipe.seed);
-        stages.push(cost(&plan, average, &config, precision, limits)?);
-    }
+    let stages: Result<Vec<StageCost>> = match given.average {
+        Some(average) => recipe
+            .stage
+            .iter()
+            .map(|stage| {
+                average.demand_fits(stage, &config)?;
+                let samples = stage.samples.with_context(|| {
+                    let name = &stage.name;
+                    format!(
+                        "stage '{name}' is as long as `epochs` of its data, which are not read where averages are given; \
+                         write `samples = NUMBER` in the place of `epochs`"
+                    )
+                })?;
+                let updates = samples.div_ceil(stage.batch);
+                outline.cost(stage, updates, average, |looks, _| looks)
+            })
+            .collect(),
+        None => {
+            let reading = reading(recipe, tokenizer, &config)?;
+            let plans = StagePlan::all(recipe, &sources, &config, &reading)?;
+            let cost = |plan: &StagePlan| {
+                let average = Average::of(plan, recipe.seed);
+                let encoded = |looks, room| plan.encoded_images(looks, room);
+                outline.cost(&plan.stage, plan.updates, average, encoded)
+            };
+            plans.iter().map(cost).collect()
+        }
+    };
     Ok(Plan {
         parameters: config.parameter_counts()?,
         visual_tokens: config.visual_tokens(),
         vocabulary: config.vocabulary(),
         precision: precision.name(),
-        stages,
-    })
-}
-
-impl Average {
-    /// Over the stage's first draws; broken samples are left out, as in training.
-    fn of(plan: &StagePlan, seed: u64) -> Self {
-        let mut sampler = Sampler::new(plan.mixture(), seed);
-        let (mut tokens, mut targets, mut images, mut count) = (0, 0, 0, 0);
-        for _ in 0..DOCUMENTS {
-            let draw = sampler.draw();
-            let mut rng = sample_rng(seed, draw.ordinal);
-            let source = &plan.mixture().sources()[draw.source].0;
-            let sample = source.sample(draw.row, &mut rng);
-            let document = sample.and_then(|sample| plan.encoder.document(&sample, &mut rng));
-            if let Ok(document) = document {
-                tokens += document.tokens.len();
-                targets += document.target_count();
-                images += document.images.len();
-                count += 1;
-            }
-        }
-        let mean = |sum: usize| sum as f64 / f64::from(count.max(1));
-        Self {
-            tokens: mean(tokens),
-            targets: mean(targets),
-            images: mean(images),
-        }
-    }
-}
-
-/// The most that kept features may take, in MiB.
-#[derive(Clone, Copy)]
-struct Limits {
-    memory: usize,
-    disk: usize,
-}
-
-fn cost(
-    plan: &StagePlan,
-    average: Average,
-    config: &ModelConfig,
-    precision: Precision,
-    limits: Limits,
-) -> Result<StageCost> {
-    let stage = &plan.stage;
-    let counts = config.parameter_counts()?;
-    let trainable: usize = counts
-        .iter()
-        .filter(|(part, _)| stage.trains(*part))
-        .map(|(_, count)| count)
-        .sum();
-    let all: usize = counts.iter().map(|(_, count)| count).sum();
-    let samples = plan.updates * stage.batch;
-    let documents = samples as f64;
-    let shapes = Shapes::of(config);
-    let copies = match precision {
-        Precision::F32 => 0.0,
-        Precision::Bf16 if Isa::current().has_bf16() => 2.0 * (all + (all - trainable)) as f64,
-        Precision::Bf16 => 2.0 * all as f64,
-    };
-    let batch = stage.batch as f64;
-    let pixels = config.vision.image_size.area() as f64;
-    let looks = documents * average.images;
-    let room = |limit: usize| FeatureCache::capacity(limit, config, precision);
-    let (memory, disk) = (room(limits.memory), room(limits.disk));
-    let encoded = plan.encoded_images(looks, memory.max(disk));
-    let passed = if looks > 0.0 { encoded / looks } else { 1.0 };
-    // Each image once, however often it has to be encoded.
-    let features = if stage.cache_features {
-        plan.encoded_images(looks, f64::INFINITY)
-    } else {
-        0.0
-    };
-    let image = (config.vision.features() * config.vision.hidden_size * precision.bytes()) as f64;
-    let weights = all as f64 * 4.0 + copies;
-    let activations = shapes.activations(plan, average, precision);
-    Ok(StageCost {
-        name: stage.name.clone(),
-        trainable,
-        updates: plan.updates,
-        samples,
-        tokens: documents * average.tokens,
-        targets: documents * average.targets,
-        images: looks,
-        operations: documents * shapes.operations(average, passed, |part| stage.trains(part)),
-        memory: Memory {
-            weights,
-            training: trainable as f64 * 12.0,
-            activations,
-            data: BATCHES * batch * average.images * 3.0 * pixels * 4.0
-                + features.min(memory) * image,
-            process: PROGRAM + WAITING * (weights + activations),
-        },
-        disk: features.min(disk) * image,
+        devices: outline.devices,
+        stages: stages?,
     })
 }

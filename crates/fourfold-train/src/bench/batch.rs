@@ -5,7 +5,7 @@ use fourfold_model::{DocumentSpan, Images, Input, ModelConfig, Prompt, VisualSpa
 use fourfold_tensor::Tensor;
 
 use super::work::{GPT_TEXTS, GPT_TOKENS, TEXTS};
-use crate::plan::shapes::Average;
+use crate::plan::Average;
 
 /// Documents laid end to end, as training packs them.
 pub(super) struct Batch {

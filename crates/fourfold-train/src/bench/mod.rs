@@ -93,7 +93,7 @@ impl Bench {
         })
     }
 
-    /// Floating-point operations of the products of one round, counted as in [`crate::plan::plan`].
+    /// Floating-point operations of the products of one round, counted as in [`crate::plan::plan_with`].
     pub fn operations(&self) -> f64 {
         self.operations
     }

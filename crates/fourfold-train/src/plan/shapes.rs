@@ -3,15 +3,8 @@
 use fourfold_model::{LanguageConfig, ModelConfig, Part, ProjectorKind};
 use fourfold_tensor::{Precision, ops};
 
-use crate::stage::StagePlan;
-
-/// What a document has on average.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Average {
-    pub tokens: f64,
-    pub targets: f64,
-    pub images: f64,
-}
+use super::average::Average;
+use crate::recipe::Stage;
 
 /// The sizes of a model that its costs come from.
 pub(crate) struct Shapes {
@@ -183,8 +176,7 @@ impl Shapes {
     }
 
     /// Bytes of the largest pack's activations.
-    pub fn activations(&self, plan: &StagePlan, average: Average, precision: Precision) -> f64 {
-        let stage = &plan.stage;
+    pub fn activations(&self, stage: &Stage, average: Average, precision: Precision) -> f64 {
         let trains = |part| stage.trains(part) || (stage.trains(Part::Lora) && self.adapted(part));
         let [vision, projector, language] =
             [Part::Vision, Part::Projector, Part::Language].map(trains);

@@ -107,7 +107,22 @@ impl Recipe {
     /// Names file, line and key (or the override), what was expected and the nearest known word.
     pub fn load(file: &Path, overrides: &[String]) -> Result<Self> {
         let (recipe, text) = Self::resolved(file, overrides)?;
-        recipe.check_files().map_err(|error| text.locate(&error))?;
+        recipe
+            .check_files(true)
+            .map_err(|error| text.locate(&error))?;
+        Ok(recipe)
+    }
+
+    /// As [`Recipe::load`], but the files of `[data]` and `[evaluation]` may be missing: a plan on given averages reads
+    /// none of them.
+    ///
+    /// # Errors
+    /// As [`Recipe::load`].
+    pub fn load_without_data(file: &Path, overrides: &[String]) -> Result<Self> {
+        let (recipe, text) = Self::resolved(file, overrides)?;
+        recipe
+            .check_files(false)
+            .map_err(|error| text.locate(&error))?;
         Ok(recipe)
     }
 

@@ -19,14 +19,7 @@ impl Recipe {
 
     /// Visits the paths that something has to be at.
     fn for_each_input(&mut self, mut visit: impl FnMut(KeyPath, &mut PathBuf)) {
-        self.for_each_origin(|key, origin| {
-            if let Origin::Local(path) = origin {
-                visit(key, path);
-            }
-        });
-        if let Some(Chat::File(file)) = self.format.as_mut().and_then(|f| f.chat.as_mut()) {
-            visit("format.chat".into(), file);
-        }
+        self.for_each_model_file(&mut visit);
         for (name, source) in &mut self.data {
             visit(
                 KeyPath::from("data").key(name).key("path"),
@@ -36,6 +29,18 @@ impl Recipe {
         for (name, evaluation) in &mut self.evaluation {
             let path = KeyPath::from("evaluation").key(name).key("path");
             visit(path, &mut evaluation.source.path);
+        }
+    }
+
+    /// Visits those of them that make the model and the way it reads.
+    fn for_each_model_file(&mut self, mut visit: impl FnMut(KeyPath, &mut PathBuf)) {
+        self.for_each_origin(|key, origin| {
+            if let Origin::Local(path) = origin {
+                visit(key, path);
+            }
+        });
+        if let Some(Chat::File(file)) = self.format.as_mut().and_then(|f| f.chat.as_mut()) {
+            visit("format.chat".into(), file);
         }
     }
 
@@ -105,16 +110,18 @@ impl Recipe {
         by_relative_path(data.chain(evaluations).chain(self.chat_file()), folder)
     }
 
-    /// Checks that every path that the recipe reads leads somewhere.
-    pub(super) fn check_files(&self) -> Result<(), KeyError> {
+    /// Checks that every path that the recipe reads leads somewhere; with `data`, those of its samples as well.
+    pub(super) fn check_files(&self, data: bool) -> Result<(), KeyError> {
         let mut result = Ok(());
         let mut origins = Vec::new();
         self.clone().for_each_origin(|key, _| origins.push(key));
-        self.clone().for_each_input(|key, path| {
+        let check = |key: KeyPath, path: &mut PathBuf| {
             let inner = path.join("model");
             let message = if !path.exists() {
                 let or_id = match origins.contains(&key) {
-                    true => ", and a model of the Hugging Face hub is written OWNER/NAME or OWNER/NAME@REVISION",
+                    true => {
+                        ", and a model of the Hugging Face hub is written OWNER/NAME or OWNER/NAME@REVISION"
+                    }
                     false => "",
                 };
                 format!(
@@ -133,7 +140,11 @@ impl Recipe {
             if result.is_ok() {
                 result = Err(KeyError::at(key, message));
             }
-        });
+        };
+        match data {
+            true => self.clone().for_each_input(check),
+            false => self.clone().for_each_model_file(check),
+        }
         result
     }
 }

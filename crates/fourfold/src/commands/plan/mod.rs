@@ -1,6 +1,7 @@
 //! `fourfold plan`: what a recipe will cost.
 
 mod peaks;
+mod rate;
 mod tables;
 
 use std::path::PathBuf;
@@ -10,9 +11,10 @@ use clap::Args;
 use fourfold_train::hub::Need;
 use fourfold_train::measure::{StageSpeed, measure};
 use fourfold_train::peak::peak;
-use fourfold_train::plan::plan;
+use fourfold_train::plan::{Average, Given, plan_with};
 use fourfold_train::recipe::Recipe;
 
+use self::rate::Rate;
 use crate::hub::local;
 use crate::machine::Machine;
 use crate::output::{bytes, duration, note, say};
@@ -25,6 +27,9 @@ Examples:
   fourfold plan recipes/quickstart.toml --set stage.ground.samples=100000 --measure 0
   fourfold plan recipes/quickstart.toml --memory
 
+Without its data and weights, a published model's config.json and tokenizer being enough:
+  fourfold plan recipes/fourfold-0.9b.toml --assume 172,60,1 --devices 8 --rate 100TFLOPS
+
 Tokens and images are estimated from each stage's first documents; memory from the model's shapes. Time is measured by \
 making a few updates of each stage on a model that is thrown away; checkpoints, samples and evaluations come on top.")]
 pub struct Plan {
@@ -33,9 +38,18 @@ pub struct Plan {
     /// Set a value of the recipe, such as stage.align.lr=1e-3; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Seconds to measure each stage for; 0 leaves the time out
-    #[arg(long, value_name = "SECONDS", default_value_t = 2)]
-    measure: u16,
+    /// Seconds to measure each stage for; 0 leaves the time out. 2 when absent, or 0 with --memory, --assume or --rate
+    #[arg(long, value_name = "SECONDS")]
+    measure: Option<u16>,
+    /// Take documents to be so on average, visual tokens counted, and read no data
+    #[arg(long, value_name = "TOKENS,TARGETS,IMAGES", conflicts_with_all = ["memory", "measure"])]
+    assume: Option<Average>,
+    /// Operations a second that a device keeps up, to foresee the time from: 100TFLOPS, 900GFLOPS
+    #[arg(long, value_name = "RATE")]
+    rate: Option<Rate>,
+    /// Devices that share every batch, each with all weights: memory is that of one, time that of all together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "memory")]
+    devices: u16,
     /// Make two updates of each stage, each in a process of its own, and print its peak memory beside the estimate
     #[arg(long)]
     memory: bool,
@@ -56,8 +70,16 @@ impl Plan {
     /// What keeps the recipe from running.
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
-        let recipe = Recipe::load(&self.recipe, &self.set)?;
-        let most = match self.measure {
+        let seconds = match self.measure {
+            Some(seconds) => seconds,
+            None if self.memory || self.assume.is_some() || self.rate.is_some() => 0,
+            None => 2,
+        };
+        let recipe = match self.assume {
+            Some(_) => Recipe::load_without_data(&self.recipe, &self.set)?,
+            None => Recipe::load(&self.recipe, &self.set)?,
+        };
+        let most = match seconds {
             0 if !self.memory => Need::Description,
             _ => Need::Weights,
         };
@@ -66,10 +88,13 @@ impl Plan {
             let found = peak(&recipe, stage, peaks::UPDATES)?;
             return say(serde_json::to_string_pretty(&found)?);
         }
-        let costs = plan(&recipe)?;
-        let speeds = match self.measure {
+        let given = Given {
+            average: self.assume,
+            devices: self.devices.into(),
+        };
+        let costs = plan_with(&recipe, given)?;
+        let speeds = match seconds {
             0 => Vec::new(),
-            _ if self.memory => Vec::new(),
             seconds => {
                 note(format_args!("measuring this machine …"));
                 measure(&recipe, seconds.into())?
@@ -80,7 +105,7 @@ impl Plan {
             false => Vec::new(),
         };
         if self.json {
-            let value = tables::as_json(&costs, &speeds, &taken)?;
+            let value = tables::as_json(&costs, &speeds, &taken, self.rate)?;
             return say(serde_json::to_string_pretty(&value)?);
         }
         say(tables::parts(&costs))?;
@@ -90,6 +115,7 @@ impl Plan {
         ))?;
         say(tables::stages(&costs, &speeds))?;
         say(format_args!("\n{}", tables::memory(&costs)))?;
+        say(format_args!("\n{}", tables::work(&costs, self.rate)))?;
         if !taken.is_empty() {
             say(format_args!("\n{}", peaks::table(&costs, &taken)))?;
         }

@@ -8,6 +8,7 @@ use fourfold_train::plan::{Plan as Costs, StageCost};
 use serde_json::{Value, json};
 
 use super::peaks;
+use super::rate::Rate;
 use crate::output::{bytes, columns, count, duration};
 
 /// Parameters by part.
@@ -56,10 +57,45 @@ pub fn stages(costs: &Costs, speeds: &[StageSpeed]) -> String {
     columns(&rows)
 }
 
+/// The operations of each stage, and how long they take at `rate` a device.
+pub fn work(costs: &Costs, rate: Option<Rate>) -> String {
+    let mut rows = vec![["work", "FLOP", "FLOP/sample"].map(str::to_owned).to_vec()];
+    if let Some(rate) = rate {
+        rows[0].push(match costs.devices {
+            1 => format!("at {rate}"),
+            devices => format!("at {devices} x {rate}"),
+        });
+    }
+    let mut row = |name: &str, operations: f64, samples: usize| {
+        let mut row = vec![
+            name.to_owned(),
+            format!("{operations:.2e}"),
+            format!("{:.2e}", operations / samples.max(1) as f64),
+        ];
+        row.extend(rate.map(|rate| duration(seconds(operations, rate, costs))));
+        rows.push(row);
+    };
+    for stage in &costs.stages {
+        row(&stage.name, stage.operations, stage.samples);
+    }
+    let operations = costs.stages.iter().map(|stage| stage.operations).sum();
+    let samples = costs.stages.iter().map(|stage| stage.samples).sum();
+    row("all", operations, samples);
+    columns(&rows)
+}
+
+fn seconds(operations: f64, rate: Rate, costs: &Costs) -> f64 {
+    operations / (rate.0 * costs.devices as f64)
+}
+
 /// The memory of each stage by its use.
 pub fn memory(costs: &Costs) -> String {
+    let first = match costs.devices {
+        1 => "memory",
+        _ => "memory a device",
+    };
     let titles = [
-        "memory",
+        first,
         "weights",
         "gradients and moments",
         "activations",
@@ -85,7 +121,12 @@ pub fn memory(costs: &Costs) -> String {
 }
 
 /// The plan for programs.
-pub fn as_json(costs: &Costs, speeds: &[StageSpeed], taken: &[StagePeak]) -> Result<Value> {
+pub fn as_json(
+    costs: &Costs,
+    speeds: &[StageSpeed],
+    taken: &[StagePeak],
+    rate: Option<Rate>,
+) -> Result<Value> {
     let mut value = serde_json::to_value(costs)?;
     let parameters = costs.parameters.iter();
     value["parameters"] = parameters
@@ -97,6 +138,9 @@ pub fn as_json(costs: &Costs, speeds: &[StageSpeed], taken: &[StagePeak]) -> Res
         if let Some(speed) = speeds.get(place) {
             value["seconds"] = json!(speed.seconds());
             value["tokens_per_second"] = json!(speed.tokens_per_second);
+        }
+        if let Some(rate) = rate {
+            value["seconds_at_rate"] = json!(seconds(stage.operations, rate, costs));
         }
         if let Some(peak) = taken.get(place) {
             value["taken"] = peaks::as_json(stage, peak);
