@@ -69,7 +69,7 @@ fn without_data() -> tempfile::TempDir {
 #[test]
 fn averages_are_taken_as_given_where_the_data_are_missing() {
     let place = without_data();
-    let gone = refused(place.path(), &["plan", "tiny.toml"], 2);
+    let gone = refused(place.path(), &["plan", "tiny.toml"], 1);
     assert!(gone.contains("colors.jsonl"), "{gone}");
     let assumed = ["plan", "tiny.toml", "--assume", "12,5,1"];
     let json = |more: &[&str]| -> Value {
