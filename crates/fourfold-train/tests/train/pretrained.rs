@@ -99,7 +99,7 @@ fn keys_beside_from_are_told_apart() {
     for (vision, expected) in [
         ("layer = -9", "this encoder has 2 blocks"),
         ("keep_class_token = true", "no class token"),
-        ("image_size = 18", "patch_size"),
+        ("image_size = 2", "patch_size"),
         ("hidden_size = 16", "`from` names pretrained weights"),
     ] {
         from_parts(place.path(), &parts, vision);
