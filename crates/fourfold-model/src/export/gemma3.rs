@@ -5,18 +5,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{SpecialTokens, renamed, text_config, vision_config, write_config};
+use super::{SpecialTokens, text_config, vision_config, write_config, write_weights};
 use crate::{
     LanguageConfig, Model, ModelConfig, ProjectorKind, Result, RotaryConfig, RotaryFamily,
-    VisibilityKind, VisionFamily, WeightFormat, vision,
+    VisibilityKind, VisionFamily, WeightFormat,
 };
-
-/// What the tensors of each part begin with, here and in Gemma's files.
-const PARTS: [(&str, &str); 3] = [
-    ("vision.", "vision_tower."),
-    ("projector.", "multi_modal_projector."),
-    ("language.", "language_model."),
-];
 
 fn language(config: &ModelConfig) -> Option<&RotaryConfig> {
     match &config.language {
@@ -82,7 +75,6 @@ pub(super) fn write(
     numbers: WeightFormat,
 ) -> Result<()> {
     let config = model.config();
-    let tied = language(config).is_none_or(|language| language.tie_word_embeddings);
     let keys = json!({
         "vision_config": vision_config(config)?,
         "text_config": text_config(config, tokens)?,
@@ -92,11 +84,9 @@ pub(super) fn write(
         "boi_token_index": tokens.image,
         "eoi_token_index": tokens.image,
         "eos_token_id": tokens.end,
-        "tie_word_embeddings": tied,
+        "tie_word_embeddings": config.language.ties_head(),
     });
     let class = ("gemma3", "Gemma3ForConditionalGeneration");
     write_config(folder, class, numbers, &keys)?;
-    let unread = vision::unread(&config.vision, "vision_tower.");
-    let name = |name: &str| renamed(name, &PARTS);
-    model.write(folder, model.saved_specs(), &unread, name, numbers)
+    write_weights(model, folder, numbers)
 }

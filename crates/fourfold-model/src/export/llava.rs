@@ -5,18 +5,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{SpecialTokens, renamed, text_config, vision_config, write_config};
+use super::{SpecialTokens, text_config, vision_config, write_config, write_weights};
 use crate::{
     LanguageConfig, Model, ModelConfig, ProjectorKind, Result, RotaryFamily, VisibilityKind,
-    VisionFamily, WeightFormat, vision,
+    VisionFamily, WeightFormat,
 };
-
-/// What the tensors of each part begin with, here and in LLaVA's files.
-const PARTS: [(&str, &str); 3] = [
-    ("vision.", "vision_tower."),
-    ("projector.", "multi_modal_projector."),
-    ("language.", "language_model."),
-];
 
 /// Why a model is no LLaVA.
 pub(super) fn obstacles(config: &ModelConfig) -> Vec<String> {
@@ -87,10 +80,6 @@ pub(super) fn write(
     // The class token is the first feature of a CLIP; "default" leaves the first feature out.
     let drops_class_token = config.vision.prefix() > 0 && !config.vision.keep_class_token;
     let strategy = if drops_class_token { "default" } else { "full" };
-    let tied = match &config.language {
-        LanguageConfig::Rotary(language) => language.tie_word_embeddings,
-        LanguageConfig::Gpt2(language) => language.tie_word_embeddings,
-    };
     let keys = json!({
         "vision_config": vision_config(config)?,
         "text_config": text_config(config, tokens)?,
@@ -101,11 +90,9 @@ pub(super) fn write(
         // The encoder has no blocks behind the features that are read.
         "vision_feature_layer": -1,
         "vision_feature_select_strategy": strategy,
-        "tie_word_embeddings": tied,
+        "tie_word_embeddings": config.language.ties_head(),
     });
     let class = ("llava", "LlavaForConditionalGeneration");
     write_config(folder, class, numbers, &keys)?;
-    let unread = vision::unread(&config.vision, "vision_tower.");
-    let name = |name: &str| renamed(name, &PARTS);
-    model.write(folder, model.saved_specs(), &unread, name, numbers)
+    write_weights(model, folder, numbers)
 }

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use crate::weights::{self, table, vision_table};
-use crate::{Model, ModelConfig, ModelError, Result, WeightFormat};
+use crate::{Model, ModelConfig, ModelError, Result, WeightFormat, vision};
 
 /// What an exported model is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,12 +185,23 @@ fn write_config(
     weights::write_json(folder, &map, model_type, architecture)
 }
 
-/// `name` with the part that it begins with in another's words.
-fn renamed(name: &str, parts: &[(&str, &str)]) -> String {
-    let found = parts
-        .iter()
-        .find_map(|(ours, theirs)| Some(format!("{theirs}{}", name.strip_prefix(ours)?)));
-    found.unwrap_or_else(|| name.to_owned())
+/// What the tensors of each part begin with, here and in the files of LLaVA and of those that follow it.
+const PARTS: [(&str, &str); 3] = [
+    ("vision.", "vision_tower."),
+    ("projector.", "multi_modal_projector."),
+    ("language.", "language_model."),
+];
+
+/// Writes the weights under LLaVA's names.
+fn write_weights(model: &Model, folder: &Path, numbers: WeightFormat) -> Result<()> {
+    let unread = vision::unread(&model.config().vision, "vision_tower.");
+    let renamed = |name: &str| {
+        let found = PARTS
+            .iter()
+            .find_map(|(ours, theirs)| Some(format!("{theirs}{}", name.strip_prefix(ours)?)));
+        found.unwrap_or_else(|| name.to_owned())
+    };
+    model.write(folder, model.saved_specs(), &unread, renamed, numbers)
 }
 
 fn pretty(value: &Value) -> Result<String> {

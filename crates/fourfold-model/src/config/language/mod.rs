@@ -68,6 +68,14 @@ impl LanguageConfig {
         }
     }
 
+    /// Whether the head is the embedding table.
+    pub(crate) fn ties_head(&self) -> bool {
+        match self {
+            Self::Rotary(config) => config.tie_word_embeddings,
+            Self::Gpt2(config) => config.tie_word_embeddings,
+        }
+    }
+
     /// Longest document in tokens.
     pub fn max_positions(&self) -> usize {
         match self {
