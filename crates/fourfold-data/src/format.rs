@@ -1,7 +1,7 @@
 //! How a sample's parts are laid out as one sequence of tokens.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -119,68 +119,62 @@ impl TextFormat {
         !matches!(self.chat, None | Some(Chat::OwnTemplate(false)))
     }
 
-    /// The same format with the chat template itself in the place of where it comes from. `folder` is that of the
-    /// language model or tokenizer, where there is one. Where the tokenizer does not know `image`, and it is the default
-    /// one, it becomes the one that [`SpecialTokens::format`] chooses.
+    /// Whether the template has to come from the files of the language model or tokenizer.
+    pub fn wants_own_template(&self) -> bool {
+        self.chat == Some(Chat::OwnTemplate(true))
+    }
+
+    /// The same format with the image token that a pretrained tokenizer has. Only where a chat template lays documents
+    /// out, and `image` is the default one, which the tokenizer does not know: then it becomes the one that
+    /// [`SpecialTokens::format`] chooses.
+    #[must_use]
+    pub fn with_known_image(mut self, tokens: &SpecialTokens, tokenizer: &Tokenizer) -> Self {
+        let unknown = self.image == Self::default().image && tokenizer.id(&self.image).is_none();
+        if self.is_chat()
+            && unknown
+            && let Some(known) = tokens.format(tokenizer)
+        {
+            self.image = known.image;
+        }
+        self
+    }
+
+    /// The same format with the chat template itself in the place of where it comes from. `own` is that of the language
+    /// model or tokenizer, if it has one; a template in a file may name `tokens`.
     ///
     /// # Errors
-    /// When there is no template, or it does not compile.
+    /// When there is no template, or it does not compile or does not fit `tokenizer`.
     pub fn with_template(
-        &self,
-        folder: Option<&Path>,
+        mut self,
+        own: Option<ChatTemplate>,
+        tokens: &SpecialTokens,
         tokenizer: &Tokenizer,
     ) -> Result<Self, DataError> {
-        let tokens = folder.map_or_else(|| Ok(SpecialTokens::default()), SpecialTokens::read)?;
         let template = match &self.chat {
-            None | Some(Chat::OwnTemplate(false) | Chat::Template { .. }) => {
-                return Ok(self.clone());
-            }
-            Some(Chat::OwnTemplate(true)) => {
-                let found = folder.map_or(Ok(None), ChatTemplate::from_folder)?;
-                found.ok_or_else(|| {
-                    let place = folder.map_or_else(|| "nothing pretrained".into(), |f| f.display().to_string());
-                    let message = format!(
-                        "there is no chat template in {place} (chat_template.jinja, or `chat_template` in \
-                         tokenizer_config.json); give `chat = \"FILE.jinja\"`, or remove the key for the layout by \
-                         begin, image, answer and end"
-                    );
-                    DataError::config("format.chat", message)
-                })?
-            }
+            None | Some(Chat::OwnTemplate(false) | Chat::Template { .. }) => return Ok(self),
+            Some(Chat::OwnTemplate(true)) => own.ok_or_else(no_template)?,
             Some(Chat::File(path)) => {
                 let text = std::fs::read_to_string(path).map_err(|source| DataError::Io {
                     action: "read",
                     path: path.clone(),
                     source,
                 })?;
-                ChatTemplate::new(
-                    &text,
-                    tokens.clone().into_variables(),
-                    path.display().to_string(),
-                )?
+                let tokens = tokens.clone().into_variables();
+                ChatTemplate::new(&text, tokens, path.display().to_string())?
             }
         };
-        let mut format = self.clone();
-        if format.image == Self::default().image
-            && tokenizer.id(&format.image).is_none()
-            && let Some(known) = tokens.format(tokenizer)
-        {
-            format.image = known.image;
-        }
         // Here the template's file is known: what is wrong with it is told with its name.
-        if tokenizer.id(&format.image).is_some() {
-            ChatLayout::new(
-                template.clone(),
-                self.system.clone(),
-                &format.image,
-                tokenizer,
-            )?;
-        }
-        format.chat = Some(Chat::Template {
+        ChatLayout::new(
+            template.clone(),
+            self.system.clone(),
+            &self.image,
+            tokenizer,
+        )?;
+        self.chat = Some(Chat::Template {
             template: template.source().to_owned(),
             tokens: template.tokens().clone(),
         });
-        Ok(format)
+        Ok(self)
     }
 
     /// The chat template made to fit `tokenizer`, if there is one.
@@ -198,6 +192,13 @@ impl TextFormat {
             )),
         }
     }
+}
+
+fn no_template() -> DataError {
+    let message = "the language model or tokenizer brings no chat template (chat_template.jinja, or `chat_template` in \
+                   tokenizer_config.json, or tokenizer.chat_template in a GGUF file); give `chat = \"FILE.jinja\"`, or \
+                   remove the key for the layout by begin, image, answer and end";
+    DataError::config("format.chat", message)
 }
 
 #[cfg(test)]

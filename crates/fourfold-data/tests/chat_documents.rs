@@ -326,7 +326,7 @@ fn a_format_with_its_template_survives_saving() {
 
 mod folders {
     use super::*;
-    use fourfold_data::SpecialTokens;
+    use fourfold_data::{ChatTemplate, SpecialTokens};
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -376,11 +376,18 @@ mod folders {
             ("tokenizer_config.json", r#"{"eos_token": "</s>"}"#),
         ];
         let place = folder(&files);
-        let own = TextFormat {
-            chat: Some(Chat::OwnTemplate(true)),
+        let format = |chat: Chat| TextFormat {
+            chat: Some(chat),
             ..TextFormat::default()
         };
-        let found = own.with_template(Some(place.path()), &tokenizer()).unwrap();
+        let tokenizer = tokenizer();
+        let special = SpecialTokens::read(place.path()).unwrap();
+        let complete = |chat: Chat, own: Option<ChatTemplate>| {
+            let format = format(chat).with_known_image(&special, &tokenizer);
+            format.with_template(own, &special, &tokenizer)
+        };
+        let own = ChatTemplate::from_folder(place.path()).unwrap();
+        let found = complete(Chat::OwnTemplate(true), own).unwrap();
         let tokens: BTreeMap<String, String> = [("eos_token".to_owned(), "</s>".to_owned())].into();
         assert_eq!(
             found.chat,
@@ -391,29 +398,14 @@ mod folders {
         );
         assert_eq!(found.image, "<image>", "the tokenizer knows no <|image|>");
         let file = place.path().join("chat_template.jinja");
-        let given = TextFormat {
-            chat: Some(Chat::File(file)),
-            ..TextFormat::default()
-        };
-        assert_eq!(
-            given
-                .with_template(Some(place.path()), &tokenizer())
-                .unwrap()
-                .chat,
-            found.chat
-        );
-        let error = own
-            .with_template(Some(folder(&[]).path()), &tokenizer())
-            .unwrap_err()
-            .to_string();
+        assert_eq!(complete(Chat::File(file), None).unwrap(), found);
+        let missing = complete(Chat::OwnTemplate(true), None).unwrap_err();
+        let error = missing.to_string();
         assert!(
             error.contains("format.chat") && error.contains("FILE.jinja"),
             "{error}"
         );
-        let none = TextFormat {
-            chat: Some(Chat::OwnTemplate(false)),
-            ..TextFormat::default()
-        };
-        assert!(!none.is_chat() && own.is_chat());
+        let none = format(Chat::OwnTemplate(false));
+        assert!(!none.is_chat() && found.is_chat());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use fourfold_model::gguf::GgufFile;
+use fourfold_model::gguf::{GgufFile, HuggingFace};
 use fourfold_model::{
     GenerateOptions, LanguageConfig, Model, ModelConfig, Pretrained, ProjectorConfig, Prompt,
     VisibilityKind, VisionConfig,
@@ -150,10 +150,10 @@ fn gemma_3_270m() {
         return;
     };
     let file = GgufFile::open(Path::new(&path)).unwrap();
+    check_tokenizer(&file);
     let model = file.hugging_face().unwrap();
     check_config(model.config());
-    check_tensors(&file);
-    check_tokenizer(&file);
+    check_tensors(&model);
     check_continuations(Path::new(&path));
 }
 
@@ -190,10 +190,9 @@ fn check_config(config: &serde_json::Value) {
     assert!(config.get("rope_scaling").is_none());
 }
 
-fn check_tensors(file: &GgufFile) {
-    let model = file.hugging_face().unwrap();
+fn check_tensors(model: &HuggingFace) {
     let names = model.names();
-    assert_eq!((names.len(), file.names().len()), (236, 236));
+    assert_eq!((names.len(), model.file().names().len()), (236, 236));
     let mut elements = 0;
     for name in names {
         let (shape, values) = model.tensor(&name).unwrap().unwrap();

@@ -7,7 +7,7 @@ use fourfold_data::Tables;
 use fourfold_model::Model;
 
 use crate::answer::{Answerer, Question, Search};
-use crate::assemble::{Reading, assemble, tokenizer};
+use crate::assemble::{Reading, assemble, text};
 use crate::evaluation::Cases;
 use crate::measure::{StageSpeed, measure};
 use crate::recipe::{Baseline, Evaluation, Recipe};
@@ -85,8 +85,8 @@ fn answers(recipe: &Recipe) -> Result<Vec<AnswerSpeed>> {
         return Ok(Vec::new());
     }
     let sources = Sources::new(recipe);
-    let tokenizer = tokenizer(recipe, &sources, None)?;
-    let assembled = assemble(recipe, tokenizer, recipe.precision.resolve())?;
+    let text = text(recipe, &sources, None)?;
+    let assembled = assemble(recipe, text, recipe.precision.resolve())?;
     let tables = Tables::new();
     let evaluations = recipe.evaluation.iter();
     let speed = |(name, evaluation): (&String, &Evaluation)| {

@@ -1,13 +1,11 @@
 //! Models of others: LLaVA's folders as folders that `model.from` in a recipe reads.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
-use fourfold_data::{ImageTransform, TextFormat, Tokenizer};
+use anyhow::{Context, Result, ensure};
+use fourfold_data::{ImageTransform, SpecialTokens, TextFormat, Tokenizer};
 use fourfold_model::{Model, WeightFormat};
-use serde_json::Value;
 
 use crate::assemble::{self, Reading};
 use crate::files;
@@ -94,38 +92,23 @@ impl Imported {
 /// The layout of documents where the folder does not say it. LLaVA has no token between prompt and answer; the one that
 /// ends an answer is taken, which it knows as the end of a turn.
 fn guess(folder: &Path, tokenizer: &Tokenizer, image: u32) -> Result<TextFormat> {
-    let path = folder.join("tokenizer_config.json");
-    let config = json(&path)?.with_context(|| {
+    let format = SpecialTokens::read(folder)?.format(tokenizer);
+    let format = format.with_context(|| {
         format!(
-            "{} is missing: it says which tokens begin and end a text; write format.json (begin, image, answer, end) \
-             instead",
-            path.display()
+            "{}: nothing says which token ends a text (`eos_token` in tokenizer_config.json or \
+             special_tokens_map.json, `eos_token_id` in generation_config.json or config.json); write format.json \
+             (begin, image, answer, end) instead",
+            folder.display()
         )
     })?;
-    let token = |key: &str| match &config[key] {
-        Value::String(token) => Some(token.clone()),
-        Value::Object(token) => token.get("content")?.as_str().map(str::to_owned),
-        _ => None,
-    };
-    let Some(end) = token("eos_token") else {
-        bail!(
-            "{}: eos_token is missing; expected the token that ends a text",
-            path.display()
-        );
-    };
-    Ok(TextFormat {
-        begin: token("bos_token").unwrap_or_else(|| end.clone()),
-        image: tokenizer.token(image).with_context(|| {
-            let file = folder.join("tokenizer.json");
-            format!(
-                "{} has no token {image}, the image token of config.json",
-                file.display()
-            )
-        })?,
-        answer: end.clone(),
-        end,
-        ..TextFormat::default()
-    })
+    let image = tokenizer.token(image).with_context(|| {
+        let file = folder.join("tokenizer.json");
+        format!(
+            "{} has no token {image}, the image token of config.json",
+            file.display()
+        )
+    })?;
+    Ok(TextFormat { image, ..format })
 }
 
 /// How images are prepared.
@@ -136,13 +119,4 @@ fn transform(folder: &Path) -> Result<ImageTransform> {
             folder.display()
         )
     })
-}
-
-fn json(path: &Path) -> Result<Option<Value>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let within = || format!("cannot read {}", path.display());
-    let text = fs::read_to_string(path).with_context(within)?;
-    Ok(Some(serde_json::from_str(&text).with_context(within)?))
 }

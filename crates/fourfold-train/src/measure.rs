@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::assemble::{assemble, tokenizer};
+use crate::assemble::{assemble, text};
 use crate::feature_cache::FeatureCache;
 use crate::recipe::Recipe;
 use crate::sources::Sources;
@@ -61,9 +61,9 @@ impl Pass {
 pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed>> {
     in_pool(recipe.threads, || {
         let sources = Sources::new(recipe);
-        let tokenizer = tokenizer(recipe, &sources, None)?;
+        let text = text(recipe, &sources, None)?;
         let precision = recipe.precision.resolve();
-        let mut assembled = assemble(recipe, tokenizer, precision)?;
+        let mut assembled = assemble(recipe, text, precision)?;
         let config = assembled.model.config();
         let plans = StagePlan::all(recipe, &sources, config, &assembled.reading)?;
         let mut speeds = Vec::new();

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{assemble, tokenizer};
+use crate::assemble::{assemble, text};
 use crate::feature_cache::FeatureCache;
 use crate::metrics::peak_memory_mib;
 use crate::recipe::Recipe;
@@ -44,8 +44,8 @@ pub struct StagePeak {
 pub fn peak(recipe: &Recipe, stage: &str, updates: usize) -> Result<StagePeak> {
     in_pool(recipe.threads, || {
         let sources = Sources::new(recipe);
-        let tokenizer = tokenizer(recipe, &sources, None)?;
-        let mut assembled = assemble(recipe, tokenizer, recipe.precision.resolve())?;
+        let text = text(recipe, &sources, None)?;
+        let mut assembled = assemble(recipe, text, recipe.precision.resolve())?;
         let config = assembled.model.config();
         let plans = StagePlan::all(recipe, &sources, config, &assembled.reading)?;
         let plan = plans.iter().find(|plan| plan.stage.name == stage);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub use self::average::Average;
 use self::outline::Outline;
-use crate::assemble::{model_config, reading, tokenizer};
+use crate::assemble::{model_config, reading, text};
 use crate::recipe::Recipe;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
@@ -119,8 +119,8 @@ pub fn plan(recipe: &Recipe) -> Result<Plan> {
 /// recipe, and which stage counts in `epochs` of data that are not read.
 pub fn plan_with(recipe: &Recipe, given: Given) -> Result<Plan> {
     let sources = Sources::new(recipe);
-    let tokenizer = tokenizer(recipe, &sources, None)?;
-    let config = model_config(recipe, &tokenizer)?;
+    let text = text(recipe, &sources, None)?;
+    let config = model_config(recipe, &text.tokenizer)?;
     let precision = recipe.precision.resolve();
     let training = &recipe.training;
     let outline = Outline {
@@ -151,7 +151,7 @@ pub fn plan_with(recipe: &Recipe, given: Given) -> Result<Plan> {
             })
             .collect(),
         None => {
-            let reading = reading(recipe, tokenizer, &config)?;
+            let reading = reading(recipe, text, &config)?;
             let plans = StagePlan::all(recipe, &sources, &config, &reading)?;
             let cost = |plan: &StagePlan| {
                 let average = Average::of(plan, recipe.seed);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use fourfold_data::SamplerState;
 use fourfold_model::{Model, Part};
 
-use crate::assemble::{Reading, assemble, tokenizer};
+use crate::assemble::{Reading, assemble, text};
 use crate::checkpoint::{self, Checkpoint, State, TensorRef};
 use crate::checks::{FrozenGuard, checksums, demand_finite_weights, trainable};
 use crate::environment::{Environment, commits, hash_files};
@@ -143,13 +143,13 @@ impl<'a> Session<'a> {
         let data = hash_files(&recipe.data_files(folder))?;
         let (local, hub) =
             recipe.fetched(&options.hub, Need::Weights, &pins, progress, &options.stop)?;
-        let tokenizer = tokenizer(&local, &sources, kept.as_deref())?;
-        recipe.set_vocabulary(tokenizer.vocabulary());
+        let text = text(&local, &sources, kept.as_deref())?;
+        recipe.set_vocabulary(text.tokenizer.vocabulary());
         let fingerprint = recipe.fingerprint(folder)?;
         if let Some(checkpoint) = &resume {
             checkpoint.demand_same_run(&fingerprint, &data)?;
         }
-        let assembled = assemble(&local, tokenizer, precision)?;
+        let assembled = assemble(&local, text, precision)?;
         let (mut model, reading) = (assembled.model, assembled.reading);
         let plans = StagePlan::all(&recipe, &sources, model.config(), &reading)?;
         if let Some(checkpoint) = &resume {

@@ -41,8 +41,7 @@ impl LanguageConfig {
     pub fn of_folder(folder: &Path) -> Result<Self> {
         match gguf_of(folder)? {
             Some(path) => {
-                let file = GgufFile::open(&path)?;
-                let config = file.hugging_face()?.config().clone();
+                let config = GgufFile::open(&path)?.hugging_face()?.config().clone();
                 read_part(&path, config, Self::select)
             }
             None => read_backbone(folder, Self::select),

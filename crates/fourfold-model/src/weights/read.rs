@@ -32,7 +32,7 @@ impl WeightSource {
     /// the one that its positions are for.
     pub fn part(folder: &Path, part: Part, specs: &[Spec], grid: ImageSize) -> Result<Self> {
         let files = Tensors::open(folder)?;
-        let known = files.names()?;
+        let known = files.names();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let names = Names::find(part, specs, &known).ok_or_else(|| {
             let wanted = specs.first().map_or("", |spec| spec.stored[0].name.as_str());
@@ -56,7 +56,7 @@ impl WeightSource {
     }
 
     /// The names of all tensors.
-    pub fn tensors(&self) -> Result<Vec<String>> {
+    pub fn tensors(&self) -> Vec<String> {
         self.files.names()
     }
 
@@ -71,7 +71,7 @@ impl WeightSource {
         let stored = specs.iter().flat_map(|spec| &spec.stored);
         let mut known: HashSet<&str> = stored.map(|stored| stored.name.as_str()).collect();
         known.extend(unread.iter().map(|constant| constant.name.as_str()));
-        let names = self.files.names()?;
+        let names = self.files.names();
         match names.iter().find(|name| !known.contains(name.as_str())) {
             None => Ok(()),
             Some(name) => Err(ModelError::weights(
@@ -94,7 +94,7 @@ impl WeightSource {
             return Ok(values);
         };
         let name = self.names.in_file(&only.name);
-        let found = self.files.shape(&name)?;
+        let found = self.files.shape(&name);
         match (spec.fit, self.fits, found) {
             (Fit::Grow, Some(_), Some(found)) => self.grown(spec, only, &found),
             (
@@ -156,7 +156,7 @@ impl WeightSource {
                 "has no tensor '{name}', which its configuration says the model has"
             ))
         };
-        let found = self.files.shape(&name)?.ok_or_else(missing)?;
+        let found = self.files.shape(&name).ok_or_else(missing)?;
         if found != shape {
             return Err(fault(format!(
                 "'{name}' is {found:?}; its configuration makes it {shape:?}"

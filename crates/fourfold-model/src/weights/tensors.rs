@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::gguf::GgufFile;
+use super::gguf::{GgufFile, HuggingFace};
 use super::safetensors_files::SafetensorsFiles;
 use crate::{ModelError, Result};
 
 /// Tensors by Hugging Face's names; their bytes stay in the files until they are asked for.
 pub(super) enum Tensors {
     Safetensors(SafetensorsFiles),
-    Gguf(GgufFile),
+    Gguf(HuggingFace),
 }
 
 /// The GGUF file that `from` is, or that lies in it alone and without a `config.json`.
@@ -49,23 +49,23 @@ impl Tensors {
     /// The tensors of a GGUF file or of a folder.
     pub fn open(from: &Path) -> Result<Self> {
         match gguf_of(from)? {
-            Some(file) => GgufFile::open(&file).map(Self::Gguf),
+            Some(file) => GgufFile::open(&file)?.hugging_face().map(Self::Gguf),
             None => SafetensorsFiles::open(from).map(Self::Safetensors),
         }
     }
 
-    pub fn names(&self) -> Result<Vec<String>> {
-        Ok(match self {
+    pub fn names(&self) -> Vec<String> {
+        match self {
             Self::Safetensors(files) => files.names().map(str::to_owned).collect(),
-            Self::Gguf(file) => file.hugging_face()?.names(),
-        })
+            Self::Gguf(model) => model.names(),
+        }
     }
 
     /// The shape of a tensor, if there is one of that name.
-    pub fn shape(&self, name: &str) -> Result<Option<Vec<usize>>> {
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         match self {
-            Self::Safetensors(files) => Ok(files.shape(name).map(<[usize]>::to_vec)),
-            Self::Gguf(file) => Ok(file.hugging_face()?.shape(name)),
+            Self::Safetensors(files) => files.shape(name).map(<[usize]>::to_vec),
+            Self::Gguf(model) => model.shape(name),
         }
     }
 
@@ -73,10 +73,7 @@ impl Tensors {
     pub fn read(&self, name: &str) -> Result<Option<Vec<f32>>> {
         match self {
             Self::Safetensors(files) => files.read(name).transpose(),
-            Self::Gguf(file) => {
-                let found = file.hugging_face()?.tensor(name)?;
-                Ok(found.map(|(_, numbers)| numbers))
-            }
+            Self::Gguf(model) => Ok(model.tensor(name)?.map(|(_, numbers)| numbers)),
         }
     }
 
@@ -84,7 +81,7 @@ impl Tensors {
     pub fn file_of(&self, name: &str) -> &Path {
         match self {
             Self::Safetensors(files) => files.file_of(name),
-            Self::Gguf(file) => file.path(),
+            Self::Gguf(model) => model.file().path(),
         }
     }
 }

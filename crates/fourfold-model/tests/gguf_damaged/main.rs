@@ -27,6 +27,7 @@ fn read_all(path: &Path) -> Result<(), String> {
         file.read(name).map_err(|error| error.to_string())?;
     }
     // Each may be refused on its own.
+    let tokenizer = file.tokenizer().map_err(|error| error.to_string());
     let model = file.hugging_face().map_err(|error| error.to_string());
     let tensors = model.as_ref().map_err(Clone::clone).and_then(|model| {
         let read = |name: &String| model.tensor(name).map_err(|error| error.to_string());
@@ -35,7 +36,6 @@ fn read_all(path: &Path) -> Result<(), String> {
             .iter()
             .try_for_each(|name| read(name).map(|_| ()))
     });
-    let tokenizer = file.tokenizer().map_err(|error| error.to_string());
     tensors.and(tokenizer.map(|_| ()))
 }
 
@@ -43,11 +43,11 @@ fn read_all(path: &Path) -> Result<(), String> {
 fn error(
     folder: &TempDir,
     bytes: &[u8],
-    read: impl Fn(&GgufFile) -> fourfold_model::Result<()>,
+    read: impl FnOnce(GgufFile) -> fourfold_model::Result<()>,
 ) -> String {
     let path = folder.path().join("model.gguf");
     write(&path, bytes);
-    let message = match GgufFile::open(&path).and_then(|file| read(&file)) {
+    let message = match GgufFile::open(&path).and_then(read) {
         Ok(()) => panic!("was read"),
         Err(error) => error.to_string(),
     };

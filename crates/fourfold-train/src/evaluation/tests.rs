@@ -8,7 +8,7 @@ use fourfold_tensor::Precision;
 
 use super::*;
 use crate::answer::{Answerer, Search};
-use crate::assemble::{Reading, assemble, tokenizer};
+use crate::assemble::{Reading, assemble, text};
 use crate::files::testing::Scratch;
 use crate::recipe::{Measure, Metric, Recipe};
 use crate::run_folder::RunFolder;
@@ -100,8 +100,8 @@ fn open(place: &Path, file: &str, prompt: &str) -> std::sync::Arc<dyn Source> {
 
 fn untrained(recipe: &Recipe) -> (Model, Reading) {
     let sources = Sources::new(recipe);
-    let tokenizer = tokenizer(recipe, &sources, None).unwrap();
-    let assembled = assemble(recipe, tokenizer, Precision::F32).unwrap();
+    let text = text(recipe, &sources, None).unwrap();
+    let assembled = assemble(recipe, text, Precision::F32).unwrap();
     (assembled.model, assembled.reading)
 }
 

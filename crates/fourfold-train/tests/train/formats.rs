@@ -7,7 +7,7 @@ use fourfold_data::{Chat, TextFormat};
 use fourfold_model::Model;
 use fourfold_tensor::Precision;
 use fourfold_train::answer::{Answerer, Question, Search};
-use fourfold_train::assemble::{Reading, tokenizer};
+use fourfold_train::assemble::{Reading, text};
 use fourfold_train::recipe::Recipe;
 use fourfold_train::sources::Sources;
 
@@ -74,7 +74,7 @@ fn a_pretrained_tokenizer_needs_no_format() {
     fs::write(folder.join("tokenizer_config.json"), tokens).unwrap();
 
     let asked = recipe(place.path(), "pretrained", "");
-    let grown = tokenizer(&asked, &Sources::new(&asked), None).unwrap();
+    let grown = text(&asked, &Sources::new(&asked), None).unwrap().tokenizer;
     assert_eq!(grown.special("<image>").unwrap(), 258);
     assert_eq!(
         (grown.vocabulary(), grown.original_hash()),
@@ -84,7 +84,7 @@ fn a_pretrained_tokenizer_needs_no_format() {
     // What the recipe adds gets its ids first; a format of its own has to name tokens that exist.
     let more = "[tokenizer]\nadd = [\"<box>\"]\n";
     let asked = recipe(place.path(), "pretrained", more);
-    let grown = tokenizer(&asked, &Sources::new(&asked), None).unwrap();
+    let grown = text(&asked, &Sources::new(&asked), None).unwrap().tokenizer;
     assert_eq!(
         (grown.id("<box>"), grown.id("<image>")),
         (Some(258), Some(259))
@@ -92,7 +92,7 @@ fn a_pretrained_tokenizer_needs_no_format() {
     let more =
         "[format]\nbegin = \"<bos>\"\nimage = \"<picture>\"\nanswer = \"<eos>\"\nend = \"<eos>\"\n";
     let asked = recipe(place.path(), "pretrained", more);
-    let same = tokenizer(&asked, &Sources::new(&asked), None).unwrap();
+    let same = text(&asked, &Sources::new(&asked), None).unwrap().tokenizer;
     assert_eq!(same.hash(), plain.hash());
     let format: &TextFormat = asked.format.as_ref().unwrap();
     let error = format.markers(&same).unwrap_err().to_string();
@@ -100,4 +100,56 @@ fn a_pretrained_tokenizer_needs_no_format() {
         error.contains("[tokenizer] add = [\"<picture>\"]"),
         "{error}"
     );
+}
+
+/// The bytes of a GGUF file with one more text in its metadata. The text is padded with a comment, so that what follows
+/// keeps its alignment.
+fn with_text(file: &[u8], key: &str, text: &str) -> Vec<u8> {
+    const HEADER: usize = 24; // magic, version, number of tensors, number of pairs
+    const TEXT: u32 = 8; // the kind of a text
+    let length = 8 + key.len() + 4 + 8 + text.len();
+    let comment = format!("{text}{{#{}#}}", " ".repeat(60 - length % 32));
+    let mut pair = Vec::new();
+    pair.extend((key.len() as u64).to_le_bytes());
+    pair.extend(key.bytes());
+    pair.extend(TEXT.to_le_bytes());
+    pair.extend((comment.len() as u64).to_le_bytes());
+    pair.extend(comment.bytes());
+    assert_eq!(pair.len() % 32, 0);
+    let pairs = u64::from_le_bytes(file[16..HEADER].try_into().unwrap()) + 1;
+    [&file[..16], &pairs.to_le_bytes(), &pair, &file[HEADER..]].concat()
+}
+
+/// One file of another program holds tokens and template alike.
+#[test]
+fn a_gguf_file_brings_its_chat_template() {
+    let place = workplace();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fourfold-model/tests/fixtures/gguf/qwen2/model.gguf");
+    let template =
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}";
+    let file = fs::read(fixture).unwrap();
+    fs::write(place.path().join("plain.gguf"), &file).unwrap();
+    let taught = with_text(&file, "tokenizer.chat_template", template);
+    fs::write(place.path().join("taught.gguf"), taught).unwrap();
+
+    // The `<image>` of this file is an ordinary token.
+    let more = "[tokenizer]\nadd = [\"<|image|>\"]\n[format]\nchat = true\n";
+    let asked = recipe(place.path(), "taught.gguf", more);
+    let found = text(&asked, &Sources::new(&asked), None).unwrap();
+    let Some(Chat::Template {
+        template: own,
+        tokens,
+    }) = &found.format.chat
+    else {
+        panic!("{:?}", found.format);
+    };
+    assert!(own.starts_with(template), "{own}");
+    assert!(tokens.contains_key("eos_token"), "{tokens:?}");
+    assert!(found.format.markers(&found.tokenizer).is_ok());
+
+    let asked = recipe(place.path(), "plain.gguf", more);
+    let missing = text(&asked, &Sources::new(&asked), None).err().unwrap();
+    let error = missing.to_string();
+    assert!(error.contains("tokenizer.chat_template"), "{error}");
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use fourfold_data::{Encoder, EncoderConfig, PackBudget, Prompts, Source, SourceConfig, Tables};
-use fourfold_train::assemble::{model_config, reading, tokenizer};
+use fourfold_train::assemble::{model_config, reading, text};
 use fourfold_train::hub::Need;
 use fourfold_train::recipe::{Recipe, Stage, unknown_word};
 use fourfold_train::sources::Sources;
@@ -135,10 +135,10 @@ struct Prepared {
 impl Prepared {
     fn new(recipe: &Recipe) -> Result<Self> {
         let sources = Sources::new(recipe);
-        let tokenizer = tokenizer(recipe, &sources, None)?;
-        let config = model_config(recipe, &tokenizer)?;
+        let text = text(recipe, &sources, None)?;
+        let config = model_config(recipe, &text.tokenizer)?;
         config.validate()?;
-        let reading = reading(recipe, tokenizer, &config)?;
+        let reading = reading(recipe, text, &config)?;
         Ok(Self {
             sources,
             encoder: EncoderConfig {

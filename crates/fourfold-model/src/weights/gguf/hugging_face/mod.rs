@@ -25,8 +25,8 @@ const EMBEDDING: &str = "token_embd.weight";
 
 /// The model of a file under Hugging Face's names and in its layout.
 #[derive(Debug)]
-pub struct HuggingFace<'a> {
-    file: &'a GgufFile,
+pub struct HuggingFace {
+    file: GgufFile,
     architecture: Architecture,
     /// Attention heads of queries and of keys.
     heads: (usize, usize),
@@ -39,7 +39,7 @@ impl GgufFile {
     ///
     /// # Errors
     /// Names the architecture, key or tensor that is not read here.
-    pub fn hugging_face(&self) -> Result<HuggingFace<'_>> {
+    pub fn hugging_face(self) -> Result<HuggingFace> {
         let metadata = self.metadata();
         let parts = metadata.integer("split.count")?.unwrap_or(1);
         if parts > 1 {
@@ -58,7 +58,7 @@ impl GgufFile {
             }
         }
         let tied = self.is_tied();
-        let (config, heads) = config::build(self, architecture, tied)?;
+        let (config, heads) = config::build(&self, architecture, tied)?;
         Ok(HuggingFace {
             file: self,
             architecture,
@@ -79,7 +79,12 @@ impl GgufFile {
     }
 }
 
-impl HuggingFace<'_> {
+impl HuggingFace {
+    /// The file.
+    pub fn file(&self) -> &GgufFile {
+        &self.file
+    }
+
     /// The `config.json`: flat keys, as `transformers` 4 wrote and 5 reads.
     ///
     /// `rope_theta`, and `rope_scaling` where positions are scaled, rather than `rope_parameters`; of Gemma 3 also

@@ -1,0 +1,219 @@
+//! From a recipe to what trains: tokenizer, text format, image transform and model.
+
+mod reading;
+mod text;
+mod text_files;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use fourfold_data::{ImageTransform, Size, Tokenizer};
+use fourfold_model::{LanguageConfig, Model, ModelConfig, Pretrained, VisionConfig};
+use fourfold_tensor::Precision;
+
+use crate::recipe::{Backbone, ModelSection, Origin, Recipe};
+pub use reading::Reading;
+pub(crate) use reading::read_format;
+pub use text::{Text, text};
+use text_files::TextFiles;
+
+/// What a recipe's first stage starts from.
+pub struct Assembled {
+    /// The model with its first weights.
+    pub model: Model,
+    /// How it reads.
+    pub reading: Reading,
+}
+
+/// Everything of `recipe` that its stages start from.
+///
+/// # Errors
+/// Names the file, key or tensor that does not fit.
+pub fn assemble(recipe: &Recipe, text: Text, precision: Precision) -> Result<Assembled> {
+    let model = match &recipe.model.from {
+        Some(from) => whole(recipe, from.path()?, &text.tokenizer, precision)?,
+        None => parts(recipe, &text.tokenizer, precision)?,
+    };
+    let reading = reading(recipe, text, model.config())?;
+    Ok(Assembled { model, reading })
+}
+
+/// How the model of `config` reads text and images.
+///
+/// # Errors
+/// When the text format does not fit the tokenizer, or the image transform the vision encoder.
+pub fn reading(recipe: &Recipe, text: Text, config: &ModelConfig) -> Result<Reading> {
+    let Text { tokenizer, format } = text;
+    format
+        .markers(&tokenizer)
+        .context("[format] does not fit the tokenizer")?;
+    let size = input_size(config);
+    let transform = match (&recipe.image, image_folder(&recipe.model)?) {
+        (Some(transform), _) => Some(transform.clone()),
+        // A recipe may have the encoder take images of another size than the folder's.
+        (None, Some(folder)) => {
+            ImageTransform::from_folder(folder)?.map(|transform| transform.for_size(size))
+        }
+        (None, None) => None,
+    }
+    .unwrap_or(ImageTransform {
+        size,
+        ..ImageTransform::default()
+    });
+    transform.check().context("[image]")?;
+    ensure!(
+        transform.size == size,
+        "[image] size = {} but the vision encoder takes images of {size} pixels; set it to {size}",
+        transform.size
+    );
+    Ok(Reading {
+        tokenizer: Arc::new(tokenizer),
+        format,
+        transform,
+    })
+}
+
+/// The size of the images that the vision encoder takes.
+pub(crate) fn input_size(config: &ModelConfig) -> Size {
+    let size = config.vision.image_size;
+    Size {
+        height: size.height,
+        width: size.width,
+    }
+}
+
+/// The configuration of the model that `recipe` makes, without its weights.
+///
+/// # Errors
+/// Names the file or key.
+pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfig> {
+    let section = &recipe.model;
+    if let Some(from) = &section.from {
+        let folder = from.path()?;
+        let mut config = Model::read_config(folder)?;
+        demand_tokenizer(&config.tokenizer_sha256, tokenizer, folder)?;
+        config.visibility = section.visibility.unwrap_or(config.visibility);
+        grow(&mut config.language, tokenizer);
+        tokenizer.hash().clone_into(&mut config.tokenizer_sha256);
+        config.lora.clone_from(&section.lora);
+        return Ok(config);
+    }
+    let (Some(vision), Some(projector), Some(language)) =
+        (&section.vision, &section.projector, &section.language)
+    else {
+        bail!("[model] needs `from`, or all of vision, projector and language");
+    };
+    let vision = match vision {
+        Backbone::Pretrained { from, changes } => changes
+            .apply(VisionConfig::of_folder(from.path()?)?)
+            .context("[model.vision]")?,
+        Backbone::New(config) => config.clone(),
+    };
+    Ok(ModelConfig {
+        vision,
+        projector: projector.clone(),
+        language: language_config(recipe, language, tokenizer)?,
+        visibility: section.visibility.unwrap_or_default(),
+        tokenizer_sha256: tokenizer.hash().to_owned(),
+        lora: section.lora.clone(),
+    })
+}
+
+/// The configuration of the language model, with a row for each token of the tokenizer.
+fn language_config(
+    recipe: &Recipe,
+    language: &Backbone<LanguageConfig>,
+    tokenizer: &Tokenizer,
+) -> Result<LanguageConfig> {
+    let (mut config, is_own) = match language {
+        Backbone::New(config) => (config.clone(), false),
+        Backbone::Pretrained { from, .. } => {
+            let folder = from.path()?;
+            let is_own = is_own_tokenizer(recipe, folder, tokenizer)?;
+            (LanguageConfig::of_folder(folder)?, is_own)
+        }
+    };
+    // A configuration in a recipe may leave the vocabulary to the tokenizer; the tokenizer of a pretrained model may
+    // have had tokens added.
+    if config.vocabulary() == 0 || is_own {
+        grow(&mut config, tokenizer);
+    }
+    let size = config.vocabulary();
+    ensure!(
+        size >= tokenizer.vocabulary(),
+        "the tokenizer has {} tokens but the language model knows {size}: this is the wrong tokenizer for \
+         these weights; use the one they were trained with (remove [tokenizer] to take it from their folder)",
+        tokenizer.vocabulary()
+    );
+    Ok(config)
+}
+
+/// Whether the tokenizer is that of the weights in `folder`; false where they come without one.
+///
+/// # Errors
+/// When they come with another.
+fn is_own_tokenizer(recipe: &Recipe, folder: &Path, tokenizer: &Tokenizer) -> Result<bool> {
+    let section = recipe.tokenizer.as_ref();
+    if !section.is_some_and(|section| section.from.is_some() || section.train.is_some()) {
+        return Ok(true);
+    }
+    let files = TextFiles::open(folder)?;
+    if files.has_tokenizer() {
+        demand_tokenizer(files.tokenizer()?.hash(), tokenizer, folder)?;
+    }
+    Ok(files.has_tokenizer())
+}
+
+/// Gives the language model a row for each token; a model may have more rows than that.
+fn grow(language: &mut LanguageConfig, tokenizer: &Tokenizer) {
+    language.set_vocabulary(language.vocabulary().max(tokenizer.vocabulary()));
+}
+
+fn whole(
+    recipe: &Recipe,
+    folder: &Path,
+    tokenizer: &Tokenizer,
+    precision: Precision,
+) -> Result<Model> {
+    let config = model_config(recipe, tokenizer)?;
+    Model::resume(config, folder, precision, recipe.seed)
+        .with_context(|| format!("cannot load the model {}", folder.display()))
+}
+
+fn parts(recipe: &Recipe, tokenizer: &Tokenizer, precision: Precision) -> Result<Model> {
+    let config = model_config(recipe, tokenizer)?;
+    let section = &recipe.model;
+    let vision = section.vision.as_ref().and_then(Backbone::from);
+    let language = section.language.as_ref().and_then(Backbone::from);
+    let pretrained = Pretrained {
+        vision: vision.map(Origin::path).transpose()?,
+        language: language.map(Origin::path).transpose()?,
+    };
+    Model::begin(config, precision, recipe.seed, pretrained)
+        .context("cannot make the model of [model]")
+}
+
+/// Refuses a tokenizer that the weights in `folder` were not trained with.
+///
+/// # Errors
+/// Gives both hashes.
+pub fn demand_tokenizer(expected: &str, tokenizer: &Tokenizer, folder: &Path) -> Result<()> {
+    // Added tokens are no part of what the weights were trained with.
+    ensure!(
+        expected == tokenizer.hash() || expected == tokenizer.original_hash(),
+        "wrong tokenizer for the weights in {}: they were trained with the one of SHA-256 {expected}, this one \
+         has {}; remove [tokenizer] to take the right one from their folder",
+        folder.display(),
+        tokenizer.hash()
+    );
+    Ok(())
+}
+
+/// The folder that the image transform lies in by default.
+fn image_folder(model: &ModelSection) -> Result<Option<&Path>> {
+    match (&model.from, &model.vision) {
+        (Some(from), _) | (None, Some(Backbone::Pretrained { from, .. })) => from.path().map(Some),
+        _ => Ok(None),
+    }
+}
