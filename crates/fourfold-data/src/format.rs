@@ -124,21 +124,6 @@ impl TextFormat {
         self.chat == Some(Chat::OwnTemplate(true))
     }
 
-    /// The same format with the image token that a pretrained tokenizer has. Only where a chat template lays documents
-    /// out, and `image` is the default one, which the tokenizer does not know: then it becomes the one that
-    /// [`SpecialTokens::format`] chooses.
-    #[must_use]
-    pub fn with_known_image(mut self, tokens: &SpecialTokens, tokenizer: &Tokenizer) -> Self {
-        let unknown = self.image == Self::default().image && tokenizer.id(&self.image).is_none();
-        if self.is_chat()
-            && unknown
-            && let Some(known) = tokens.format(tokenizer)
-        {
-            self.image = known.image;
-        }
-        self
-    }
-
     /// The same format with the chat template itself in the place of where it comes from. `own` is that of the language
     /// model or tokenizer, if it has one; a template in a file may name `tokens`.
     ///

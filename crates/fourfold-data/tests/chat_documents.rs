@@ -376,15 +376,14 @@ mod folders {
             ("tokenizer_config.json", r#"{"eos_token": "</s>"}"#),
         ];
         let place = folder(&files);
-        let format = |chat: Chat| TextFormat {
-            chat: Some(chat),
-            ..TextFormat::default()
-        };
         let tokenizer = tokenizer();
         let special = SpecialTokens::read(place.path()).unwrap();
+        let format = |chat: Chat| TextFormat {
+            chat: Some(chat),
+            ..special.format(&tokenizer).unwrap()
+        };
         let complete = |chat: Chat, own: Option<ChatTemplate>| {
-            let format = format(chat).with_known_image(&special, &tokenizer);
-            format.with_template(own, &special, &tokenizer)
+            format(chat).with_template(own, &special, &tokenizer)
         };
         let own = ChatTemplate::from_folder(place.path()).unwrap();
         let found = complete(Chat::OwnTemplate(true), own).unwrap();

@@ -47,7 +47,7 @@ pub fn text(recipe: &Recipe, sources: &Sources, trained: Option<&Path>) -> Resul
         || Ok(SpecialTokens::default()),
         |files| files.special_tokens(&tokenizer),
     )?;
-    let format = layout(recipe, &tokenizer, &tokens)?.with_known_image(&tokens, &tokenizer);
+    let format = layout(recipe, &tokenizer, &tokens)?;
     let tokenizer = with_image(tokenizer, recipe, &format.image)?;
     let own = match files {
         Some(files) if format.wants_own_template() => files.chat_template(&tokens)?,
@@ -75,30 +75,33 @@ fn trained_tokenizer(
         texts.extend(sources.texts(name)?);
     }
     let format = recipe.format.clone().unwrap_or_default();
+    let format = format.over(TextFormat::default());
     train_bpe(texts.iter(), train.vocabulary, &format.tokens())
         .context("cannot train the tokenizer ([tokenizer] train)")
         .map(Some)
 }
 
-/// How documents are laid out: as `[format]` says; else as the language model was saved with; else by the tokens of
-/// [`TextFormat::default`] where the tokenizer knows them; else by those that a pretrained tokenizer names itself.
+/// How documents are laid out: as the language model was saved with; else by the tokens of [`TextFormat::default`] where
+/// the tokenizer knows them; else by those that a pretrained tokenizer names itself; and what `[format]` says is so.
 fn layout(recipe: &Recipe, tokenizer: &Tokenizer, tokens: &SpecialTokens) -> Result<TextFormat> {
     let saved = text_folder(&recipe.model)?.map_or(Ok(None), read_format)?;
-    if let Some(format) = recipe.format.clone().or(saved) {
-        return Ok(format);
-    }
     let usual = TextFormat::default();
     let known = |token: &&str| tokenizer.id(token).is_some();
-    if usual.tokens().iter().all(known) {
-        return Ok(usual);
-    }
-    Ok(tokens.format(tokenizer).unwrap_or(usual))
+    let brought = match saved {
+        Some(format) => format,
+        None if usual.tokens().iter().all(known) => usual,
+        None => tokens.format(tokenizer).unwrap_or(usual),
+    };
+    Ok(match &recipe.format {
+        Some(section) => section.over(brought),
+        None => brought,
+    })
 }
 
 /// Adds the token that keeps an image's place where a pretrained tokenizer lacks one and the recipe names none itself.
 fn with_image(tokenizer: Tokenizer, recipe: &Recipe, image: &str) -> Result<Tokenizer> {
-    let format = recipe.format.as_ref();
-    let asked = format.is_some_and(|format| format.image == image);
+    let section = recipe.format.as_ref();
+    let asked = section.is_some_and(|section| section.image.is_some());
     // Fourfold's own default token is one that it trains with; only pretrained tokenizers lack one.
     if asked || tokenizer.id(image).is_some() || image == TextFormat::default().image {
         return Ok(tokenizer);

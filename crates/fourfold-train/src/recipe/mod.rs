@@ -7,6 +7,7 @@
 mod backbone;
 mod difference;
 mod evaluation;
+mod format;
 mod key;
 mod limits;
 mod origin;
@@ -21,13 +22,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fourfold_data::{ImageTransform, SourceConfig, TextFormat};
+use fourfold_data::{ImageTransform, SourceConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 pub use backbone::Backbone;
 pub use difference::{Fingerprint, differing_keys};
 pub use evaluation::{Baseline, Evaluation, Measure, Metric};
+pub use format::FormatSection;
 pub use key::{KeyError, KeyPath, unknown_word};
 pub use origin::Origin;
 pub use sections::{
@@ -57,7 +59,7 @@ pub struct Recipe {
     pub tokenizer: Option<TokenizerSection>,
     /// How prompts, answers and images become tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<TextFormat>,
+    pub format: Option<FormatSection>,
     /// How image files become pixels; the vision encoder's `preprocessor_config.json` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageTransform>,
@@ -87,7 +89,7 @@ struct Raw {
     threads: Option<usize>,
     model: sections::RawModel,
     tokenizer: Option<TokenizerSection>,
-    format: Option<TextFormat>,
+    format: Option<FormatSection>,
     image: Option<ImageTransform>,
     #[serde(default)]
     data: BTreeMap<String, SourceConfig>,

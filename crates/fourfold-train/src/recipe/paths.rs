@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use fourfold_data::format::Chat;
+use fourfold_data::Chat;
 
 use super::key::{KeyError, KeyPath};
 use super::{Backbone, Origin, Recipe};

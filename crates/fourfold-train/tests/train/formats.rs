@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use fourfold_data::{Chat, TextFormat};
+use fourfold_data::Chat;
 use fourfold_model::Model;
 use fourfold_tensor::Precision;
 use fourfold_train::answer::{Answerer, Question, Search};
@@ -89,13 +89,21 @@ fn a_pretrained_tokenizer_needs_no_format() {
         (grown.id("<box>"), grown.id("<image>")),
         (Some(258), Some(259))
     );
-    let more =
-        "[format]\nbegin = \"<bos>\"\nimage = \"<picture>\"\nanswer = \"<eos>\"\nend = \"<eos>\"\n";
+    // What the recipe leaves unsaid is as the tokenizer has it.
+    let more = "[format]\nanswer = \"<bos>\"\n";
     let asked = recipe(place.path(), "pretrained", more);
-    let same = text(&asked, &Sources::new(&asked), None).unwrap().tokenizer;
-    assert_eq!(same.hash(), plain.hash());
-    let format: &TextFormat = asked.format.as_ref().unwrap();
-    let error = format.markers(&same).unwrap_err().to_string();
+    let found = text(&asked, &Sources::new(&asked), None).unwrap().format;
+    let own = ["<bos>", "<image>", "<bos>", "<eos>"];
+    assert_eq!(found.tokens(), own);
+    let more = "[format]\nimage = \"<picture>\"\n";
+    let asked = recipe(place.path(), "pretrained", more);
+    let same = text(&asked, &Sources::new(&asked), None).unwrap();
+    assert_eq!(same.tokenizer.hash(), plain.hash());
+    let error = same
+        .format
+        .markers(&same.tokenizer)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("[tokenizer] add = [\"<picture>\"]"),
         "{error}"
