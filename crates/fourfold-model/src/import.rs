@@ -1,7 +1,7 @@
 //! Models that LLaVA's folders hold: `config.json` with `vision_config` and `text_config`, and safetensors under the
 //! names of files (`language_model.model.…`) or of modules (`model.language_model.…`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fourfold_tensor::Precision;
 use serde_json::Value;
@@ -13,25 +13,57 @@ use crate::{
     VisibilityKind, VisionConfig, VisionFamily,
 };
 
-impl Model {
-    /// The model of a LLaVA folder and the id of its image token. Blocks of the encoder behind the features that LLaVA
-    /// reads are left out. `tokenizer_sha256` is that of the tokenizer that the weights belong to.
+/// A folder that holds a LLaVA, of which the configuration is read.
+#[derive(Debug)]
+pub struct LlavaFolder {
+    folder: PathBuf,
+    config: ModelConfig,
+    image_token: u32,
+}
+
+impl LlavaFolder {
+    /// Reads `folder/config.json`. Blocks of the encoder behind the features that LLaVA reads are left out.
     ///
     /// # Errors
-    /// When the folder holds no LLaVA, one with a feature that is not supported, or a tensor is missing, of another
-    /// shape or unknown; file, key and tensor are named.
-    pub fn from_llava(folder: &Path, tokenizer_sha256: String) -> Result<(Self, u32)> {
-        let file = LlavaFile::read(folder)?;
+    /// When the folder holds no LLaVA, or one with a feature that is not supported; file and key are named.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("config.json");
+        let file: Value = weights::read_config(folder)?;
+        let (config, image_token) =
+            understand(&file).map_err(|message| ModelError::config(path.display(), message))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            config,
+            image_token,
+        })
+    }
+
+    /// The id of the token that keeps an image's place.
+    pub fn image_token(&self) -> u32 {
+        self.image_token
+    }
+
+    /// What the model is made of; it does not know its tokenizer yet.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The model. `tokenizer_sha256` is that of the tokenizer that the weights belong to.
+    ///
+    /// # Errors
+    /// When a tensor is missing, of another shape or unknown; file and tensor are named.
+    pub fn load(self, tokenizer_sha256: String) -> Result<Model> {
+        let folder = self.folder;
         let config = ModelConfig {
             tokenizer_sha256,
-            ..file.config
+            ..self.config
         };
         let specs = config.specs()?;
         let source = |part: Part| {
             let of_part = |spec: &&Spec| Part::of(&spec.name) == Some(part);
             let specs: Vec<Spec> = specs.iter().filter(of_part).cloned().collect();
             let grid = config.vision.grid();
-            WeightSource::part(folder, part, &specs, grid).map(WeightSource::exact)
+            WeightSource::part(&folder, part, &specs, grid).map(WeightSource::exact)
         };
         let parts = [Part::Vision, Part::Projector, Part::Language];
         let [vision, projector, language] = parts.map(source);
@@ -41,11 +73,10 @@ impl Model {
             Some(Part::Projector) => &projector,
             _ => &language,
         };
-        demand_no_other(folder, &specs, &language, |spec, name| {
+        demand_no_other(&folder, &specs, &language, |spec, name| {
             of(spec).in_file(name)
         })?;
-        let model = Self::build(config, Precision::F32, |spec| of(spec).read(spec))?;
-        Ok((model, file.image_token))
+        Model::build(config, Precision::F32, |spec| of(spec).read(spec))
     }
 }
 
@@ -77,88 +108,75 @@ fn demand_no_other(
     }
 }
 
-/// What `config.json` says.
-struct LlavaFile {
-    config: ModelConfig,
-    image_token: u32,
-}
-
-impl LlavaFile {
-    fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("config.json");
-        let file: Value = weights::read_config(folder)?;
-        Self::understand(&file).map_err(|message| ModelError::config(path.display(), message))
+/// The model that `config.json` describes, and the id of its image token.
+fn understand(file: &Value) -> Result<(ModelConfig, u32), String> {
+    let model_type = file.get("model_type").and_then(Value::as_str);
+    if model_type != Some("llava") {
+        let found = model_type.unwrap_or("missing");
+        return Err(format!("model_type is {found}; expected llava"));
     }
-
-    fn understand(file: &Value) -> Result<Self, String> {
-        let model_type = file.get("model_type").and_then(Value::as_str);
-        if model_type != Some("llava") {
-            let found = model_type.unwrap_or("missing");
-            return Err(format!("model_type is {found}; expected llava"));
-        }
-        demand(file, "projector_hidden_act", &"gelu".into())?;
-        demand(file, "multimodal_projector_bias", &true.into())?;
-        let (vision, language) = parts(file)?;
-        let layer = match present(file, "vision_feature_layer") {
-            None => -2,
-            Some(layer) => layer.as_i64().ok_or_else(|| {
-                format!(
-                    "vision_feature_layer is {layer}; expected one layer: features of several side by side are not \
-                     supported"
-                )
-            })?,
-        };
-        let mut vision = vision.cut_at(layer).map_err(|error| {
-            error
-                .to_string()
-                .replace("vision.layer", "vision_feature_layer")
-        })?;
-        let strategy = present(file, "vision_feature_select_strategy");
-        vision.keep_class_token = match strategy.map_or(Some("default"), Value::as_str) {
-            Some("full") => vision.prefix() > 0,
-            Some("default") if vision.prefix() == 0 => {
-                return Err(format!(
-                    "vision_feature_select_strategy is 'default', which leaves out the first feature; that of a {} is a \
-                     patch, and leaving out a patch is not supported: expected 'full'",
-                    vision.family.model_type()
-                ));
-            }
-            Some("default") => false,
-            _ => {
-                return Err("vision_feature_select_strategy: expected 'default' or 'full'".into());
-            }
-        };
-        let token = present(file, "image_token_index").or(present(file, "image_token_id"));
-        let image_token = match token {
-            None => 32_000,
-            Some(token) => token
-                .as_u64()
-                .and_then(|token| u32::try_from(token).ok())
-                .ok_or_else(|| format!("image_token_index is {token}; expected a token's id"))?,
-        };
-        if image_token as usize >= language.vocabulary() {
+    demand(file, "projector_hidden_act", &"gelu".into())?;
+    demand(file, "multimodal_projector_bias", &true.into())?;
+    let (vision, language) = parts(file)?;
+    let layer = match present(file, "vision_feature_layer") {
+        None => -2,
+        Some(layer) => layer.as_i64().ok_or_else(|| {
+            format!(
+                "vision_feature_layer is {layer}; expected one layer: features of several side by side are not \
+                 supported"
+            )
+        })?,
+    };
+    let mut vision = vision.cut_at(layer).map_err(|error| {
+        error
+            .to_string()
+            .replace("vision.layer", "vision_feature_layer")
+    })?;
+    let strategy = present(file, "vision_feature_select_strategy");
+    vision.keep_class_token = match strategy.map_or(Some("default"), Value::as_str) {
+        Some("full") => vision.prefix() > 0,
+        Some("default") if vision.prefix() == 0 => {
             return Err(format!(
-                "image_token_index is {image_token}, but text_config's vocab_size is {}; a token without a row in the \
-                 table is not supported",
-                language.vocabulary()
+                "vision_feature_select_strategy is 'default', which leaves out the first feature; that of a {} is a \
+                 patch, and leaving out a patch is not supported: expected 'full'",
+                vision.family.model_type()
             ));
         }
-        Ok(Self {
-            config: ModelConfig {
-                vision,
-                projector: ProjectorConfig {
-                    kind: ProjectorKind::Mlp,
-                    pixel_shuffle: 1,
-                    hidden_size: None,
-                },
-                language,
-                visibility: VisibilityKind::Causal,
-                tokenizer_sha256: String::new(),
-                lora: None,
-            },
-            image_token,
-        })
+        Some("default") => false,
+        _ => {
+            return Err("vision_feature_select_strategy: expected 'default' or 'full'".into());
+        }
+    };
+    let token = present(file, "image_token_index").or(present(file, "image_token_id"));
+    let image_token = match token {
+        None => 32_000,
+        Some(token) => token
+            .as_u64()
+            .and_then(|token| u32::try_from(token).ok())
+            .ok_or_else(|| format!("image_token_index is {token}; expected a token's id"))?,
+    };
+    if image_token as usize >= language.vocabulary() {
+        return Err(format!(
+            "image_token_index is {image_token}, but text_config's vocab_size is {}; a token without a row in the \
+             table is not supported",
+            language.vocabulary()
+        ));
     }
+    Ok((
+        ModelConfig {
+            vision,
+            projector: ProjectorConfig {
+                kind: ProjectorKind::Mlp,
+                pixel_shuffle: 1,
+                hidden_size: None,
+            },
+            language,
+            visibility: VisibilityKind::Causal,
+            tokenizer_sha256: String::new(),
+            lora: None,
+        },
+        image_token,
+    ))
 }
 
 /// The encoder and the language model; a LLaVA that does not say which they are has a CLIP and a Llama.

@@ -27,6 +27,7 @@ pub use config::{
 pub use error::ModelError;
 pub use export::{ExportFormat, SpecialTokens};
 pub use generate::{GenerateOptions, Generated, Prompt};
+pub use import::LlavaFolder;
 pub use lora::LoraConfig;
 pub use model::{Images, Input, LossOptions, Model};
 pub use part::Part;

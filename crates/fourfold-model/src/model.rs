@@ -136,7 +136,7 @@ impl Model {
     /// # Errors
     /// When the file is missing or malformed.
     pub fn read_config(folder: &Path) -> Result<ModelConfig> {
-        weights::read_config(folder)
+        weights::read_whole(folder)
     }
 
     /// As [`Model::load`] with a configuration that knows more tokens than the folder's, whose rows are then the mean of

@@ -7,9 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fourfold_model::{
-    DocumentSpan, ExportFormat, ImageSize, Images, Input, LanguageConfig, Model, ModelConfig,
-    Pretrained, ProjectorConfig, ProjectorKind, SpecialTokens, VisibilityKind, VisionConfig,
-    VisualSpan, WeightFormat,
+    DocumentSpan, ExportFormat, ImageSize, Images, Input, LanguageConfig, LlavaFolder, Model,
+    ModelConfig, ModelError, Pretrained, ProjectorConfig, ProjectorKind, SpecialTokens,
+    VisibilityKind, VisionConfig, VisualSpan, WeightFormat,
 };
 use fourfold_tensor::{Precision, Tensor};
 use safetensors::SafeTensors;
@@ -69,7 +69,12 @@ fn masters(model: &Model) -> Vec<(String, Vec<f32>)> {
 }
 
 fn import(folder: &Path) -> Result<(Model, u32), String> {
-    Model::from_llava(folder, "abc".into()).map_err(|error| error.to_string())
+    let read = || {
+        let llava = LlavaFolder::open(folder)?;
+        let image = llava.image_token();
+        Ok((llava.load("abc".into())?, image))
+    };
+    read().map_err(|error: ModelError| error.to_string())
 }
 
 fn read_config(folder: &Path) -> Value {

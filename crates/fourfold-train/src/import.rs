@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use fourfold_data::{ImageTransform, SpecialTokens, TextFormat, Tokenizer};
-use fourfold_model::{Model, WeightFormat};
+use fourfold_data::{Chat, ChatTemplate, ImageTransform, SpecialTokens, TextFormat, Tokenizer};
+use fourfold_model::{LlavaFolder, Model, WeightFormat};
 
 use crate::assemble::{self, Reading};
 use crate::files;
@@ -16,8 +16,8 @@ pub struct Imported {
     pub model: Model,
     /// How it reads.
     pub reading: Reading,
-    /// Whether the folder itself said how a document is laid out; the answer's marker is a guess otherwise.
-    pub has_format: bool,
+    /// What there is to know of how documents are laid out, where the folder leaves it to a guess.
+    pub remark: Option<String>,
 }
 
 /// Reads the LLaVA of `folder`.
@@ -25,6 +25,14 @@ pub struct Imported {
 /// # Errors
 /// When a file is missing, or says something that is not supported; file, key and tensor are named.
 pub fn read(folder: &Path) -> Result<Imported> {
+    let config = folder.join("config.json");
+    ensure!(
+        config.is_file(),
+        "there is no {}; expected the folder of a LLaVA of Hugging Face",
+        config.display()
+    );
+    let llava = LlavaFolder::open(folder)?;
+    let image = llava.image_token();
     let file = folder.join("tokenizer.json");
     ensure!(
         file.is_file(),
@@ -33,20 +41,14 @@ pub fn read(folder: &Path) -> Result<Imported> {
         file.display()
     );
     let tokenizer = Tokenizer::from_file(&file)?;
-    let (model, image) = Model::from_llava(folder, tokenizer.hash().to_owned())?;
-    let known = model.config().vocabulary();
+    let known = llava.config().vocabulary();
     ensure!(
         tokenizer.vocabulary() <= known,
         "{} has {} tokens but the model knows {known}: it is not the tokenizer of these weights",
         file.display(),
         tokenizer.vocabulary()
     );
-    let own = assemble::read_format(folder)?;
-    let has_format = own.is_some();
-    let format = match own {
-        Some(format) => format,
-        None => guess(folder, &tokenizer, image)?,
-    };
+    let (format, remark) = layout(folder, &tokenizer, image)?;
     let markers = format
         .markers(&tokenizer)
         .with_context(|| format!("the special tokens of {}", file.display()))?;
@@ -58,7 +60,7 @@ pub fn read(folder: &Path) -> Result<Imported> {
         markers.image
     );
     let transform = transform(folder)?;
-    let size = assemble::input_size(model.config());
+    let size = assemble::input_size(llava.config());
     ensure!(
         transform.size == size,
         "{}: images become {} pixels, but the vision encoder takes {size}",
@@ -66,13 +68,13 @@ pub fn read(folder: &Path) -> Result<Imported> {
         transform.size
     );
     Ok(Imported {
-        model,
+        model: llava.load(tokenizer.hash().to_owned())?,
         reading: Reading {
             tokenizer: Arc::new(tokenizer),
             format,
             transform,
         },
-        has_format,
+        remark,
     })
 }
 
@@ -89,18 +91,18 @@ impl Imported {
     }
 }
 
-/// The layout of documents where the folder does not say it. LLaVA has no token between prompt and answer; the one that
-/// ends an answer is taken, which it knows as the end of a turn.
-fn guess(folder: &Path, tokenizer: &Tokenizer, image: u32) -> Result<TextFormat> {
-    let format = SpecialTokens::read(folder)?.format(tokenizer);
-    let format = format.with_context(|| {
-        format!(
-            "{}: nothing says which token ends a text (`eos_token` in tokenizer_config.json or \
-             special_tokens_map.json, `eos_token_id` in generation_config.json or config.json); write format.json \
-             (begin, image, answer, end) instead",
-            folder.display()
-        )
-    })?;
+/// The layout of documents, and what there is to know of it: Fourfold's own file says it, else the chat template that
+/// the model was taught with, else it is a guess. LLaVA has no token between prompt and answer; the one that ends an
+/// answer, which it knows as the end of a turn, is taken then.
+fn layout(
+    folder: &Path,
+    tokenizer: &Tokenizer,
+    image: u32,
+) -> Result<(TextFormat, Option<String>)> {
+    if let Some(format) = assemble::read_format(folder)? {
+        return Ok((format, None));
+    }
+    let tokens = SpecialTokens::read(folder)?;
     let image = tokenizer.token(image).with_context(|| {
         let file = folder.join("tokenizer.json");
         format!(
@@ -108,7 +110,34 @@ fn guess(folder: &Path, tokenizer: &Tokenizer, image: u32) -> Result<TextFormat>
             file.display()
         )
     })?;
-    Ok(TextFormat { image, ..format })
+    let guessed = tokens.format(tokenizer).with_context(|| {
+        format!(
+            "{}: nothing says which token ends a text (`eos_token` in tokenizer_config.json or \
+             special_tokens_map.json, `eos_token_id` in generation_config.json or config.json); write format.json \
+             (begin, image, answer, end) instead",
+            folder.display()
+        )
+    })?;
+    let guessed = TextFormat { image, ..guessed };
+    let template = ChatTemplate::from_folder(folder).and_then(|template| {
+        let chat = template.is_some().then_some(Chat::OwnTemplate(true));
+        let format = TextFormat {
+            chat,
+            ..guessed.clone()
+        };
+        format.with_template(template, &tokens, tokenizer)
+    });
+    let why = match template {
+        Ok(format) if format.is_chat() => return Ok((format, None)),
+        Ok(_) => "the folder has no chat template".to_owned(),
+        Err(error) => format!("its chat template does not serve ({error})"),
+    };
+    let remark = format!(
+        "{why}, and LLaVA has no token between prompt and answer; format.json says '{}', change it there or in [format] \
+         of a recipe",
+        guessed.answer
+    );
+    Ok((guessed, Some(remark)))
 }
 
 /// How images are prepared.

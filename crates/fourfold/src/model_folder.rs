@@ -86,6 +86,8 @@ pub fn find(path: &Path) -> Result<PathBuf> {
 /// Names the file that is missing or does not fit.
 pub fn load(folder: &Path, precision: Precision) -> Result<(Model, Reading)> {
     let within = || format!("cannot load the model in {}", folder.display());
+    // First: a folder of another program lacks files of Fourfold's, and that it is another's is what there is to say.
+    Model::read_config(folder).with_context(within)?;
     let reading = Reading::load(folder).with_context(within)?;
     let model = Model::load(folder, precision).with_context(within)?;
     demand_tokenizer(&model.config().tokenizer_sha256, &reading.tokenizer, folder)?;

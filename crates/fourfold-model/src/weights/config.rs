@@ -13,12 +13,38 @@ use crate::{LanguageConfig, ModelConfig, ModelError, Part, Result, VisionConfig,
 
 const CONFIG: &str = "config.json";
 
+/// The `model_type` of a whole model.
+const WHOLE: &str = "fourfold";
+
 /// Reads `folder/config.json`.
 pub(crate) fn read_config<T: DeserializeOwned>(folder: &Path) -> Result<T> {
     let path = folder.join(CONFIG);
     let text = fs::read_to_string(&path).map_err(ModelError::io(&path))?;
     serde_json::from_str(&text)
         .map_err(|error| ModelError::config(path.display(), error.to_string()))
+}
+
+/// Reads the configuration of a whole model, which [`write_config`] wrote.
+pub(crate) fn read_whole(folder: &Path) -> Result<ModelConfig> {
+    let file: Value = read_config(folder)?;
+    let fault = |message| Err(ModelError::config(folder.join(CONFIG).display(), message));
+    match file["model_type"].as_str() {
+        Some(WHOLE) => {}
+        Some("llava") => {
+            return fault(
+                "model_type is llava; expected fourfold: `fourfold import` turns a LLaVA into a model of Fourfold's"
+                    .to_owned(),
+            );
+        }
+        other => {
+            return fault(format!(
+                "model_type is {}; expected fourfold, a whole model that Fourfold wrote. A pretrained encoder or language \
+                 model is a part: `from` in [model.vision] or [model.language]",
+                other.unwrap_or("missing")
+            ));
+        }
+    }
+    serde_json::from_value(file).or_else(|error| fault(error.to_string()))
 }
 
 impl VisionConfig {
@@ -69,12 +95,7 @@ fn read_part<T: DeserializeOwned>(
 
 /// Writes the configuration of a whole model.
 pub(crate) fn write_config(folder: &Path, config: &ModelConfig) -> Result<()> {
-    write_json(
-        folder,
-        config,
-        "fourfold",
-        "FourfoldForConditionalGeneration",
-    )
+    write_json(folder, config, WHOLE, "FourfoldForConditionalGeneration")
 }
 
 /// An encoder's configuration as `transformers` reads it.

@@ -15,7 +15,7 @@ use safetensors::Dtype;
 
 pub(crate) use adapters::write_adapters;
 pub(crate) use config::{
-    read_config, table, vision_table, write_config, write_json, write_part_config,
+    read_config, read_whole, table, vision_table, write_config, write_json, write_part_config,
 };
 pub(crate) use read::WeightSource;
 pub use tensors::gguf_of;

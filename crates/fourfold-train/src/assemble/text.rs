@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use fourfold_data::{SpecialTokens, TextFormat, Tokenizer, train_bpe};
+use fourfold_model::LanguageConfig;
 
 use super::reading::read_format;
 use super::text_files::TextFiles;
@@ -36,8 +37,9 @@ pub fn text(recipe: &Recipe, sources: &Sources, trained: Option<&Path>) -> Resul
     let files = files.as_ref();
     let tokenizer = match (trained_tokenizer(recipe, sources, trained)?, files) {
         (Some(tokenizer), _) => tokenizer,
-        (None, Some(files)) => files.tokenizer()?,
-        (None, None) => anyhow::bail!("[tokenizer] is missing"),
+        (None, Some(files)) if files.has_tokenizer() => files.tokenizer()?,
+        (None, Some(_)) => return Err(no_tokenizer(recipe, from.unwrap_or(Path::new("")))),
+        (None, None) => bail!("[tokenizer] is missing"),
     };
     let tokenizer = match section.map_or(&[][..], |section| &section.add) {
         [] => tokenizer,
@@ -107,6 +109,22 @@ fn with_image(tokenizer: Tokenizer, recipe: &Recipe, image: &str) -> Result<Toke
         return Ok(tokenizer);
     }
     Ok(tokenizer.with_added(&[image.to_owned()])?)
+}
+
+/// Why nothing in `from` reads text: it is no language model, or comes without this one file.
+fn no_tokenizer(recipe: &Recipe, from: &Path) -> anyhow::Error {
+    let asked = recipe.tokenizer.as_ref();
+    let named = asked.is_some_and(|section| section.from.is_some());
+    if let (Some(Backbone::Pretrained { .. }), false) = (&recipe.model.language, named)
+        && let Err(error) = LanguageConfig::of_folder(from)
+    {
+        return anyhow::Error::new(error).context("key 'model.language.from'");
+    }
+    anyhow!(
+        "{} holds no tokenizer.json: `AutoTokenizer.from_pretrained(folder).save_pretrained(folder)` of transformers \
+         writes it, or name another with `from` in [tokenizer]",
+        from.display()
+    )
 }
 
 /// The folder that the tokenizer and the text format lie in by default.

@@ -145,7 +145,10 @@ fn pretrained<T: DeserializeOwned>(table: &Table, path: &KeyPath) -> Result<Opti
         return Ok(None);
     }
     let read = strict::read(&Value::Table(table.clone()), path).map_err(|mut error: KeyError| {
-        if error.message.starts_with("unknown key") {
+        let key = error.path.as_ref().map(|path| path.display(|_| None));
+        if key.is_some_and(|key| key.ends_with(".visibility")) {
+            error.message = "it is a key of [model]: what a row may see is a matter of the whole model".into();
+        } else if error.message.starts_with("unknown key") {
             error.message = format!(
                 "`from` names pretrained weights and brings their configuration; remove this key, or remove `from` to \
                  start from random weights ({})",

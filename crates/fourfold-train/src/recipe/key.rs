@@ -111,6 +111,21 @@ impl fmt::Display for KeyError {
 impl std::error::Error for KeyError {}
 
 impl serde::de::Error for KeyError {
+    fn invalid_type(found: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        let expected = expected.to_string();
+        let plain = match expected.as_str() {
+            "usize" | "u64" | "u32" => "a whole number of at least 0",
+            "i64" | "i32" => "a whole number",
+            "f64" | "f32" => "a number",
+            "a boolean" => "true or false",
+            "a string" => "a text",
+            "a sequence" => "a list",
+            "a map" => "a table",
+            other => other.strip_prefix("struct ").map_or(other, |_| "a table"),
+        };
+        Self::custom(format!("expected {plain}, found {found}"))
+    }
+
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self {
             path: None,
@@ -119,14 +134,29 @@ impl serde::de::Error for KeyError {
     }
 }
 
+/// What other programs call a key, and what it is called here.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("learning_rate", "lr"),
+    ("batch_size", "batch"),
+    ("num_epochs", "epochs"),
+    ("num_train_epochs", "epochs"),
+    ("warmup_steps", "warmup"),
+    ("r", "rank"),
+    ("lora_alpha", "alpha"),
+    ("target_modules", "targets"),
+];
+
 /// `unknown WHAT 'WORD'`, the nearest known word, and all known words.
 pub fn unknown_word<S: AsRef<str>>(what: &str, word: &str, known: &[S]) -> String {
-    let nearest = known
+    let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == word);
+    let same = elsewhere.and_then(|(_, here)| known.iter().find(|known| known.as_ref() == *here));
+    let near = known
         .iter()
         .map(|known| (strsim::damerau_levenshtein(known.as_ref(), word), known))
         .filter(|(distance, known)| *distance <= 1 + known.as_ref().len().max(word.len()) / 3)
-        .min_by_key(|(distance, _)| *distance);
-    let proposal = nearest.map_or(String::new(), |(_, known)| {
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known);
+    let proposal = same.or(near).map_or(String::new(), |known| {
         format!("; did you mean '{}'?", known.as_ref())
     });
     let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();

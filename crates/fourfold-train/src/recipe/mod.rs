@@ -163,6 +163,10 @@ impl Recipe {
     }
 
     fn from_values(root: &Table) -> Result<Self, KeyError> {
+        if root.get("stage").is_some_and(Value::is_table) {
+            let message = "stages are a list, each begins with [[stage]], in two brackets";
+            return Err(KeyError::at("stage".into(), message));
+        }
         let raw: Raw = strict::read(&Value::Table(root.clone()), &KeyPath::root())?;
         let mut evaluation = BTreeMap::new();
         for (name, table) in raw.evaluation {

@@ -134,6 +134,10 @@ impl Recipe {
                     path.display(),
                     inner.display()
                 )
+            } else if let Some(expected) =
+                not_a_model(&key, path).filter(|_| origins.contains(&key))
+            {
+                format!("{} is a file; expected {expected}", path.display())
             } else {
                 return;
             };
@@ -146,6 +150,22 @@ impl Recipe {
             false => self.clone().for_each_model_file(check),
         }
         result
+    }
+}
+
+/// What is expected where `key` names a file that is no pretrained model.
+fn not_a_model(key: &KeyPath, path: &Path) -> Option<&'static str> {
+    let gguf = path.extension().is_some_and(|kind| kind == "gguf");
+    let key = key.display(|_| None);
+    match key.as_str() {
+        _ if !path.is_file() => None,
+        "model.language.from" if gguf => None,
+        "model.language.from" => Some("the folder that holds it, or a GGUF file"),
+        "model.vision.from" if gguf => {
+            Some("the folder of a vision encoder: a GGUF file is read as a language model alone")
+        }
+        "model.vision.from" | "model.from" => Some("the folder that holds it"),
+        _ => None,
     }
 }
 

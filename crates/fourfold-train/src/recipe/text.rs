@@ -35,8 +35,12 @@ impl RecipeText {
     pub fn parse(file: &Path, text: String, overrides: &[String]) -> Result<Self> {
         let root: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| line_of(&text, span.start));
+            let brackets = match text.lines().any(|line| line.trim() == "[stage]") {
+                true => "; stages are a list, each begins with [[stage]]",
+                false => "",
+            };
             anyhow!(
-                "{}, line {line}: not valid TOML: {}",
+                "{}, line {line}: not valid TOML: {}{brackets}",
                 file.display(),
                 error.message()
             )

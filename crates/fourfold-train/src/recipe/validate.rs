@@ -162,10 +162,16 @@ impl Recipe {
             path.key("max_new_tokens"),
             at_least_one,
         )?;
-        if self.evaluation.contains_key(&samples.data) {
-            return Ok(());
+        let known: Vec<&String> = self.data.keys().chain(self.evaluation.keys()).collect();
+        match known.contains(&&samples.data) {
+            true => Ok(()),
+            false => Err(KeyError::unknown(
+                path.key("data"),
+                "data name",
+                &samples.data,
+                &known,
+            )),
         }
-        self.known_data(&samples.data, path.key("data"))
     }
 
     fn validate_stage(&self, stage: &Stage, path: &KeyPath) -> Checked {
@@ -214,7 +220,16 @@ impl Recipe {
         demand(
             stage.samples.is_some() != stage.epochs.is_some(),
             path.clone(),
-            || format!("stage '{}': give either `samples` or `epochs`", stage.name),
+            || {
+                let given = match stage.samples {
+                    Some(_) => "both are given",
+                    None => "none is given",
+                };
+                format!(
+                    "stage '{}': expected `samples` or `epochs`, and {given}",
+                    stage.name
+                )
+            },
         )?;
         demand(stage.samples != Some(0), path.key("samples"), at_least_one)?;
         let epochs = stage.epochs.unwrap_or(1.0);

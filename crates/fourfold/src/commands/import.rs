@@ -17,7 +17,7 @@ Example:
   fourfold import llava-1.5-7b-hf models/llava
 
 The folder holds config.json (model_type llava), safetensors, tokenizer.json, tokenizer_config.json and \
-preprocessor_config.json. A recipe starts from the model that is written with `from = \"models/llava\"` in [model].")]
+preprocessor_config.json or processor_config.json. A recipe starts from the model that is written with `from = \"models/llava\"` in [model].")]
 pub struct Import {
     /// The folder to read
     #[arg(value_name = "LLAVA")]
@@ -42,13 +42,8 @@ impl Import {
         demand_free(&self.target, self.force)?;
         let imported = import::read(&self.source)?;
         imported.write(&self.target, self.dtype.into())?;
-        if !imported.has_format {
-            let format = &imported.reading.format;
-            note(format_args!(
-                "note: LLaVA has no token between prompt and answer; format.json says '{}', change it there or in [format] \
-                 of a recipe",
-                format.answer
-            ));
+        if let Some(remark) = &imported.remark {
+            note(format_args!("note: {remark}"));
         }
         say(format_args!("wrote {}", shown(&self.target)))
     }

@@ -157,10 +157,21 @@ fn a_llava_comes_back_and_says_the_same() {
     // A model in a run is computed in the run's precision, one by itself in the machine's.
     fs::rename(place.join("run/model"), place.join("plain")).expect("there");
     assert_eq!(asked("back"), asked("plain"));
-    // Without Fourfold's own file the layout is a guess, which is told.
+    // Without Fourfold's own file the chat template says the layout; without that it is a guess, which is told.
     fs::remove_file(place.join("llava/format.json")).expect("there");
     let imported = good(place, &["import", "--force", "llava", "back"]);
+    assert!(!imported.err.contains("note"), "{}", imported.err);
+    assert_eq!(asked("back"), asked("plain"));
+    fs::remove_file(place.join("llava/chat_template.jinja")).expect("there");
+    let imported = good(place, &["import", "--force", "llava", "back"]);
     assert!(imported.err.contains("'<|end|>'"), "{}", imported.err);
+    for command in [
+        &["import", "back", "other"][..],
+        &["ask", "--model", "llava", "red.png", "What colour?"],
+    ] {
+        let message = refused(place, command, 1);
+        assert!(message.contains("model_type is"), "{message}");
+    }
     fs::remove_file(place.join("llava/tokenizer.json")).expect("there");
     let message = refused(place, &["import", "--force", "llava", "back"], 1);
     assert!(
