@@ -188,3 +188,29 @@ mod folders {
         }
     }
 }
+
+#[test]
+fn a_template_that_does_not_end_is_stopped() {
+    let nested = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+    let template = ChatTemplate::new(nested, BTreeMap::new(), "t.jinja").unwrap();
+    let messages = [Message::text("user", "hello")];
+    let error = template.render(&messages, true, &[]).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("t.jinja") && error.contains("fuel"),
+        "{error}"
+    );
+}
+
+#[test]
+fn ends_of_lines_are_those_of_jinja() {
+    let render = |source: &str| {
+        let template = ChatTemplate::new(source, BTreeMap::new(), "t.jinja").unwrap();
+        template.render(&[], true, &[]).unwrap()
+    };
+    // A block takes the end of its line with it, whichever it is.
+    assert_eq!(
+        render("a\r\n{% if true %}\r\nb{% endif %}\rc\rd"),
+        "a\nbc\nd"
+    );
+}

@@ -195,6 +195,11 @@ fn dropout_repeats_by_its_seed_and_when_blocks_are_computed_again() {
     assert_eq!(first, gradients(&model, 3, false));
     assert_eq!(first, gradients(&model, 3, true));
     assert_ne!(first, gradients(&model, 4, false));
+    // Adapters that are frozen are as they will be in use.
+    model
+        .parameters
+        .set_trainable(|name| Part::of(name) == Some(Part::Projector));
+    assert_eq!(gradients(&model, 3, false), gradients(&model, 4, false));
 }
 
 #[test]

@@ -80,6 +80,11 @@ impl<'p> Tape<'p> {
         self.parameters.precision()
     }
 
+    /// Whether the parameter `id` trains.
+    pub fn trains(&self, id: ParameterId) -> bool {
+        self.parameters.get(id).trainable()
+    }
+
     /// The parameter `id` as an operand.
     pub fn parameter(&self, id: ParameterId) -> Tensor {
         let tensor = self.parameters.tensor(id);

@@ -13,6 +13,10 @@ use super::python;
 /// name where there is no clock. With the clock's, tomorrow's training would see other tokens than today's.
 pub(super) const DATE: NaiveDate = NaiveDate::from_ymd_opt(2024, 7, 26).expect("a day");
 
+/// How many instructions a template may take for one conversation: some hundred times what long ones do, and about a
+/// second. Templates come with models from elsewhere, and one that never ends would hold up everything.
+const MOST_STEPS: u64 = 10_000_000;
+
 /// As `transformers` sets it up: blocks take their line's white space with them; `break` and `continue`;
 /// `raise_exception`, `strftime_now`, `tojson`; methods of Python's strings, dicts and lists; values printed as Python
 /// prints them.
@@ -22,6 +26,7 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
         .lstrip_blocks(true)
         .build()?;
     let mut environment = Environment::new();
+    environment.set_fuel(Some(MOST_STEPS));
     environment.set_syntax(syntax);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(unknown_method_callback);

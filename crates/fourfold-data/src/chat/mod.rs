@@ -83,15 +83,17 @@ impl ChatTemplate {
         name: impl Into<String>,
     ) -> Result<Self, DataError> {
         let name = name.into();
+        // As Python's Jinja reads it, on whichever system the file was written.
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
         let compiled = || {
             let mut environment = environment()?;
-            environment.add_template_owned(NAME, without_generation(source))?;
+            environment.add_template_owned(NAME, without_generation(&source))?;
             Ok(environment)
         };
         let environment = compiled().map_err(|error| failure(&name, &error))?;
         Ok(Self {
             environment,
-            source: source.to_owned(),
+            source,
             tokens,
             name,
         })

@@ -121,23 +121,19 @@ impl ImageTransform {
     /// The same for an encoder that takes images of another size: what is resized before the cut keeps its proportion to
     /// the result.
     pub fn for_size(&self, size: Size) -> Self {
-        let scaled = |pixels: usize| {
-            let (new, old) = (
-                size.height.min(size.width),
-                self.size.height.min(self.size.width),
-            );
-            (pixels * new).div_ceil(old.max(1))
-        };
+        let height = |pixels: usize| (pixels * size.height).div_ceil(self.size.height.max(1));
+        let width = |pixels: usize| (pixels * size.width).div_ceil(self.size.width.max(1));
+        // The side that grows most decides, or the cut would reach beyond the image.
+        let edge = |pixels: usize| height(pixels).max(width(pixels));
         let resize = self.resize.map(|resize| match resize {
-            Resize::Shortest(edge) => Resize::Shortest(scaled(edge)),
+            Resize::Shortest(shortest) => Resize::Shortest(edge(shortest)),
             Resize::Within { shortest, longest } => Resize::Within {
-                shortest: scaled(shortest),
-                longest: scaled(longest),
+                shortest: edge(shortest),
+                longest: edge(longest),
             },
-            Resize::Exact(exact) if exact == self.size => Resize::Exact(size),
             Resize::Exact(exact) => Resize::Exact(Size {
-                height: scaled(exact.height),
-                width: scaled(exact.width),
+                height: height(exact.height),
+                width: width(exact.width),
             }),
             Resize::Never => Resize::Never,
         });

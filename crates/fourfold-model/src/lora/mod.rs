@@ -111,11 +111,17 @@ impl Adapters {
         })
     }
 
-    /// `y + factor · (dropout(x) · Aᵀ) · Bᵀ` for the layer's input `x: [rows, in]` and output `y: [rows, out]`.
+    /// `y + factor · (dropout(x) · Aᵀ) · Bᵀ` for the layer's input `x: [rows, in]` and output `y: [rows, out]`. Adapters
+    /// that do not train leave nothing out: a frozen encoder gives an image the same features each time.
     pub fn add_to(&self, tape: &Tape<'_>, x: &Tensor, y: Tensor) -> Result<Tensor> {
         let mut y = y;
         for adapter in &self.each {
-            let x = ops::dropout(tape, x, self.dropout)?;
+            let dropout = if tape.trains(adapter.a) {
+                self.dropout
+            } else {
+                0.0
+            };
+            let x = ops::dropout(tape, x, dropout)?;
             let low = ops::linear(tape, &x, &tape.parameter(adapter.a), None)?;
             let delta = ops::linear(tape, &low, &tape.parameter(adapter.b), None)?;
             y = ops::add_columns(tape, &y, &delta, adapter.first, self.factor)?;

@@ -194,3 +194,31 @@ fn both_ways_of_rescaling_agree() {
         assert_eq!((f64::from(unit) * 255.0) as f32, f32::from(level));
     }
 }
+
+#[test]
+fn an_encoder_of_another_shape_still_sees_whole_cuts() {
+    let clip = ImageTransform {
+        size: 24.into(),
+        fit: Fit::Center,
+        resize: Some(Resize::Shortest(27)),
+        ..Default::default()
+    };
+    let shape = Size {
+        height: 24,
+        width: 40,
+    };
+    let changed = clip.for_size(shape);
+    assert_eq!(changed.resize, Some(Resize::Shortest(45)));
+    let white = RgbImage::from_pixel(50, 50, Rgb([255; 3]));
+    let seen = changed.resize(&white).unwrap();
+    assert!(seen.data.iter().all(|&sample| sample == 1.0), "black edges");
+    let deit = ImageTransform {
+        resize: Some(Resize::Exact(32.into())),
+        ..clip
+    };
+    let exact = Size {
+        height: 32,
+        width: 54,
+    };
+    assert_eq!(deit.for_size(shape).resize, Some(Resize::Exact(exact)));
+}
