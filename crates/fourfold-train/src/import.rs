@@ -59,7 +59,8 @@ pub fn read(folder: &Path) -> Result<Imported> {
         format.image,
         markers.image
     );
-    let transform = transform(folder)?;
+    let transform =
+        ImageTransform::from_folder(folder)?.with_context(|| assemble::no_transform(folder))?;
     let size = assemble::input_size(llava.config());
     ensure!(
         transform.size == size,
@@ -138,14 +139,4 @@ fn layout(
         guessed.answer
     );
     Ok((guessed, Some(remark)))
-}
-
-/// How images are prepared.
-fn transform(folder: &Path) -> Result<ImageTransform> {
-    ImageTransform::from_folder(folder)?.with_context(|| {
-        format!(
-            "{} holds no preprocessor_config.json: nothing says how images are prepared for the encoder",
-            folder.display()
-        )
-    })
 }

@@ -50,17 +50,16 @@ pub fn reading(recipe: &Recipe, text: Text, config: &ModelConfig) -> Result<Read
         .context("[format] does not fit the tokenizer")?;
     let size = input_size(config);
     let transform = match (&recipe.image, image_folder(&recipe.model)?) {
-        (Some(transform), _) => Some(transform.clone()),
+        (Some(transform), _) => transform.clone(),
         // A recipe may have the encoder take images of another size than the folder's.
-        (None, Some(folder)) => {
-            ImageTransform::from_folder(folder)?.map(|transform| transform.for_size(size))
-        }
-        (None, None) => None,
-    }
-    .unwrap_or(ImageTransform {
-        size,
-        ..ImageTransform::default()
-    });
+        (None, Some(folder)) => ImageTransform::from_folder(folder)?
+            .with_context(|| no_transform(folder))?
+            .for_size(size),
+        (None, None) => ImageTransform {
+            size,
+            ..ImageTransform::default()
+        },
+    };
     transform.check().context("[image]")?;
     ensure!(
         transform.size == size,
@@ -72,6 +71,16 @@ pub fn reading(recipe: &Recipe, text: Text, config: &ModelConfig) -> Result<Read
         format,
         transform,
     })
+}
+
+/// Why images of an encoder of `folder` cannot be prepared.
+pub(crate) fn no_transform(folder: &Path) -> String {
+    format!(
+        "{} holds neither preprocessor_config.json nor processor_config.json, so nothing says how images are prepared for \
+         the encoder: copy one there from where the model comes from, or write [image] into the recipe (size, mean, std, \
+         fit)",
+        folder.display()
+    )
 }
 
 /// The size of the images that the vision encoder takes.
