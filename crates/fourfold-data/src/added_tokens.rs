@@ -119,6 +119,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_for_added_tokens_alone() {
+        let before = tokenizer();
+        let rows = before.vocabulary();
+        assert_eq!(before.beyond(rows), None);
+        let (_, id) = before.beyond(rows - 1).unwrap();
+        assert_eq!(id as usize, rows - 1);
+        let after = before.with_added(&["<image>".into()]).unwrap();
+        assert_eq!(after.beyond(rows), None);
+        assert_eq!(after.beyond(rows - 1).unwrap().1 as usize, rows - 1);
+        let mut json: serde_json::Value = serde_json::from_str(before.json()).unwrap();
+        json["model"]["vocab"]["far"] = 16_000_000.into();
+        let far = Tokenizer::from_json(json.to_string(), "far").unwrap();
+        assert_eq!(far.beyond(rows), Some(("far".into(), 16_000_000)));
+    }
+
+    #[test]
     fn a_placeholder_is_one_special_token() {
         let tokenizer = tokenizer();
         let error = tokenizer.placeholder("<image>").unwrap_err().to_string();

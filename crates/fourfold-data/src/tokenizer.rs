@@ -178,6 +178,21 @@ impl Tokenizer {
         highest.map_or(0, |id| id as usize + 1)
     }
 
+    /// The first token that a model of `rows` tokens cannot be given a row for: an ordinary one that it does not know, or
+    /// one behind a gap. Added tokens that follow the known ones without a gap are none, since models are given rows for
+    /// those.
+    pub fn beyond(&self, rows: usize) -> Option<(String, u32)> {
+        let added = self.inner.get_added_tokens_decoder();
+        let vocabulary = self.inner.get_vocab(true).into_iter();
+        let mut further: Vec<(String, u32)> =
+            vocabulary.filter(|(_, id)| *id as usize >= rows).collect();
+        further.sort_by_key(|(_, id)| *id);
+        let in_order = further.into_iter().zip(rows..);
+        let mut odd = in_order
+            .filter(|((_, id), expected)| *id as usize != *expected || !added.contains_key(id));
+        odd.next().map(|(token, _)| token)
+    }
+
     /// SHA-256 of the file's content, whatever its white space and the order of its keys. Saved
     /// with weights, so that they are never used with another tokenizer.
     pub fn hash(&self) -> &str {

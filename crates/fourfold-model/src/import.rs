@@ -7,7 +7,7 @@ use fourfold_tensor::Precision;
 use serde_json::Value;
 
 use crate::spec::Spec;
-use crate::weights::{self, WeightSource};
+use crate::weights::{self, StoredFor, WeightSource};
 use crate::{
     LanguageConfig, Model, ModelConfig, ModelError, Part, ProjectorConfig, ProjectorKind, Result,
     VisibilityKind, VisionConfig, VisionFamily,
@@ -62,8 +62,11 @@ impl LlavaFolder {
         let source = |part: Part| {
             let of_part = |spec: &&Spec| Part::of(&spec.name) == Some(part);
             let specs: Vec<Spec> = specs.iter().filter(of_part).cloned().collect();
-            let grid = config.vision.grid();
-            WeightSource::part(&folder, part, &specs, grid).map(WeightSource::exact)
+            let stored = StoredFor {
+                grid: config.vision.grid(),
+                vocabulary: config.vocabulary(),
+            };
+            WeightSource::part(&folder, part, &specs, stored).map(WeightSource::exact)
         };
         let parts = [Part::Vision, Part::Projector, Part::Language];
         let [vision, projector, language] = parts.map(source);

@@ -14,7 +14,7 @@ use crate::projector::Projector;
 use crate::spec::Spec;
 use crate::visibility::Sight;
 use crate::vision::{self, VisionEncoder};
-use crate::weights::Constant;
+use crate::weights::{Constant, StoredFor};
 use crate::{
     DocumentSpan, ModelConfig, ModelError, Part, Result, VisibilityKind, WeightFormat, weights,
 };
@@ -150,7 +150,11 @@ impl Model {
         precision: Precision,
         seed: u64,
     ) -> Result<Self> {
-        let source = weights::WeightSource::whole(folder, config.vision.grid())?;
+        let stored = StoredFor {
+            grid: config.vision.grid(),
+            vocabulary: Self::read_config(folder)?.language.vocabulary(),
+        };
+        let source = weights::WeightSource::whole(folder, stored)?;
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let model = Self::build(config, precision, |spec| match Part::of(&spec.name) {
             Some(Part::Lora) => spec.initial(&mut random),

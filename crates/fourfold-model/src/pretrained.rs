@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::weights::WeightSource;
+use crate::weights::{StoredFor, WeightSource};
 use crate::{LanguageConfig, ModelConfig, ModelError, Part, Result, VisionConfig};
 
 /// The folders that parts begin from: `config.json` and safetensors, in Hugging Face's layout.
@@ -52,19 +52,31 @@ pub(crate) fn vision(config: &ModelConfig, folder: &Path) -> Result<WeightSource
     let enough = wanted.num_hidden_layers <= stored.num_hidden_layers
         && (stored.final_norm || !wanted.final_norm);
     demand_same(alike == *wanted && enough, Part::Vision, folder)?;
+    let before = StoredFor {
+        grid: stored.grid(),
+        vocabulary: 0,
+    };
     let specs = crate::vision::specs(wanted);
-    WeightSource::part(folder, Part::Vision, &specs, stored.grid())
+    let source = WeightSource::part(folder, Part::Vision, &specs, before)?;
+    source.demand_no_other_in_blocks(&crate::vision::specs(&stored))?;
+    Ok(source)
 }
 
 /// The language model's weights in `folder`.
 pub(crate) fn language(config: &ModelConfig, folder: &Path) -> Result<WeightSource> {
     let wanted = &config.language;
     let mut stored = LanguageConfig::of_folder(folder)?;
-    let enough = stored.vocabulary() <= wanted.vocabulary();
+    let before = StoredFor {
+        grid: config.vision.grid(),
+        vocabulary: stored.vocabulary(),
+    };
+    let enough = before.vocabulary <= wanted.vocabulary();
     stored.set_vocabulary(wanted.vocabulary());
     demand_same(stored == *wanted && enough, Part::Language, folder)?;
     let specs = crate::language::specs(wanted);
-    WeightSource::part(folder, Part::Language, &specs, config.vision.grid())
+    let source = WeightSource::part(folder, Part::Language, &specs, before)?;
+    source.demand_no_other_in_blocks(&specs)?;
+    Ok(source)
 }
 
 fn demand_same(same: bool, part: Part, folder: &Path) -> Result<()> {

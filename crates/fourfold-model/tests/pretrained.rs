@@ -297,7 +297,22 @@ fn what_is_wrong_or_damaged_is_named() {
                 edit_config(f, "model_type", "qwen3".into());
                 edit_config(f, "head_dim", 4.into());
             }),
-            &["q_norm.weight", "has no tensor"],
+            &["k_proj.bias", "do not belong together"],
+        ),
+        (
+            "fewer layers",
+            changed(|f| edit_config(f, "num_hidden_layers", 1.into())),
+            &["model.layers.1.", "do not belong together"],
+        ),
+        (
+            "a vocabulary that the weights do not have",
+            changed(|f| edit_config(f, "vocab_size", 99.into())),
+            &["embed_tokens.weight", "[99, 16]"],
+        ),
+        (
+            "a head that is not the embedding table it is said to be",
+            changed(|f| edit_config(f, "tie_word_embeddings", true.into())),
+            &["lm_head.weight", "tie_word_embeddings"],
         ),
         (
             "an unknown family",

@@ -17,7 +17,7 @@ pub(crate) use adapters::write_adapters;
 pub(crate) use config::{
     read_config, read_whole, table, vision_table, write_config, write_json, write_part_config,
 };
-pub(crate) use read::WeightSource;
+pub(crate) use read::{StoredFor, WeightSource};
 pub use tensors::gguf_of;
 pub use write::write_safetensors;
 pub(crate) use write::{Constant, write};

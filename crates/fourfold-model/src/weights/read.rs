@@ -14,23 +14,34 @@ use crate::{ImageSize, ModelError, Part, Result};
 pub(crate) struct WeightSource {
     files: Tensors,
     names: Names,
-    /// Whether parameters may be made of tensors of other shapes, and then the grid that positions are stored for.
-    fits: Option<ImageSize>,
+    /// Whether parameters may be made of tensors of other shapes, and then what these are stored for.
+    fits: Option<StoredFor>,
+}
+
+/// What decides the shapes of stored tensors that a model may want in others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredFor {
+    /// The grid of patches that has positions.
+    pub grid: ImageSize,
+    /// How many tokens have rows.
+    pub vocabulary: usize,
 }
 
 impl WeightSource {
-    /// The weights of a folder that holds a whole model with positions for `grid`.
-    pub fn whole(folder: &Path, grid: ImageSize) -> Result<Self> {
+    /// The weights of a folder that holds a whole model.
+    pub fn whole(folder: &Path, stored: StoredFor) -> Result<Self> {
         Ok(Self {
             files: Tensors::open(folder)?,
             names: Names::same(),
-            fits: Some(grid),
+            fits: Some(stored),
         })
     }
 
-    /// The weights of a folder that holds `part`, whatever else it holds; `specs` are those of the part, and `grid` is
-    /// the one that its positions are for.
-    pub fn part(folder: &Path, part: Part, specs: &[Spec], grid: ImageSize) -> Result<Self> {
+    /// The weights of a folder that holds `part`, whatever else it holds; `specs` are those of the part.
+    ///
+    /// # Errors
+    /// When there is no such part, or a head of its own where `specs` take the embedding table for one.
+    pub fn part(folder: &Path, part: Part, specs: &[Spec], stored: StoredFor) -> Result<Self> {
         let files = Tensors::open(folder)?;
         let known = files.names();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -42,11 +53,15 @@ impl WeightSource {
             );
             ModelError::weights(files.file_of(""), message)
         })?;
-        Ok(Self {
+        let source = Self {
             files,
             names,
-            fits: Some(grid),
-        })
+            fits: Some(stored),
+        };
+        match part {
+            Part::Language => source.demand_tied(specs).map(|()| source),
+            _ => Ok(source),
+        }
     }
 
     /// The same weights, of which every tensor has to be of the shape that is wanted.
@@ -83,6 +98,56 @@ impl WeightSource {
         }
     }
 
+    /// Refuses tensors within the blocks of a part that `specs`, all those of its stored configuration, do not have: the
+    /// weights are of another configuration, and what they would do is missing.
+    pub fn demand_no_other_in_blocks(&self, specs: &[Spec]) -> Result<()> {
+        let stored = specs.iter().flat_map(|spec| &spec.stored);
+        let known: HashSet<String> = stored.map(|stored| self.in_file(&stored.name)).collect();
+        let blocks: HashSet<&str> = known
+            .iter()
+            .filter_map(|name| before_number(name))
+            .collect();
+        // Tables that older files keep beside the parameters that they serve.
+        let passed_over = |name: &str| {
+            let tables = [".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"];
+            tables.iter().any(|table| name.ends_with(table))
+        };
+        let names = self.files.names();
+        let other = names.iter().find(|name| {
+            before_number(name).is_some_and(|before| blocks.contains(before))
+                && !known.contains(*name)
+                && !passed_over(name)
+        });
+        match other {
+            None => Ok(()),
+            Some(name) => Err(ModelError::weights(
+                self.files.file_of(name),
+                format!(
+                    "holds '{name}', which the model of its configuration does not have: they do not belong together; \
+                     get both from the same place"
+                ),
+            )),
+        }
+    }
+
+    /// Refuses a head that is stored beside the embedding table and is another matrix, where `specs` have none.
+    fn demand_tied(&self, specs: &[Spec]) -> Result<()> {
+        const HEAD: &str = "language.lm_head.weight";
+        let mut stored = specs.iter().flat_map(|spec| &spec.stored);
+        let (head, table) = (self.in_file(HEAD), specs.first());
+        let table = table.map(|spec| self.in_file(&spec.stored[0].name));
+        if stored.any(|stored| stored.name == HEAD)
+            || table.is_none_or(|table| self.files.are_same(&head, &table) != Some(false))
+        {
+            return Ok(());
+        }
+        let message = format!(
+            "'{head}' is not the embedding table, which the configuration takes for the head: set tie_word_embeddings to \
+             false there if the head was trained, or take it out of the file"
+        );
+        Err(ModelError::weights(self.files.file_of(&head), message))
+    }
+
     /// The numbers of `spec`, put together from its stored tensors.
     pub fn read(&self, spec: &Spec) -> Result<Vec<f32>> {
         let [only] = &spec.stored[..] else {
@@ -96,14 +161,16 @@ impl WeightSource {
         let name = self.names.in_file(&only.name);
         let found = self.files.shape(&name);
         match (spec.fit, self.fits, found) {
-            (Fit::Grow, Some(_), Some(found)) => self.grown(spec, only, &found),
+            (Fit::Grow, Some(stored), Some(_)) if stored.vocabulary < spec.shape[0] => {
+                self.grown(spec, only, stored.vocabulary)
+            }
             (
                 Fit::Interpolate {
                     before,
                     to,
                     antialias,
                 },
-                Some(from),
+                Some(StoredFor { grid: from, .. }),
                 Some(_),
             ) if from != to => {
                 let width = spec.shape[1];
@@ -121,27 +188,19 @@ impl WeightSource {
         }
     }
 
-    /// A table whose last rows the file may lack: they become the mean of the others.
-    fn grown(&self, spec: &Spec, stored: &Stored, found: &[usize]) -> Result<Vec<f32>> {
-        let (&[rows, width], &[found_rows, found_width]) = (&spec.shape[..], found) else {
-            return self.tensor(stored, &stored.shape);
-        };
-        if found_rows >= rows || found_rows == 0 || found_width != width {
-            return self.tensor(stored, &stored.shape);
-        }
-        let mut values = self.tensor(stored, found)?;
+    /// A table of which the file has the first `known` rows; the others become the mean of these.
+    fn grown(&self, spec: &Spec, stored: &Stored, known: usize) -> Result<Vec<f32>> {
+        let (rows, width) = (spec.shape[0], spec.shape[1]);
+        let mut values = self.tensor(stored, &[known, width])?;
         let mut mean = vec![0.0; width];
         for row in values.chunks_exact(width) {
             for (sum, value) in mean.iter_mut().zip(row) {
                 *sum += f64::from(*value);
             }
         }
-        let mean: Vec<f32> = mean
-            .iter()
-            .map(|sum| (sum / found_rows as f64) as f32)
-            .collect();
-        values.reserve_exact((rows - found_rows) * width);
-        for _ in found_rows..rows {
+        let mean: Vec<f32> = mean.iter().map(|sum| (sum / known as f64) as f32).collect();
+        values.reserve_exact((rows - known) * width);
+        for _ in known..rows {
             values.extend_from_slice(&mean);
         }
         Ok(values)
@@ -179,6 +238,19 @@ impl WeightSource {
             _ => numbers,
         })
     }
+}
+
+/// What stands before the first number in a tensor's name: `model.layers.` of `model.layers.3.mlp.up_proj.weight`.
+fn before_number(name: &str) -> Option<&str> {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut place = 0;
+    for part in name.split('.') {
+        if is_number(part) {
+            return Some(&name[..place]);
+        }
+        place += part.len() + 1;
+    }
+    None
 }
 
 /// `[rows, columns]` → `[columns, rows]`.

@@ -116,13 +116,19 @@ impl SafetensorsFiles {
 
     /// The numbers of a tensor, `None` if there is none of that name.
     pub fn read(&self, name: &str) -> Option<Result<Vec<f32>>> {
-        let (shard, info) = self.find(name)?;
-        let bytes =
-            &shard.bytes[shard.start + info.data_offsets.0..shard.start + info.data_offsets.1];
-        Some(to_f32(info.dtype, bytes).ok_or_else(|| {
-            let message = format!("'{name}' is {:?}; expected F32, F16 or BF16", info.dtype);
-            ModelError::weights(&shard.path, message)
+        let (format, bytes) = self.stored(name)?;
+        Some(to_f32(format, bytes).ok_or_else(|| {
+            let message = format!("'{name}' is {format:?}; expected F32, F16 or BF16");
+            ModelError::weights(self.file_of(name), message)
         }))
+    }
+
+    /// The bytes of a tensor as they are stored, and how its numbers are.
+    pub fn stored(&self, name: &str) -> Option<(Dtype, &[u8])> {
+        let (shard, info) = self.find(name)?;
+        let (start, end) = info.data_offsets;
+        let bytes = &shard.bytes[shard.start + start..shard.start + end];
+        Some((info.dtype, bytes))
     }
 
     /// The file that holds a tensor.

@@ -77,6 +77,15 @@ impl Tensors {
         }
     }
 
+    /// Whether two tensors are the same bytes, if both are there. A GGUF file's are never two: its own reader leaves out
+    /// a head that is the embedding table.
+    pub fn are_same(&self, one: &str, other: &str) -> Option<bool> {
+        match self {
+            Self::Safetensors(files) => Some(files.stored(one)? == files.stored(other)?),
+            Self::Gguf(_) => None,
+        }
+    }
+
     /// The file that holds a tensor; that of the first for what is about none.
     pub fn file_of(&self, name: &str) -> &Path {
         match self {

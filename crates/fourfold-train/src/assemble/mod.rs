@@ -103,7 +103,7 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfi
         let mut config = Model::read_config(folder)?;
         demand_tokenizer(&config.tokenizer_sha256, tokenizer, folder)?;
         config.visibility = section.visibility.unwrap_or(config.visibility);
-        grow(&mut config.language, tokenizer);
+        grow(&mut config.language, tokenizer, folder)?;
         tokenizer.hash().clone_into(&mut config.tokenizer_sha256);
         config.lora.clone_from(&section.lora);
         return Ok(config);
@@ -135,18 +135,20 @@ fn language_config(
     language: &Backbone<LanguageConfig>,
     tokenizer: &Tokenizer,
 ) -> Result<LanguageConfig> {
-    let (mut config, is_own) = match language {
-        Backbone::New(config) => (config.clone(), false),
+    let mut config = match language {
+        Backbone::New(config) => config.clone(),
         Backbone::Pretrained { from, .. } => {
             let folder = from.path()?;
-            let is_own = is_own_tokenizer(recipe, folder, tokenizer)?;
-            (LanguageConfig::of_folder(folder)?, is_own)
+            let mut config = LanguageConfig::of_folder(folder)?;
+            if is_own_tokenizer(recipe, folder, tokenizer)? {
+                grow(&mut config, tokenizer, folder)?;
+            }
+            config
         }
     };
-    // A configuration in a recipe may leave the vocabulary to the tokenizer; the tokenizer of a pretrained model may
-    // have had tokens added.
-    if config.vocabulary() == 0 || is_own {
-        grow(&mut config, tokenizer);
+    // A configuration in a recipe may leave the vocabulary to the tokenizer.
+    if config.vocabulary() == 0 {
+        config.set_vocabulary(tokenizer.vocabulary());
     }
     let size = config.vocabulary();
     ensure!(
@@ -174,9 +176,19 @@ fn is_own_tokenizer(recipe: &Recipe, folder: &Path, tokenizer: &Tokenizer) -> Re
     Ok(files.has_tokenizer())
 }
 
-/// Gives the language model a row for each token; a model may have more rows than that.
-fn grow(language: &mut LanguageConfig, tokenizer: &Tokenizer) {
-    language.set_vocabulary(language.vocabulary().max(tokenizer.vocabulary()));
+/// Gives the language model of `folder` a row for each token that was added to its tokenizer; a model may have more rows
+/// than that.
+fn grow(language: &mut LanguageConfig, tokenizer: &Tokenizer, folder: &Path) -> Result<()> {
+    let known = language.vocabulary();
+    if let Some((token, id)) = tokenizer.beyond(known) {
+        bail!(
+            "the tokenizer of {} has '{token}' as its token {id}, but the language model knows {known}: it is not the \
+             tokenizer of these weights; put the one there that they were trained with",
+            folder.display()
+        );
+    }
+    language.set_vocabulary(known.max(tokenizer.vocabulary()));
+    Ok(())
 }
 
 fn whole(
