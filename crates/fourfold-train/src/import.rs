@@ -61,7 +61,7 @@ pub fn read(folder: &Path) -> Result<Imported> {
     );
     let transform =
         ImageTransform::from_folder(folder)?.with_context(|| assemble::no_transform(folder))?;
-    let size = assemble::input_size(llava.config());
+    let size = assemble::input_size(&llava.config().vision);
     ensure!(
         transform.size == size,
         "{}: images become {} pixels, but the vision encoder takes {size}",

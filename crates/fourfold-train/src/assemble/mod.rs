@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use fourfold_data::{ImageTransform, Size, Tokenizer};
-use fourfold_model::{LanguageConfig, Model, ModelConfig, Pretrained, VisionConfig};
+use fourfold_model::{
+    ImageSize, LanguageConfig, Model, ModelConfig, Pretrained, VisionConfig, VisionFamily,
+};
 use fourfold_tensor::Precision;
 
 use crate::recipe::{Backbone, ModelSection, Origin, Recipe};
@@ -48,7 +50,7 @@ pub fn reading(recipe: &Recipe, text: Text, config: &ModelConfig) -> Result<Read
     format
         .markers(&tokenizer)
         .context("[format] does not fit the tokenizer")?;
-    let size = input_size(config);
+    let size = input_size(&config.vision);
     let transform = match (&recipe.image, image_folder(&recipe.model)?) {
         (Some(transform), _) => transform.clone(),
         // A recipe may have the encoder take images of another size than the folder's.
@@ -84,8 +86,8 @@ pub(crate) fn no_transform(folder: &Path) -> String {
 }
 
 /// The size of the images that the vision encoder takes.
-pub(crate) fn input_size(config: &ModelConfig) -> Size {
-    let size = config.vision.image_size;
+pub(crate) fn input_size(config: &VisionConfig) -> Size {
+    let size = config.image_size;
     Size {
         height: size.height,
         width: size.width,
@@ -113,20 +115,47 @@ pub fn model_config(recipe: &Recipe, tokenizer: &Tokenizer) -> Result<ModelConfi
     else {
         bail!("[model] needs `from`, or all of vision, projector and language");
     };
-    let vision = match vision {
-        Backbone::Pretrained { from, changes } => changes
-            .apply(VisionConfig::of_folder(from.path()?)?)
-            .context("[model.vision]")?,
-        Backbone::New(config) => config.clone(),
-    };
     Ok(ModelConfig {
-        vision,
+        vision: vision_config(recipe, vision)?,
         projector: projector.clone(),
         language: language_config(recipe, language, tokenizer)?,
         visibility: section.visibility.unwrap_or_default(),
         tokenizer_sha256: tokenizer.hash().to_owned(),
         lora: section.lora.clone(),
     })
+}
+
+/// The configuration of the encoder. What its image processor makes decides the size of its input where the recipe does
+/// not, if `transformers` lets that encoder take any size: DINOv2's files speak of the 518 pixels of its last training
+/// and are used with 224.
+fn vision_config(recipe: &Recipe, vision: &Backbone<VisionConfig>) -> Result<VisionConfig> {
+    let (folder, changes) = match vision {
+        Backbone::New(config) => return Ok(config.clone()),
+        Backbone::Pretrained { from, changes } => (from.path()?, changes),
+    };
+    let stored = VisionConfig::of_folder(folder)?;
+    let mut config = changes.apply(stored).context("[model.vision]")?;
+    if changes.image_size.is_some() || recipe.image.is_some() {
+        return Ok(config);
+    }
+    let Some(ImageTransform { size: made, .. }) = ImageTransform::from_folder(folder)? else {
+        return Ok(config);
+    };
+    let taken = input_size(&config);
+    if made != taken {
+        let any_size = [VisionFamily::Dinov2, VisionFamily::Dinov2Registers];
+        ensure!(
+            any_size.contains(&config.family),
+            "the image processor in {} makes images of {made} pixels, but its encoder takes {taken}; write which it is to \
+             be, as `image_size = {made}` in [model.vision]",
+            folder.display()
+        );
+        config.image_size = ImageSize {
+            height: made.height,
+            width: made.width,
+        };
+    }
+    Ok(config)
 }
 
 /// The configuration of the language model, with a row for each token of the tokenizer.

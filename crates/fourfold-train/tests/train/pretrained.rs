@@ -53,6 +53,41 @@ fn an_encoder_may_be_cut_and_take_images_of_another_size() {
     assert!(preprocessor.expect("readable").contains("24"));
 }
 
+/// Lets the image processor of an encoder make images of 8 pixels a side, where the encoder is said to take 16.
+fn make_smaller(vision: &Path) {
+    let file = vision.join("preprocessor_config.json");
+    let config = fs::read_to_string(&file).expect("there");
+    assert!(config.contains("16"), "{config}");
+    fs::write(file, config.replace("16", "8")).expect("written");
+}
+
+#[test]
+fn an_image_processor_of_another_size_decides_where_any_will_do() {
+    let place = workplace();
+    let parts = backbones(place.path());
+    make_smaller(&parts.join("vision"));
+    from_parts(place.path(), &parts, "");
+    let message = refusal(place.path(), &[]);
+    assert!(message.contains("image_size = 8"), "{message}");
+    from_parts(place.path(), &parts, "image_size = 16");
+    whole(place.path(), "second", &["stage.unify.samples=8"]).expect("trains");
+}
+
+#[test]
+fn a_dinov2_takes_what_its_image_processor_makes() {
+    let place = workplace();
+    let dinov2 = RECIPE.replace("[model.vision]", "[model.vision]\nmodel_type = \"dinov2\"");
+    fs::write(place.path().join("tiny.toml"), dinov2).expect("written");
+    let export = "stage.unify.export=[\"vision\", \"language\"]";
+    let run = whole(place.path(), "first", &[export, "stage.unify.samples=8"]).expect("trains");
+    let parts = run.join("parts");
+    make_smaller(&parts.join("vision"));
+    from_parts(place.path(), &parts, "");
+    let run = whole(place.path(), "second", &["stage.unify.samples=8"]).expect("trains");
+    let model = Model::load(&run.join("model"), Precision::F32).expect("written");
+    assert_eq!(model.config().vision.image_size.height, 8);
+}
+
 #[test]
 fn a_vocabulary_grows_by_added_tokens() {
     let place = workplace();
