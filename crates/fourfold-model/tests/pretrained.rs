@@ -265,7 +265,17 @@ fn what_is_wrong_or_damaged_is_named() {
         (
             "no weights at all",
             changed(|f| fs::remove_file(weights(f)).expect("there")),
-            &["model.safetensors"],
+            &["holds no weights", "model.safetensors.index.json"],
+        ),
+        (
+            "weights that only Python reads",
+            changed(|f| fs::rename(weights(f), f.join("pytorch_model.bin")).expect("there")),
+            &["pytorch_model.bin", "save_pretrained"],
+        ),
+        (
+            "an index without a tensor",
+            sharded_and(|f| fs::write(f.join(INDEX), r#"{"weight_map": {}}"#).expect("written")),
+            &[INDEX, "names no tensor"],
         ),
         (
             "a number that is none",

@@ -44,7 +44,11 @@ impl SafetensorsFiles {
         if !folder.join(WEIGHTS).exists() && index.exists() {
             return Self::open_shards(folder, &index);
         }
-        let shard = Shard::open(folder.join(WEIGHTS))?;
+        let whole = folder.join(WEIGHTS);
+        if !whole.exists() {
+            return Err(missing(folder));
+        }
+        let shard = Shard::open(whole)?;
         let names = shard.metadata.tensors().into_keys();
         Ok(Self {
             places: names.map(|name| (name, 0)).collect(),
@@ -56,6 +60,10 @@ impl SafetensorsFiles {
         let text = fs::read_to_string(index).map_err(ModelError::io(index))?;
         let Index { weight_map } = serde_json::from_str(&text)
             .map_err(|error| ModelError::weights(index, error.to_string()))?;
+        if weight_map.is_empty() {
+            let message = "its weight_map names no tensor; copy it again";
+            return Err(ModelError::weights(index, message));
+        }
         let names: BTreeSet<&String> = weight_map.values().collect();
         let mut files = Vec::with_capacity(names.len());
         for name in &names {
@@ -136,6 +144,21 @@ impl SafetensorsFiles {
         self.find(name)
             .map_or(self.path(), |(shard, _)| &shard.path)
     }
+}
+
+fn missing(folder: &Path) -> ModelError {
+    let pickled = folder.join("pytorch_model.bin").exists()
+        || folder.join("pytorch_model.bin.index.json").exists();
+    let message = match pickled {
+        true => {
+            "holds its weights as pytorch_model.bin, which is a program to be run and is not read: \
+             `AutoModel.from_pretrained(folder).save_pretrained(folder)` of transformers writes safetensors"
+        }
+        false => {
+            "holds no weights: neither model.safetensors nor model.safetensors.index.json with its shards"
+        }
+    };
+    ModelError::weights(folder, message)
 }
 
 impl Shard {
