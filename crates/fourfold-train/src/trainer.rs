@@ -143,6 +143,9 @@ impl<'a> Session<'a> {
         let data = hash_files(&recipe.data_files(folder))?;
         let (local, hub) =
             recipe.fetched(&options.hub, Need::Weights, &pins, progress, &options.stop)?;
+        if let Some(names) = recipe.pretrained() {
+            progress.note(&format!("loading {names}"));
+        }
         let text = text(&local, &sources, kept.as_deref())?;
         recipe.set_vocabulary(text.tokenizer.vocabulary());
         let fingerprint = recipe.fingerprint(folder)?;

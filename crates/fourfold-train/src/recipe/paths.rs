@@ -44,6 +44,18 @@ impl Recipe {
         }
     }
 
+    /// What the model begins from, as the recipe names it; none where all is random.
+    pub(crate) fn pretrained(&self) -> Option<String> {
+        let mut names = Vec::new();
+        self.clone().for_each_origin(|_, origin| {
+            names.push(match origin {
+                Origin::Local(path) => path.display().to_string(),
+                Origin::Hub(id) => id.to_string(),
+            });
+        });
+        (!names.is_empty()).then(|| names.join(" and "))
+    }
+
     /// Visits what names something pretrained.
     pub(crate) fn for_each_origin(&mut self, mut visit: impl FnMut(KeyPath, &mut Origin)) {
         let model = &mut self.model;

@@ -6,7 +6,7 @@ mod tables;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use fourfold_train::hub::Need;
 use fourfold_train::measure::{StageSpeed, measure};
@@ -31,7 +31,11 @@ Without its data and weights, a published model's config.json and tokenizer bein
   fourfold plan recipes/fourfold-0.9b.toml --assume 172,60,1 --devices 8 --rate 100TFLOPS
 
 Tokens and images are estimated from each stage's first documents; memory from the model's shapes. Time is measured by \
-making a few updates of each stage on a model that is thrown away; checkpoints, samples and evaluations come on top.")]
+making a few updates of each stage on a model that is thrown away; checkpoints, samples and evaluations come on top.
+
+Tokens are rows of the language model, visual ones included; targets are those that are learnt. Weights are f32 numbers \
+with their 16-bit working copies, those of frozen parts a second time in the order in which products read them; data are \
+batches that wait and features that are kept.")]
 pub struct Plan {
     /// The recipe, a TOML file
     recipe: PathBuf,
@@ -64,6 +68,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The recipe; where its data alone are missing, the refusal says how to plan without them.
+    fn recipe_with_data(&self) -> Result<Recipe> {
+        Recipe::load(&self.recipe, &self.set).or_else(|error| {
+            match Recipe::load_without_data(&self.recipe, &self.set) {
+                Ok(_) => bail!(
+                    "{error:#}; --assume TOKENS,TARGETS,IMAGES, averages of a document, plans without any data"
+                ),
+                Err(_) => Err(error),
+            }
+        })
+    }
+
     /// Runs the command.
     ///
     /// # Errors
@@ -77,7 +93,7 @@ impl Plan {
         };
         let recipe = match self.assume {
             Some(_) => Recipe::load_without_data(&self.recipe, &self.set)?,
-            None => Recipe::load(&self.recipe, &self.set)?,
+            None => self.recipe_with_data()?,
         };
         let most = match seconds {
             0 if !self.memory => Need::Description,
