@@ -162,6 +162,17 @@ impl TextFormat {
         Ok(self)
     }
 
+    /// The chat template for programs that know nothing of this format: it takes messages as texts and in parts, and
+    /// writes the system message and the end of a prompt by itself, all as in training. None where no template lays
+    /// documents out.
+    ///
+    /// # Errors
+    /// When the template does not fit `tokenizer`.
+    pub fn standalone_template(&self, tokenizer: &Tokenizer) -> Result<Option<String>, DataError> {
+        let layout = self.layout(tokenizer)?;
+        layout.map(|layout| layout.standalone()).transpose()
+    }
+
     /// The chat template made to fit `tokenizer`, if there is one.
     pub(crate) fn layout(&self, tokenizer: &Tokenizer) -> Result<Option<ChatLayout>, DataError> {
         match &self.chat {

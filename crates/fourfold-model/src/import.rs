@@ -196,6 +196,16 @@ fn parts(file: &Value) -> Result<(VisionConfig, LanguageConfig), String> {
             _ => return Err(format!("{part} is missing; expected a table")),
         }
     }
+    // A head is tied where either table says so.
+    match present(&file, "tie_word_embeddings") {
+        None | Some(Value::Bool(false)) => {}
+        Some(Value::Bool(true)) => file["text_config"]["tie_word_embeddings"] = true.into(),
+        Some(other) => {
+            return Err(format!(
+                "tie_word_embeddings is {other}; expected true or false"
+            ));
+        }
+    }
     let read = |error: serde_json::Error| error.to_string();
     let vision = VisionConfig::select(file.clone())?;
     let vision: VisionConfig =

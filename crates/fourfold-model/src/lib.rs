@@ -25,7 +25,7 @@ pub use config::{
     RopeScaling, RotaryConfig, RotaryFamily, VisionConfig, VisionFamily, WindowConfig,
 };
 pub use error::ModelError;
-pub use export::{ExportFormat, SpecialTokens};
+pub use export::{ExportFormat, IMAGE_PROCESSOR_FILE, SpecialTokens, check_part};
 pub use generate::{GenerateOptions, Generated, Prompt};
 pub use import::LlavaFolder;
 pub use lora::LoraConfig;

@@ -8,20 +8,20 @@ use crate::document::Layout;
 use crate::{DataError, Sample, Tokenizer};
 
 /// Stands for a prompt and an answer where the layout tries the template.
-const TRIED: [&str; 2] = ["Apple", "Banana"];
+pub(super) const TRIED: [&str; 2] = ["Apple", "Banana"];
 
 /// A chat template that fits a tokenizer.
 #[derive(Clone, Debug)]
 pub(crate) struct ChatLayout {
-    template: ChatTemplate,
-    system: Option<String>,
+    pub(super) template: ChatTemplate,
+    pub(super) system: Option<String>,
     /// The text that keeps an image's place, and its token.
-    image: String,
-    image_id: u32,
-    end: u32,
-    begin: Option<u32>,
+    pub(super) image: String,
+    pub(super) image_id: u32,
+    pub(super) end: u32,
+    pub(super) begin: Option<u32>,
     /// Whether the template takes a message in parts and writes the images itself.
-    parts: bool,
+    pub(super) parts: bool,
 }
 
 impl ChatLayout {
@@ -156,8 +156,10 @@ impl ChatLayout {
     /// The text up to where the next answer begins, which `whole` has to begin with. Models that can think aloud are
     /// asked not to, where the template knows that.
     fn prefix(&self, messages: &[Message], whole: &str) -> Result<String, DataError> {
-        let silent = [("enable_thinking", Value::from(false))];
-        for variables in [&silent[..], &[]] {
+        let thinking = |aloud| [("enable_thinking", Value::from(aloud))];
+        // Aloud as well: an exported template is silent unless it is told otherwise, but what it writes of earlier turns
+        // may be what it writes for those that think.
+        for variables in [&thinking(false)[..], &[], &thinking(true)] {
             let prompt = self.template.render(messages, true, variables)?;
             if whole.starts_with(&prompt) {
                 return Ok(prompt);
@@ -170,7 +172,7 @@ impl ChatLayout {
         ))
     }
 
-    fn messages(&self, images: usize, turns: &[(&str, Option<&str>)]) -> Vec<Message> {
+    pub(super) fn messages(&self, images: usize, turns: &[(&str, Option<&str>)]) -> Vec<Message> {
         let mut messages = Vec::new();
         if let Some(system) = &self.system {
             messages.push(self.message("system", 0, system));
@@ -185,7 +187,7 @@ impl ChatLayout {
         messages
     }
 
-    fn message(&self, role: &str, images: usize, text: &str) -> Message {
+    pub(super) fn message(&self, role: &str, images: usize, text: &str) -> Message {
         if !self.parts {
             let images = format!("{}\n", self.image).repeat(images);
             let text = format!("{images}{text}");
@@ -201,7 +203,7 @@ impl ChatLayout {
         }
     }
 
-    fn tried(&self, images: usize) -> Result<String, DataError> {
+    pub(super) fn tried(&self, images: usize) -> Result<String, DataError> {
         let messages = self.messages(images, &[(TRIED[0], Some(TRIED[1]))]);
         self.template.render(&messages, false, &[])
     }

@@ -5,6 +5,7 @@ mod environment;
 mod layout;
 mod python;
 mod read;
+mod standalone;
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,9 @@ use std::str::FromStr;
 use serde_json::{Map, Value, json};
 
 use crate::weights::{self, table, vision_table};
-use crate::{Model, ModelConfig, ModelError, Result, WeightFormat, vision};
+use crate::{Model, ModelConfig, ModelError, Part, Result, VisionFamily, WeightFormat, vision};
+
+pub use native::IMAGE_PROCESSOR_FILE;
 
 /// What an exported model is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,33 @@ impl ExportFormat {
             reasons.join("\n  - "),
         )))
     }
+}
+
+/// Demands that `transformers` has a class for `part` of a model alone.
+///
+/// # Errors
+/// The reason why it has none.
+pub fn check_part(part: Part, config: &ModelConfig) -> Result<()> {
+    match (part, not_square(config)) {
+        (Part::Vision, Some(reason)) => Err(ModelError::Input(format!(
+            "the encoder alone cannot be exported: {reason}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Why `transformers` has no encoder for images of the size of `config`.
+fn not_square(config: &ModelConfig) -> Option<String> {
+    let vision = &config.vision;
+    let any = matches!(vision.family, VisionFamily::Vit | VisionFamily::Deit);
+    (!any && vision.image_size.side().is_none()).then(|| {
+        format!(
+            "its images are {} pixels; a {} takes square images in transformers: give one number as `image_size` in \
+             [model.vision], or take a ViT or DeiT",
+            vision.image_size,
+            vision.family.model_type()
+        )
+    })
 }
 
 impl fmt::Display for ExportFormat {

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{SpecialTokens, text_config, write_config, write_file};
+use super::{SpecialTokens, not_square, text_config, write_config, write_file};
 use crate::weights::{table, vision_table};
-use crate::{Model, ModelConfig, Result, VisionFamily, WeightFormat, vision};
+use crate::{Model, ModelConfig, Result, WeightFormat, vision};
 
 /// The code that comes with the folder.
 const FILES: [(&str, &str); 3] = [
@@ -19,24 +19,18 @@ const FILES: [(&str, &str); 3] = [
         "modeling_fourfold.py",
         include_str!("native/modeling_fourfold.py"),
     ),
-    (
-        "image_processing_fourfold.py",
-        include_str!("native/image_processing_fourfold.py"),
-    ),
+    IMAGE_PROCESSOR_FILE,
 ];
+
+/// The name and the text of the code that prepares images, for folders whose images no class of `transformers` prepares.
+pub const IMAGE_PROCESSOR_FILE: (&str, &str) = (
+    "image_processing_fourfold.py",
+    include_str!("native/image_processing_fourfold.py"),
+);
 
 /// Why `transformers` has no encoder for a model.
 pub(super) fn obstacles(config: &ModelConfig) -> Vec<String> {
-    let vision = &config.vision;
-    let square = matches!(vision.family, VisionFamily::Siglip | VisionFamily::Clip);
-    if square && vision.image_size.side().is_none() {
-        return vec![format!(
-            "its images are {}; a {} takes square images in transformers",
-            vision.image_size,
-            vision.family.model_type()
-        )];
-    }
-    Vec::new()
+    not_square(config).into_iter().collect()
 }
 
 /// Writes configuration, code and weights. The folder remains one that [`Model::load`] reads.

@@ -40,15 +40,13 @@ pub(super) fn write(model: &Model, reading: &Reading, folder: &Path) -> Result<(
         "padding_side": "left",
     });
     files::write_json(&folder.join("tokenizer_config.json"), &config)?;
-    let template = match &format.chat {
-        Some(Chat::Template { template, .. }) => template.clone(),
-        _ => template(format),
-    };
+    let template = format.standalone_template(&reading.tokenizer)?;
+    let template = template.unwrap_or_else(|| own_template(format));
     files::write_atomic(&folder.join("chat_template.jinja"), template.as_bytes())
 }
 
 /// The layout of [`TextFormat`]: begin, an image token for each image, then turns of prompt and answer.
-fn template(format: &TextFormat) -> String {
+fn own_template(format: &TextFormat) -> String {
     // JSON's strings are strings of templates too.
     let [begin, image, answer, end] = format.tokens().map(|token| json!(token).to_string());
     let lines = [

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use fourfold_model::{ExportFormat, Part, WeightFormat};
 use fourfold_tensor::Precision;
-use fourfold_train::export::{self, demand_free};
+use fourfold_train::export::{self, demand_apart, demand_free};
 
 use crate::model_folder::{find, load};
 use crate::output::{note, say, shown};
@@ -74,8 +74,10 @@ impl Export {
     /// # Errors
     /// When the model cannot be read, the format cannot express it, or the folder is not free.
     pub fn run(self) -> Result<()> {
+        let source = find(&self.source)?;
+        demand_apart(&source, &self.target)?;
         demand_free(&self.target, self.force)?;
-        let (model, reading) = load(&find(&self.source)?, Precision::F32)?;
+        let (model, reading) = load(&source, Precision::F32)?;
         let numbers = self.dtype.into();
         match (self.format, self.part) {
             (Some(format), _) => {
@@ -85,7 +87,7 @@ impl Export {
             (None, None) => unreachable!("clap demands one of the two"),
         }
         if let Some(difference) =
-            export::differences(&reading, self.format).filter(|_| self.part != Some(Part::Language))
+            export::difference(&reading, self.format).filter(|_| self.part != Some(Part::Language))
         {
             note(format_args!("note: {difference}"));
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use fourfold_train::export::demand_free;
+use fourfold_train::export::{demand_apart, demand_free};
 use fourfold_train::import;
 
 use super::export::Numbers;
@@ -39,6 +39,7 @@ impl Import {
     /// # Errors
     /// When the folder holds no LLaVA that can be read, or the other one is not free.
     pub fn run(self) -> Result<()> {
+        demand_apart(&self.source, &self.target)?;
         demand_free(&self.target, self.force)?;
         let imported = import::read(&self.source)?;
         imported.write(&self.target, self.dtype.into())?;

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use fourfold_tensor::ops::Rotary;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{ModelError, Result};
 
@@ -41,6 +41,7 @@ pub enum RopeScaling {
         /// Waves shorter than the original length divided by this are kept.
         high_freq_factor: f64,
         /// Longest document of pretraining.
+        #[serde(serialize_with = "count")]
         original_max_position_embeddings: f64,
     },
     /// Blended by the number of turns within the original length (YaRN, Peng et al., arXiv 2309.00071).
@@ -48,6 +49,7 @@ pub enum RopeScaling {
         /// How many times longer documents may be.
         factor: f64,
         /// Longest document of pretraining.
+        #[serde(serialize_with = "count")]
         original_max_position_embeddings: f64,
         /// Pairs that turn more often than this are kept.
         #[serde(default = "beta_fast")]
@@ -62,6 +64,14 @@ pub enum RopeScaling {
         #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
         truncate: bool,
     },
+}
+
+/// A whole number as one: transformers warns of `32.0`.
+fn count<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    match number.fract() == 0.0 && (0.0..1e15).contains(number) {
+        true => serializer.serialize_u64(*number as u64),
+        false => serializer.serialize_f64(*number),
+    }
 }
 
 fn beta_fast() -> f64 {

@@ -144,10 +144,13 @@ class FourfoldForConditionalGeneration(PreTrainedModel, GenerationMixin):
     def get_image_features(self, pixel_values):
         """Images `[images, 3, height, width]`, normalised, to visual tokens `[images, visual tokens, width]`."""
         vision = self.config.vision_config
-        # CLIP norms no patches, so that its features are the same in both cases.
-        normed = getattr(vision, "final_norm", True)
+        clip = vision.model_type == "clip_vision_model"
+        normed = getattr(vision, "final_norm", not clip)
         output = self.vision(pixel_values=pixel_values.to(self.dtype), output_hidden_states=not normed, return_dict=True)
         features = output.last_hidden_state if normed else output.hidden_states[-1]
+        if clip and normed:
+            # CLIP's own class norms the class token alone.
+            features = getattr(self.vision, "vision_model", self.vision).post_layernorm(features)
         down, across = grid(vision)
         before = features.shape[1] - down * across
         patches = features[:, before:]
