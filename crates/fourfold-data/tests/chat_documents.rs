@@ -5,8 +5,8 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use fourfold_data::{
-    Chat, DataError, Document, EncodedImage, Encoder, EncoderConfig, Fit, ImageTransform, Sample,
-    TextFormat, Tokenizer, Turn, sample_rng, train_bpe,
+    Chat, Content, ContentPart, DataError, Document, EncodedImage, Encoder, EncoderConfig, Fit,
+    ImageTransform, Message, Sample, TextFormat, Tokenizer, Turn, sample_rng, train_bpe,
 };
 use serde_json::Value;
 
@@ -407,4 +407,96 @@ mod folders {
         let none = format(Chat::OwnTemplate(false));
         assert!(!none.is_chat() && found.is_chat());
     }
+}
+
+/// What another program reads of an exported template is what training saw: with messages in parts or as texts, with
+/// the system message of `[format]`, and in prompts that end where answers began.
+#[test]
+fn a_template_that_stands_alone_writes_what_its_layout_writes() {
+    let tokenizer = tokenizer();
+    for (name, system) in [
+        ("chatml (smollm2)", true),
+        ("qwen2.5", true),
+        ("qwen2.5-vl", true),
+        ("qwen3", true),
+        ("llava-interleave (qwen)", true),
+        ("mistral", false),
+        ("llama-2", true),
+        ("phi-3", true),
+    ] {
+        for system in [
+            None,
+            system.then(|| "Be \"brief\".\nIt's {{ late }}.".to_owned()),
+        ] {
+            let layout = TextFormat {
+                system: system.clone(),
+                ..format(name)
+            };
+            let template = layout.standalone_template(&tokenizer).unwrap().unwrap();
+            let Some(Chat::Template { tokens, .. }) = layout.chat.clone() else {
+                panic!("a template");
+            };
+            let chat = fourfold_data::ChatTemplate::new(&template, tokens.clone(), name).unwrap();
+            let turns = [("What?\n", "A cat."), (" And that?", "A dog.")];
+            for (images, turns) in [(2, &turns[..1]), (0, &turns[..1]), (1, &turns[..])] {
+                let sample = sample(images, turns);
+                let before = encoder(layout.clone()).unwrap();
+                let wanted = before.document(&sample, &mut sample_rng(0, 0)).unwrap();
+                let asked = before.prompt("q", &sample.images, turns[0].0).unwrap();
+                // Read again, without a system message of its own.
+                let alone = TextFormat {
+                    image: layout.image.clone(),
+                    ..written(&template, tokens.clone())
+                };
+                let after = encoder(alone).unwrap();
+                let found = after.document(&sample, &mut sample_rng(0, 0)).unwrap();
+                assert_eq!(shown(&found), shown(&wanted), "{name} {images} {system:?}");
+                let again = after.prompt("q", &sample.images, turns[0].0).unwrap();
+                assert_eq!(shown(&again), shown(&asked), "{name} {images} {system:?}");
+                if images == 0 {
+                    let text = chat
+                        .render(&[Message::text("user", turns[0].0)], true, &[])
+                        .unwrap();
+                    assert_eq!(text, shown(&asked).0, "{name}: messages as texts");
+                }
+            }
+            let other = [ContentPart::Text { text: "Hi".into() }, ContentPart::Image];
+            let message = Message {
+                role: "user".into(),
+                content: Content::Parts(other.to_vec()),
+            };
+            let text = chat.render(&[message], true, &[]).unwrap();
+            assert_eq!(text.matches(&layout.image).count(), 1, "{name}: {text}");
+        }
+    }
+}
+
+/// Who asks for thoughts gets the prompt for them.
+#[test]
+fn an_exported_prompt_is_silent_unless_it_is_told_otherwise() {
+    let layout = format("qwen3");
+    let template = layout.standalone_template(&tokenizer()).unwrap().unwrap();
+    let chat = fourfold_data::ChatTemplate::new(&template, BTreeMap::new(), "a").unwrap();
+    let prompt = |variables: &[(&str, minijinja::Value)]| {
+        chat.render(&[Message::text("user", "Hi")], true, variables)
+            .unwrap()
+    };
+    assert!(prompt(&[]).ends_with("<think>\n\n</think>\n\n"));
+    assert!(prompt(&[("enable_thinking", true.into())]).ends_with("assistant\n"));
+}
+
+/// A template that does by itself what its layout does is left as it is.
+#[test]
+fn a_template_that_needs_nothing_stays_as_it_is() {
+    let template = "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}\
+                    {{ '<image>' if p.type == 'image' else p.text }}{% endfor %}{% endif %}<|end|>{% endfor %}";
+    let layout = written(template, BTreeMap::new());
+    let alone = layout.standalone_template(&tokenizer()).unwrap();
+    assert_eq!(alone.as_deref(), Some(template));
+    assert_eq!(
+        TextFormat::default()
+            .standalone_template(&tokenizer())
+            .unwrap(),
+        None
+    );
 }

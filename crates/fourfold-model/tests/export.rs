@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use fourfold_model::{
     DocumentSpan, ExportFormat, ImageSize, Images, Input, LanguageConfig, LlavaFolder, Model,
-    ModelConfig, ModelError, Pretrained, ProjectorConfig, ProjectorKind, SpecialTokens,
-    VisibilityKind, VisionConfig, VisualSpan, WeightFormat,
+    ModelConfig, ModelError, Part, Pretrained, ProjectorConfig, ProjectorKind, SpecialTokens,
+    VisibilityKind, VisionConfig, VisualSpan, WeightFormat, check_part,
 };
 use fourfold_tensor::{Precision, Tensor};
 use safetensors::SafeTensors;
@@ -205,7 +205,7 @@ fn what_a_format_cannot_express_is_refused_with_the_reason_and_the_way_out() {
     };
     assert!(Llava.check(&llava()).is_ok() && Gemma3.check(&gemma()).is_ok());
     type Change = fn(&mut ModelConfig);
-    let cases: [(ExportFormat, Change, &str); 16] = [
+    let cases: [(ExportFormat, Change, &str); 17] = [
         (Llava, |c| c.vision.final_norm = true, "layer = -1"),
         (
             Llava,
@@ -263,6 +263,14 @@ fn what_a_format_cannot_express_is_refused_with_the_reason_and_the_way_out() {
             },
             "8 x 16",
         ),
+        (
+            Native,
+            |c| {
+                c.vision = VisionConfig::of_folder(&backbone("dinov2-registers")).expect("read");
+                c.vision.image_size.width = 24;
+            },
+            "x 24",
+        ),
     ];
     for (format, change, expected) in cases {
         let mut config = if format == Gemma3 { gemma() } else { llava() };
@@ -276,6 +284,72 @@ fn what_a_format_cannot_express_is_refused_with_the_reason_and_the_way_out() {
             "no other format"
         };
         assert!(message.contains(way_out), "{message}");
+    }
+}
+
+#[test]
+fn an_encoder_of_rectangles_goes_out_alone_where_transformers_has_one() {
+    for (name, known) in [
+        ("vit", true),
+        ("deit", true),
+        ("clip", false),
+        ("dinov2", false),
+    ] {
+        let mut config = config("clip", -2, "llama");
+        config.vision = VisionConfig::of_folder(&backbone(name)).expect("read");
+        assert!(check_part(Part::Vision, &config).is_ok(), "{name}: squares");
+        config.vision.image_size.width *= 2;
+        let checked = check_part(Part::Vision, &config).map_err(|error| error.to_string());
+        assert_eq!(checked.is_ok(), known, "{name}: {checked:?}");
+        if let Err(message) = checked {
+            assert!(
+                message.contains(name) && message.contains("`image_size` in [model.vision]"),
+                "{message}"
+            );
+        }
+        assert!(check_part(Part::Language, &config).is_ok());
+    }
+}
+
+#[test]
+fn lengths_of_pretraining_are_written_as_whole_numbers() {
+    for language in ["llama-llama3", "qwen2-yarn"] {
+        let folder = export(&model("clip", -2, language), ExportFormat::Llava);
+        let text = &read_config(folder.path())["text_config"];
+        let scaling = ["rope_parameters", "rope_scaling"].map(|key| &text[key]);
+        let scaling = scaling.into_iter().find(|table| table.is_object());
+        let length = &scaling.expect("a rule")["original_max_position_embeddings"];
+        assert!(length.is_u64(), "{language}: {length}");
+    }
+}
+
+#[test]
+fn a_head_is_tied_where_either_table_says_so() {
+    let model = model("clip", -2, "llama-biases");
+    let folder = export(&model, ExportFormat::Llava);
+    let path = folder.path();
+    let mut all = tensors(path);
+    all.remove("language_model.lm_head.weight")
+        .expect("a head of its own");
+    write_tensors(&path.join("model.safetensors"), &all);
+    let mut config = read_config(path);
+    config["text_config"]["tie_word_embeddings"] = false.into();
+    for (top, expected) in [
+        (json!(true), None),
+        (json!(false), Some("lm_head.weight")),
+        (json!(null), Some("lm_head.weight")),
+        (json!(1), Some("tie_word_embeddings is 1")),
+    ] {
+        config["tie_word_embeddings"] = top;
+        write_config(path, &config);
+        match (import(path), expected) {
+            (Ok((model, _)), None) => {
+                let own = |(name, _): &(String, Vec<f32>)| name.contains("lm_head");
+                assert!(!masters(&model).iter().any(own));
+            }
+            (Err(message), Some(expected)) => assert!(message.contains(expected), "{message}"),
+            (found, _) => panic!("{:?}", found.map(|_| "a model")),
+        }
     }
 }
 

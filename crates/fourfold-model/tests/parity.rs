@@ -389,6 +389,36 @@ fn native(target: &Target) {
     }
 }
 
+/// What no pretrained encoder of the fixtures is: a CLIP whose patches are normed, and encoders of rectangles.
+fn from_the_beginning(target: &Target) {
+    type Change = fn(&mut VisionConfig);
+    let cases: [(&str, &str, Change); 3] = [
+        ("clip-normed", "clip", |vision| vision.final_norm = true),
+        ("vit-wide", "vit", |vision| vision.image_size.width *= 2),
+        ("deit-high", "deit", |vision| vision.image_size.height *= 2),
+    ];
+    for (name, vision, change) in cases {
+        let language = backbone("qwen2");
+        let mut encoder = VisionConfig::of_folder(&backbone(vision)).expect("a known family");
+        change(&mut encoder);
+        let config = ModelConfig {
+            vision: encoder,
+            projector: projector(ProjectorKind::Mlp, 1),
+            language: LanguageConfig::of_folder(&language).expect("a known family"),
+            visibility: VisibilityKind::ImageBidirectional,
+            tokenizer_sha256: String::new(),
+            lora: None,
+        };
+        let pretrained = Pretrained {
+            vision: None,
+            language: Some(&language),
+        };
+        let model = Model::begin(config, Precision::F32, 3, pretrained).expect("begins");
+        let model = filled(filled(model, Part::Vision), Part::Projector);
+        target.whole(ExportFormat::Native, name, &model);
+    }
+}
+
 fn parts(target: &Target) {
     for name in [
         "siglip",
@@ -515,6 +545,7 @@ fn write_models_for_transformers() {
     llava(&target);
     gemma3(&target);
     native(&target);
+    from_the_beginning(&target);
     parts(&target);
     adapters(&target);
 }

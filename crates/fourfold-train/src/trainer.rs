@@ -291,6 +291,8 @@ impl<'a> Session<'a> {
                 demand_finite_weights(parameters).with_context(after)?;
                 if last {
                     save::parts(&self.run, &self.recipe, stage, &self.model, &self.reading)?;
+                    let bases = save::bases_of_adapters(&self.run, &self.recipe, index);
+                    bases.iter().for_each(|base| self.progress.note(base));
                 }
                 let position = if last {
                     (index + 1, 0, None)

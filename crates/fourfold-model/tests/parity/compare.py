@@ -4,18 +4,23 @@
 
 Each folder below FOLDER/KIND holds a model and `expected.safetensors`: its input, and what Fourfold made of it. A model
 has to load without a missing or unexpected tensor, its numbers have to agree, and greedy decoding has to give the same
-tokens. `scripts/transformers-parity` runs both sides.
+tokens. The folders of `chat` hold `cases.json` instead, conversations with the tokens that Fourfold reads, and those of
+`images` pictures with the pixels. `scripts/transformers-parity` runs both sides.
 """
 
+import json
 import pathlib
 import sys
 import warnings
 
 import torch
 import transformers as hf
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 TOLERANCE = 1e-4
+# Pixels where Fourfold resizes with another library than Pillow, which rounds otherwise: three levels of 255.
+ROUNDED = 3.1 / 255
 
 
 def load(auto, folder, **options):
@@ -104,6 +109,46 @@ def language(folder, expected, adapter=None):
     return difference(model(expected["tokens"].long()[None]).logits[0], expected["logits"])
 
 
+def chat(folder, _):
+    """Conversations become the tokens that training saw, by the processor and, where there is no image, the tokenizer."""
+    processor = hf.AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+    for case in json.loads((folder / "cases.json").read_text(encoding="utf-8")):
+        messages, asks, wanted = case["messages"], case["asks"], case["tokens"]
+        contents = [message["content"] for message in messages]
+        parts = [part for content in contents if isinstance(content, list) for part in content]
+        images = [Image.new("RGB", (16, 16)) for part in parts if part["type"] == "image"]
+        text = processor.apply_chat_template(messages, add_generation_prompt=asks)
+        found = processor(images=images or None, text=text, add_special_tokens=False)["input_ids"]
+        found = found[0] if isinstance(found[0], list) else found
+        # A document ends where its last answer does, before the token that ends it.
+        found = found if asks else found[:len(wanted)]
+        assert found == wanted, f"{text!r} is read as {found}, expected {wanted}"
+        if not images:
+            again = processor.tokenizer.apply_chat_template(messages, add_generation_prompt=asks, tokenize=False)
+            assert again == text, f"the tokenizer writes {again!r}, the processor {text!r}"
+    return 0.0
+
+
+def images(folder, expected):
+    """Pictures become the pixels that training saw."""
+    processor = hf.AutoImageProcessor.from_pretrained(folder, trust_remote_code=True, backend="pil")
+    fit = getattr(processor, "fourfold_fit", "center")
+    ours = type(processor).__name__ == "FourfoldImageProcessor"
+    largest = 0.0
+    for name, wanted in expected.items():
+        image = Image.open(folder / "pictures" / name)
+        # The classes of transformers leave it to their callers to turn a picture upright.
+        image = image if ours else ImageOps.exif_transpose(image)
+        found = torch.as_tensor(processor(image, return_tensors="pt")["pixel_values"][0])
+        assert found.shape == wanted.shape, f"{name}: shape {tuple(found.shape)}, expected {tuple(wanted.shape)}"
+        deviation = torch.tensor(processor.image_std)[:, None, None]
+        error = ((found - wanted) * deviation).abs().max().item()
+        limit = ROUNDED if fit in ("pad", "stretch", "crop") else 1e-6
+        assert error <= limit, f"{name}: differs by {255 * error:.2f} levels"
+        largest = max(largest, error)
+    return largest
+
+
 def adapted(model, adapter):
     """The model with the adapters of a folder, of which every tensor has to find its place."""
     import peft
@@ -120,6 +165,8 @@ KINDS = {
     "llava": llava,
     "gemma3": gemma3,
     "native": native,
+    "chat": chat,
+    "images": images,
     "vision": vision,
     "language": language,
     "lora-vision": lambda folder, expected: vision(folder, expected, folder / "adapter"),
@@ -139,7 +186,8 @@ def main(root):
         largest = 0.0
         for folder in folders:
             try:
-                largest = max(largest, check(folder, load_file(folder / "expected.safetensors")))
+                expected = folder / "expected.safetensors"
+                largest = max(largest, check(folder, load_file(expected) if expected.exists() else None))
             except Exception as error:
                 failures += 1
                 print(f"{kind}/{folder.name}: {type(error).__name__}: {error}")

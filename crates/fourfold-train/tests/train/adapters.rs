@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use fourfold_model::{Model, Part};
 use fourfold_tensor::Precision;
 use fourfold_train::metrics;
+use fourfold_train::progress::Progress;
+use fourfold_train::trainer::Start;
 
 use crate::support::*;
 
@@ -71,6 +75,53 @@ fn adapters_learn_beside_frozen_weights_and_join_the_finished_model() {
     assert!(parts.join("lora/vision/adapter_config.json").exists());
     let config = fs::read_to_string(run.join("model/config.json")).expect("readable");
     assert!(!config.contains("lora"), "{config}");
+}
+
+/// Hears the notes.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Progress for Notes {
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+#[test]
+fn adapters_on_a_part_that_trained_are_told_where_they_belong() {
+    let place = workplace();
+    let cases: [(&str, &[&str], &[&str]); 3] = [
+        ("beside", &[], &[]),
+        (
+            "before",
+            &["stage.align.train=[\"projector\", \"language\"]"],
+            &["stage 'align'", "export = [\"language\"]"],
+        ),
+        (
+            "together",
+            &[
+                "stage.unify.train=[\"lora\", \"language\"]",
+                "stage.unify.lr=1e-2",
+            ],
+            &["stage 'unify'", "in no file"],
+        ),
+    ];
+    for (name, changes, expected) in cases {
+        let overrides: Vec<&str> = ADAPTED.iter().chain(changes).copied().collect();
+        let mut notes = Notes::default();
+        let never = Arc::new(AtomicBool::new(false));
+        let new = Start::New { force: false };
+        run(place.path(), name, &overrides, new, never, &mut notes).expect("trains");
+        let told: Vec<&String> = notes.0.iter().filter(|n| n.contains("adapters")).collect();
+        assert_eq!(told.is_empty(), expected.is_empty(), "{name}: {told:?}");
+        for words in expected {
+            assert!(told[0].contains(words), "{name}: {told:?}");
+        }
+        assert!(
+            told.iter().all(|note| note.contains("language")),
+            "{told:?}"
+        );
+    }
 }
 
 #[test]

@@ -126,6 +126,120 @@ fn an_export_replaces_a_model_when_forced_and_nothing_else_ever() {
 }
 
 #[test]
+fn what_is_read_is_never_replaced_and_a_link_neither() {
+    let out = tempfile::tempdir().expect("a folder");
+    let place = out.path();
+    good(
+        trained(),
+        &[
+            "export",
+            "--format",
+            "native",
+            "runs/tiny",
+            &place.join("model").display().to_string(),
+        ],
+    );
+    let weights = place.join("model/model.safetensors");
+    let before = fs::read(&weights).expect("there");
+    fs::create_dir(place.join("sub")).expect("a folder");
+    for (source, target, how) in [
+        ("model", "model", "is the folder that is read"),
+        ("model", "sub/../model", "is the folder"),
+        ("model", "model/again", "lies within"),
+        ("model", ".", "holds"),
+    ] {
+        let export = ["export", "--format", "native", source, target, "--force"];
+        for command in [&export[..], &["import", source, target, "--force"]] {
+            let message = refused(place, command, 1);
+            assert!(
+                message.contains(how) && message.contains("name another folder"),
+                "{target}: {message}"
+            );
+        }
+    }
+    assert_eq!(fs::read(&weights).expect("there"), before);
+    #[cfg(unix)]
+    for (number, place_of_link) in ["sub", "nowhere"].into_iter().enumerate() {
+        let link = format!("link{number}");
+        std::os::unix::fs::symlink(place_of_link, place.join(&link)).expect("a link");
+        let message = refused(place, &["export", "--format", "native", "model", &link], 1);
+        assert!(
+            message.contains(&format!("is a link to {place_of_link}")),
+            "{message}"
+        );
+        assert!(place.join(&link).is_symlink());
+    }
+}
+
+/// What `transformers` is told of images, by the fit of a run and the format.
+#[test]
+fn images_go_out_with_what_prepares_them_and_what_differs_is_told() {
+    let out = tempfile::tempdir().expect("a folder");
+    let place = out.path();
+    let arguments = ["export", "--format", "native", "runs/tiny"];
+    let model = place.join("model").display().to_string();
+    good(trained(), &[&arguments[..], &[&model]].concat());
+    let file = place.join("model/preprocessor_config.json");
+    let text = fs::read_to_string(&file).expect("there");
+    let plain: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let ours = "FourfoldImageProcessor";
+    for (fit, background, class, told) in [
+        (
+            "pad",
+            "white",
+            "LlavaImageProcessor",
+            "padded with white here",
+        ),
+        (
+            "pad",
+            "mean",
+            "LlavaImageProcessor",
+            "after they are resized here",
+        ),
+        (
+            "square",
+            "white",
+            "LlavaImageProcessor",
+            "padded with white here",
+        ),
+        (
+            "stretch",
+            "white",
+            "SiglipImageProcessor",
+            "`fit = \"stretch\"`",
+        ),
+        ("crop", "white", "CLIPImageProcessor", "`fit = \"crop\"`"),
+    ] {
+        let mut config = plain.clone();
+        config["image_processor_type"] = ours.into();
+        config["fourfold_fit"] = fit.into();
+        config["fourfold_background"] = background.into();
+        config["size"] = serde_json::json!({ "height": 16, "width": 16 });
+        config["crop_size"] = config["size"].clone();
+        fs::write(&file, config.to_string()).expect("written");
+        let written = |folder: &str| {
+            let path = place.join(folder).join("preprocessor_config.json");
+            let text = fs::read_to_string(path).expect("there");
+            serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
+        };
+        let native = ["export", "--force", "--format", "native", "model", "native"];
+        let exported = good(place, &native);
+        assert!(!exported.err.contains("note"), "{fit}: {}", exported.err);
+        let config = written("native");
+        assert_eq!(config["image_processor_type"], ours, "{fit}");
+        assert_eq!(config["fourfold_background"], background, "{fit}");
+        assert!(
+            config["auto_map"]["AutoImageProcessor"].is_string(),
+            "{config}"
+        );
+        let vision = ["export", "--force", "--part", "vision", "model", "vision"];
+        let exported = good(place, &vision);
+        assert!(exported.err.contains(told), "{fit}: {}", exported.err);
+        assert_eq!(written("vision")["image_processor_type"], class, "{fit}");
+    }
+}
+
+#[test]
 fn a_llava_comes_back_and_says_the_same() {
     let place = workplace();
     let place = place.path();
@@ -140,7 +254,14 @@ fn a_llava_comes_back_and_says_the_same() {
     write(place, "llava.toml", &recipe);
     good(place, &["train", "llava.toml", "--run", "run", "--no-eval"]);
     let exported = good(place, &["export", "--format", "llava", "run", "llava"]);
-    assert!(!exported.err.contains("note"), "{}", exported.err);
+    assert!(
+        exported
+            .err
+            .contains("note: images are resized as `fit = \"stretch\"`")
+            && exported.err.contains("`resize = [16, 16]`"),
+        "{}",
+        exported.err
+    );
     good(place, &["import", "llava", "back"]);
     let asked = |model: &str| {
         let images = ["red.png", "green.png", "blue.png"];
