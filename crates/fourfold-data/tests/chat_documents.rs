@@ -419,7 +419,6 @@ fn a_template_that_stands_alone_writes_what_its_layout_writes() {
         ("qwen2.5", true),
         ("qwen2.5-vl", true),
         ("qwen3", true),
-        ("llava-interleave (qwen)", true),
         ("mistral", false),
         ("llama-2", true),
         ("phi-3", true),

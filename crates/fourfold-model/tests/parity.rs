@@ -403,7 +403,7 @@ fn from_the_beginning(target: &Target) {
         change(&mut encoder);
         let config = ModelConfig {
             vision: encoder,
-            projector: projector(ProjectorKind::Mlp, 1),
+            projector: projector(ProjectorKind::Mlp, 2),
             language: LanguageConfig::of_folder(&language).expect("a known family"),
             visibility: VisibilityKind::ImageBidirectional,
             tokenizer_sha256: String::new(),

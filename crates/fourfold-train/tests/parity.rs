@@ -73,7 +73,6 @@ fn formats() -> Vec<(String, TextFormat)> {
         "qwen2.5",
         "qwen2.5-vl",
         "qwen3",
-        "llava-interleave (qwen)",
         "llama-2",
         "llama-3",
     ] {
@@ -184,7 +183,7 @@ fn conversations(target: &Path) {
 /// A wide picture of soft colours, as RGB, with transparent places, and grey with such.
 fn pictures() -> Vec<(&'static str, image::DynamicImage)> {
     let (width, height) = (53, 34);
-    let soft = |x: u32, y: u32| [40 + x * 3, 200 - y * 4, 60 + x + 2 * y].map(|level| level as u8);
+    let soft = |x: u32, y: u32| [40 + x * 3, 250 - y * 4, 60 + x + 2 * y].map(|level| level as u8);
     let clear = |x: u32, y: u32| if (x / 12 + y / 9) % 3 == 0 { 0 } else { 255 };
     let rgb = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(soft(x, y)));
     let rgba = image::RgbaImage::from_fn(width, height, |x, y| {
