@@ -184,7 +184,13 @@ fn conversations(target: &Path) {
 fn pictures() -> Vec<(&'static str, image::DynamicImage)> {
     let (width, height) = (53, 34);
     let soft = |x: u32, y: u32| [40 + x * 3, 250 - y * 4, 60 + x + 2 * y].map(|level| level as u8);
-    let clear = |x: u32, y: u32| if (x / 12 + y / 9) % 3 == 0 { 0 } else { 255 };
+    let clear = |x: u32, y: u32| {
+        if (x / 12 + y / 9).is_multiple_of(3) {
+            0
+        } else {
+            255
+        }
+    };
     let rgb = image::RgbImage::from_fn(width, height, |x, y| image::Rgb(soft(x, y)));
     let rgba = image::RgbaImage::from_fn(width, height, |x, y| {
         let [red, green, blue] = soft(x, y);

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 TOLERANCE = 1e-4
 # Pixels where Fourfold resizes with another library than Pillow, which rounds otherwise, on average and at hard edges.
-ROUNDED_MEAN, ROUNDED = 0.2 / 255, 12 / 255
+ROUNDED_MEAN, ROUNDED = 0.5 / 255, 12 / 255
 
 
 def load(auto, folder, **options):
