@@ -17,7 +17,7 @@ use fourfold_train::export;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
-const SPECIAL: [&str; 16] = [
+const SPECIAL: [&str; 20] = [
     "<|begin|>",
     "<|image|>",
     "<|answer|>",
@@ -34,6 +34,10 @@ const SPECIAL: [&str; 16] = [
     "<|eot_id|>",
     "<s>",
     "</s>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|endoftext|>",
 ];
 
 /// Pictures whose transparency is an entry of a palette or a colour key, and one to be turned.
@@ -75,6 +79,8 @@ fn formats() -> Vec<(String, TextFormat)> {
         "qwen3",
         "llama-2",
         "llama-3",
+        // Its end of a text, which the template names, is not what ends an answer.
+        "phi-3",
     ] {
         let templates = fixture["templates"].as_array().expect("a list");
         let found = templates.iter().find(|template| template["name"] == name);
@@ -107,6 +113,18 @@ fn formats() -> Vec<(String, TextFormat)> {
 fn picture() -> EncodedImage {
     let file = crates().join("fourfold-data/tests/fixtures/images/files/rgb.png");
     EncodedImage::new(fs::read(file).expect("there"))
+}
+
+/// What the template writes at the end of a conversation: where it is the end of a text, that of the template.
+fn ends(format: &TextFormat) -> Option<&str> {
+    match &format.chat {
+        Some(Chat::Template { template, tokens })
+            if template.trim_end().ends_with("{{ eos_token }}{% endif %}") =>
+        {
+            tokens.get("eos_token").map(String::as_str)
+        }
+        _ => None,
+    }
 }
 
 /// Conversations with what Fourfold reads of them.
@@ -153,6 +171,7 @@ fn cases(encoder: &Encoder) -> Value {
             ],
             "asks": false,
             "tokens": document.tokens,
+            "ends": ends(&encoder.config().format),
         },
     ])
 }

@@ -122,6 +122,7 @@ def chat(folder, _):
         found = found[0] if isinstance(found[0], list) else found
         # A document ends where its last answer does, before the token that ends it.
         found = found if asks else found[:len(wanted)]
+        assert text.endswith(case.get("ends") or ""), f"{text!r} does not end with {case['ends']}"
         assert found == wanted, f"{text!r} is read as {found}, expected {wanted}"
         if not images:
             again = processor.tokenizer.apply_chat_template(messages, add_generation_prompt=asks, tokenize=False)

@@ -1,11 +1,12 @@
 //! The tokenizer in the words of `transformers`, and the layout of a document as a chat template.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
 use fourfold_data::{Chat, TextFormat};
 use fourfold_model::Model;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::assemble::Reading;
 use crate::files;
@@ -40,9 +41,33 @@ pub(super) fn write(model: &Model, reading: &Reading, folder: &Path) -> Result<(
         "padding_side": "left",
     });
     files::write_json(&folder.join("tokenizer_config.json"), &config)?;
-    let template = format.standalone_template(&reading.tokenizer)?;
-    let template = template.unwrap_or_else(|| own_template(format));
+    let template = match (
+        format.standalone_template(&reading.tokenizer)?,
+        &format.chat,
+    ) {
+        (Some(template), Some(Chat::Template { tokens, .. })) => {
+            with_tokens(tokens, &config, template)
+        }
+        _ => own_template(format),
+    };
     files::write_atomic(&folder.join("chat_template.jinja"), template.as_bytes())
+}
+
+/// The template with the `tokens` that it may name, where they are others than those of the tokenizer's `config`: its end
+/// of a text need not be what ends an answer.
+fn with_tokens(tokens: &BTreeMap<String, String>, config: &Value, template: String) -> String {
+    let other = tokens.iter().filter(|(name, token)| {
+        template.contains(name.as_str()) && config[*name] != token.as_str()
+    });
+    let set =
+        |(name, token): (&String, &String)| format!("{{%- set {name} = {} -%}}\n", json!(token));
+    let mut before: String = other.map(set).collect();
+    // The last block takes the end of its line with it, and nothing of the template.
+    if before.ends_with("-%}\n") {
+        before.truncate(before.len() - "-%}\n".len());
+        before += "%}\n";
+    }
+    before + &template
 }
 
 /// The layout of [`TextFormat`]: begin, an image token for each image, then turns of prompt and answer.
