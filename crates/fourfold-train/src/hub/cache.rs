@@ -66,14 +66,36 @@ impl RepositoryCache {
             return Ok(());
         }
         let path = self.folder().join("refs").join(revision);
-        if let Some(folder) = path.parent() {
-            files::create_folder(folder)?;
-        }
-        files::write_atomic(&path, commit.as_bytes())
+        let write = || {
+            if let Some(folder) = path.parent() {
+                files::create_folder(folder)?;
+            }
+            files::write_atomic(&path, commit.as_bytes())
+        };
+        write().with_context(|| self.unwritten())
+    }
+
+    /// Creates the folder of all contents.
+    pub fn create_blobs(&self) -> Result<()> {
+        files::create_folder(&self.folder().join("blobs")).with_context(|| self.unwritten())
+    }
+
+    /// What goes before the system's reason, which names a path that nobody chose.
+    fn unwritten(&self) -> String {
+        format!(
+            "cannot write to {}, the cache of the Hugging Face hub; set HF_HOME, or HF_HUB_CACHE for the cache alone, to a \
+             folder that can be written",
+            self.root.display()
+        )
     }
 
     /// Puts a blob into a commit's folder, by a link where the system lets make one, else by moving it there.
     pub fn link(&self, etag: &str, commit: &str, file: &str) -> Result<()> {
+        let linked = self.try_link(etag, commit, file);
+        linked.with_context(|| self.unwritten())
+    }
+
+    fn try_link(&self, etag: &str, commit: &str, file: &str) -> Result<()> {
         let folder = self.snapshot(commit);
         files::create_folder(&folder)?;
         let place = folder.join(file);
@@ -95,6 +117,10 @@ impl RepositoryCache {
 
     /// The only process that fetches a blob, as Python's package locks it; none while another one does.
     pub fn lock(&self, etag: &str) -> Result<Option<File>> {
+        self.try_lock(etag).with_context(|| self.unwritten())
+    }
+
+    fn try_lock(&self, etag: &str) -> Result<Option<File>> {
         let folder = self.root.join(".locks").join(&self.name);
         files::create_folder(&folder)?;
         let path = folder.join(format!("{etag}.lock"));

@@ -8,9 +8,10 @@ use serde_json::Value;
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body, RequestBuilder};
 
-use super::failure::Failure;
+use super::failure::{Failure, is_passing};
 use super::id::HubId;
 use super::settings::HubSettings;
+use super::token::Token;
 
 /// The longest list of a revision's files that is read, in bytes.
 const LONGEST_LISTING: u64 = 32 << 20;
@@ -22,6 +23,8 @@ pub(super) const TRIES: u32 = 4;
 /// A hub.
 pub(super) struct Client<'s> {
     agent: Agent,
+    /// The value of the `Authorization` header.
+    authorization: Option<String>,
     settings: &'s HubSettings,
 }
 
@@ -41,7 +44,10 @@ pub(super) struct RemoteFile {
 }
 
 impl<'s> Client<'s> {
-    pub fn new(settings: &'s HubSettings) -> Self {
+    /// # Errors
+    /// When there is a token that cannot be sent.
+    pub fn new(settings: &'s HubSettings) -> Result<Self> {
+        let token = settings.token.as_ref().map(Token::secret).transpose()?;
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -53,10 +59,11 @@ impl<'s> Client<'s> {
             // Redirects are followed here, where it is known to whom the token may go.
             .max_redirects(0)
             .max_redirects_will_error(false);
-        Self {
+        Ok(Self {
             agent: config.build().into(),
+            authorization: token.map(|token| format!("Bearer {token}")),
             settings,
-        }
+        })
     }
 
     /// What a revision holds.
@@ -76,7 +83,7 @@ impl<'s> Client<'s> {
         {
             response = ask(&place)?;
         }
-        let mut body = demand_success(response)?.into_body();
+        let mut body = demand_success(response, None)?.into_body();
         let text = body.with_config().limit(LONGEST_LISTING).read_to_string()?;
         let odd = || Failure::Odd(format!("{address} gives no list of files"));
         let value: Value = serde_json::from_str(&text).map_err(|_| odd())?;
@@ -88,6 +95,11 @@ impl<'s> Client<'s> {
         if !super::id::is_commit(commit) {
             return Err(Failure::Odd(format!(
                 "{address} gives '{commit}' for a commit"
+            )));
+        }
+        if super::id::is_commit(id.revision()) && !commit.eq_ignore_ascii_case(id.revision()) {
+            return Err(Failure::Odd(format!(
+                "{address} gives the commit {commit} for another one"
             )));
         }
         Ok(Listing {
@@ -107,7 +119,7 @@ impl<'s> Client<'s> {
                 Some(place) if same_place(&address, &place) => address = place,
                 Some(_) => return described(name, &address, response.headers(), true),
                 None => {
-                    let response = demand_success(response)?;
+                    let response = demand_success(response, Some(name))?;
                     return described(name, &address, response.headers(), false);
                 }
             }
@@ -132,7 +144,7 @@ impl<'s> Client<'s> {
             let response = request.call()?;
             match redirect(&address, &response)? {
                 Some(place) => address = place,
-                None => return demand_success(response),
+                None => return demand_success(response, Some(name)),
             }
         }
         Err(Failure::Odd(format!("{address} leads in circles")))
@@ -146,8 +158,8 @@ impl<'s> Client<'s> {
     fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
         // Bytes as they lie there: sizes and ranges count those.
         let request = request.header("Accept-Encoding", "identity");
-        match &self.settings.token {
-            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+        match &self.authorization {
+            Some(value) => request.header("Authorization", value),
             None => request,
         }
     }
@@ -159,8 +171,7 @@ impl<'s> Client<'s> {
     ) -> Result<Response<Body>, Failure> {
         for attempt in 1..TRIES {
             let response = request()?;
-            let status = response.status();
-            if !(status.is_server_error() || status.as_u16() == 429) {
+            if !is_passing(response.status().as_u16()) {
                 return Ok(response);
             }
             std::thread::sleep(self.settings.pause * attempt);
@@ -225,7 +236,7 @@ pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> 
     headers.get(name)?.to_str().ok()
 }
 
-fn demand_success(response: Response<Body>) -> Result<Response<Body>, Failure> {
+fn demand_success(response: Response<Body>, file: Option<&str>) -> Result<Response<Body>, Failure> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -234,5 +245,6 @@ fn demand_success(response: Response<Body>) -> Result<Response<Body>, Failure> {
     Err(Failure::Refused {
         status: status.as_u16(),
         code,
+        file: file.map(str::to_owned),
     })
 }

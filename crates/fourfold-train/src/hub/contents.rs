@@ -70,6 +70,19 @@ impl Need {
         Ok(there.map(ToString::to_string).collect())
     }
 
+    /// Whether a folder of the cache surely holds all files of its commit that are wanted, so that the hub need not be
+    /// asked. Python's classes bring what each of them reads: one with weights and neither tokenizer nor image processor
+    /// may lack those.
+    pub(super) fn surely_in(self, folder: &Path) -> bool {
+        const READING: [&str; 3] = [
+            "tokenizer.json",
+            "preprocessor_config.json",
+            "processor_config.json",
+        ];
+        let reads = |name: &&str| folder.join(name).exists();
+        self.missing(folder).is_none() && READING.iter().any(reads)
+    }
+
     /// What a folder of the cache lacks for it; nothing if it is complete.
     pub(super) fn missing(self, folder: &Path) -> Option<String> {
         let required = self.required();

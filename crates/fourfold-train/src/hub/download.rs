@@ -43,9 +43,7 @@ impl Download<'_> {
             received(file.size);
             return Ok(());
         }
-        if let Some(folder) = blob.parent() {
-            files::create_folder(folder).map_err(Failure::Here)?;
-        }
+        self.cache.create_blobs().map_err(Failure::Here)?;
         let partial = self.cache.partial(&file.etag);
         self.complete(file, &partial, received)?;
         demand_content(file, &partial)?;
@@ -80,7 +78,7 @@ impl Download<'_> {
                     length(),
                     file.size
                 )),
-                Err(failure @ Failure::Network(_)) => failure,
+                Err(failure) if failure.passes() => failure,
                 Err(failure) => return Err(failure),
             };
             let here = length();

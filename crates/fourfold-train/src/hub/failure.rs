@@ -17,6 +17,8 @@ pub(super) enum Failure {
         status: u16,
         /// The hub's own word for the reason, as `RevisionNotFound`.
         code: Option<String>,
+        /// The file that was asked for, if it was one.
+        file: Option<String>,
     },
     /// The hub answered what no hub answers.
     Odd(String),
@@ -37,6 +39,15 @@ impl From<ureq::Error> for Failure {
 }
 
 impl Failure {
+    /// Whether it may be gone a while later: the hub was not reached, is busy or has a fault of its own.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Network(_) => true,
+            Self::Refused { status, .. } => is_passing(*status),
+            Self::Odd(_) | Self::Here(_) => false,
+        }
+    }
+
     /// The whole message, for `id`.
     pub fn explain(self, id: &HubId, settings: &HubSettings) -> Error {
         let (endpoint, repository) = (&settings.endpoint, id.repository());
@@ -52,9 +63,9 @@ impl Failure {
                 status: status @ (401 | 403),
                 ..
             } => {
-                let token = match settings.token {
-                    Some(_) => "the token that was sent does not open it",
-                    None => "no token was sent",
+                let token = match &settings.token {
+                    Some(token) => format!("the token of {} does not open it", token.origin()),
+                    None => "no token was sent".into(),
                 };
                 anyhow!(
                     "the hub refuses {repository} (HTTP {status}): there is no such model, or it is private or gated, \
@@ -62,9 +73,18 @@ impl Failure {
                      {endpoint}/settings/tokens, or log in with `hf auth login`"
                 )
             }
-            Self::Refused { status: 404, code } => match code.as_deref() {
-                Some("RevisionNotFound") => anyhow!(
+            Self::Refused {
+                status: 404,
+                code,
+                file,
+            } => match (code.as_deref(), file) {
+                (Some("RevisionNotFound"), _) => anyhow!(
                     "{repository} has no revision '{}'; its branches, tags and commits are on {page}",
+                    id.revision()
+                ),
+                (_, Some(file)) => anyhow!(
+                    "the hub {endpoint} lists {file} of {repository} at '{}' but has no such file (HTTP 404); look at \
+                     {page}, or name another revision: OWNER/NAME@REVISION",
                     id.revision()
                 ),
                 _ => anyhow!(
@@ -87,6 +107,11 @@ impl Failure {
     }
 }
 
+/// Whether a status speaks of the moment and not of what was asked for.
+pub(super) fn is_passing(status: u16) -> bool {
+    status >= 500 || status == 429
+}
+
 /// A failure to write to the cache.
 pub(super) fn on_disk(error: io::Error, path: &std::path::Path, wanted: u64) -> Failure {
     let full = matches!(
@@ -100,7 +125,10 @@ pub(super) fn on_disk(error: io::Error, path: &std::path::Path, wanted: u64) -> 
             path.display(),
             wanted.div_ceil(1 << 20)
         ),
-        false => Error::new(error).context(format!("cannot write {}", path.display())),
+        false => Error::new(error).context(format!(
+            "cannot write {}; set HF_HOME, or HF_HUB_CACHE for the cache alone, to a folder that can be written",
+            path.display()
+        )),
     })
 }
 

@@ -12,6 +12,7 @@ mod failure;
 mod id;
 mod localize;
 mod settings;
+mod token;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use failure::Failure;
 pub use id::HubId;
 pub use localize::Pins;
 pub use settings::HubSettings;
+pub use token::Token;
 
 /// A hub and the cache of what came from it.
 #[derive(Clone, Debug)]
@@ -52,8 +54,9 @@ impl Hub {
     }
 
     /// The folder of `id` with all files that `need` names, fetched if need be. `pin` is a commit to take instead of
-    /// the one that the id's revision stands for now. Where the hub cannot be reached, a complete copy in the cache is
-    /// taken and `progress` told so.
+    /// the one that the id's revision stands for now; where the cache has all of it, the hub is not asked. Where the hub
+    /// cannot be reached, is busy or has a fault of its own, a complete copy in the cache is taken and `progress` told
+    /// so.
     ///
     /// # Errors
     /// Says what is missing, refused or unreachable, and the ways out.
@@ -74,21 +77,17 @@ impl Hub {
             return cached(&cache, &wanted, need)
                 .map_err(|lack| self.offline(&wanted, root, &lack));
         }
-        let client = Client::new(&self.settings);
+        if let Some(commit) = pin.filter(|commit| id::is_commit(commit)) {
+            let folder = cache.snapshot(commit);
+            if need.surely_in(&folder) {
+                let commit = commit.to_owned();
+                return Ok(Fetched { folder, commit });
+            }
+        }
+        let client = Client::new(&self.settings)?;
         let listing = match client.listing(&wanted) {
             Ok(listing) => listing,
-            Err(failure @ Failure::Network(_)) => {
-                let error = failure.explain(&wanted, &self.settings);
-                let Ok(found) = cached(&cache, &wanted, need) else {
-                    return Err(error);
-                };
-                progress.note(&format!(
-                    "{} cannot be reached; {id} is taken from the cache, as of commit {}",
-                    self.settings.endpoint, found.commit
-                ));
-                return Ok(found);
-            }
-            Err(failure) => return Err(failure.explain(&wanted, &self.settings)),
+            Err(failure) => return self.instead(failure, &[&wanted], &cache, id, need, progress),
         };
         let job = Job {
             hub: self,
@@ -98,12 +97,42 @@ impl Hub {
             at: wanted.at(&listing.commit),
             stop,
         };
-        job.fetch(&listing, need, progress)?;
+        if let Err(failure) = job.fetch(&listing, need, progress) {
+            return self.instead(failure, &[&job.at, &wanted], &cache, id, need, progress);
+        }
         cache.note_commit(wanted.revision(), &listing.commit)?;
         Ok(Fetched {
             folder: cache.snapshot(&listing.commit),
             commit: listing.commit,
         })
+    }
+
+    /// The first of `choices` that the cache has all of, where the hub failed in a way that passes.
+    fn instead(
+        &self,
+        failure: Failure,
+        choices: &[&HubId],
+        cache: &RepositoryCache,
+        id: &HubId,
+        need: Need,
+        progress: &mut dyn Progress,
+    ) -> Result<Fetched> {
+        let mut found = choices
+            .iter()
+            .filter_map(|choice| cached(cache, choice, need).ok());
+        let endpoint = &self.settings.endpoint;
+        let Some(found) = found.next().filter(|_| failure.passes()) else {
+            return Err(failure.explain(choices[0], &self.settings));
+        };
+        let what = match failure {
+            Failure::Refused { status, .. } => format!("{endpoint} answers with HTTP {status}"),
+            _ => format!("{endpoint} cannot be reached"),
+        };
+        progress.note(&format!(
+            "{what}; {id} is taken from the cache, as of commit {}",
+            found.commit
+        ));
+        Ok(found)
     }
 
     fn offline(&self, id: &HubId, root: &Path, lack: &str) -> Error {
@@ -140,18 +169,28 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn fetch(&self, listing: &Listing, need: Need, progress: &mut dyn Progress) -> Result<()> {
-        let mut names = need.descriptions(&listing.files)?;
+    /// What passes is a failure of the descriptions alone: half a download is not given up for what the cache has.
+    fn fetch(
+        &self,
+        listing: &Listing,
+        need: Need,
+        progress: &mut dyn Progress,
+    ) -> Result<(), Failure> {
+        let mut names = need.descriptions(&listing.files).map_err(Failure::Here)?;
         let weights = match need {
-            Need::Weights => Some(Weights::of(&listing.files, self.id.repository())?),
+            Need::Weights => {
+                let weights = Weights::of(&listing.files, self.id.repository());
+                Some(weights.map_err(Failure::Here)?)
+            }
             _ => None,
         };
         match weights {
             Some(Weights::Whole(name)) => names.push(name),
             Some(Weights::Shards(index)) => {
                 self.all(&[index], progress)?;
-                let shards = shards(&self.cache.snapshot(self.at.revision()).join(INDEX))?;
-                demand_all(&shards, &listing.files)?;
+                let shards = shards(&self.cache.snapshot(self.at.revision()).join(INDEX));
+                let shards = shards.map_err(Failure::Here)?;
+                demand_all(&shards, &listing.files).map_err(Failure::Here)?;
                 names.extend(shards);
             }
             None => {}
@@ -160,11 +199,11 @@ impl Job<'_> {
     }
 
     /// Fetches files together, so that it is known from the start how much is to come.
-    fn all(&self, names: &[String], progress: &mut dyn Progress) -> Result<()> {
-        let explain = |failure: Failure| failure.explain(&self.at, &self.hub.settings);
+    fn all(&self, names: &[String], progress: &mut dyn Progress) -> Result<(), Failure> {
+        let explain =
+            |failure: Failure| Failure::Here(failure.explain(&self.at, &self.hub.settings));
         let files = names.iter().map(|name| self.client.file(&self.at, name));
-        let files: Result<Vec<RemoteFile>, Failure> = files.collect();
-        let files = files.map_err(explain)?;
+        let files: Vec<RemoteFile> = files.collect::<Result<_, Failure>>()?;
         let download = Download {
             client: self.client,
             cache: self.cache,
@@ -191,7 +230,8 @@ impl Job<'_> {
             };
             let fetched = download.fetch(file, &mut received);
             fetched.map_err(explain)?;
-            self.cache.link(&file.etag, commit, &file.name)?;
+            let linked = self.cache.link(&file.etag, commit, &file.name);
+            linked.map_err(Failure::Here)?;
             before += file.size;
         }
         Ok(())

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use ureq::Proxy;
 
+use super::token::Token;
+
 /// The hub that is asked unless `HF_ENDPOINT` names another.
 const ENDPOINT: &str = "https://huggingface.co";
 
@@ -18,7 +20,7 @@ pub struct HubSettings {
     /// The folder of the cache, in the layout of the Python package `huggingface_hub`; none where there is no home.
     pub cache: Option<PathBuf>,
     /// What private and gated models are asked for with.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Whether only the cache is used.
     pub offline: bool,
     /// What requests go through.
@@ -63,9 +65,14 @@ impl HubSettings {
         });
         let cache = path(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"])
             .or_else(|| Some(home.as_ref()?.join("hub")));
-        let token = text(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).or_else(|| {
+        let in_variable = |name: &str| match set(&[name])?.into_string() {
+            Ok(text) => Token::new(&text, name),
+            Err(_) => Some(Token::unreadable(name)),
+        };
+        let token = in_variable("HF_TOKEN").or_else(|| in_variable("HUGGING_FACE_HUB_TOKEN"));
+        let token = token.or_else(|| {
             let file = path(&["HF_TOKEN_PATH"]).or_else(|| Some(home.as_ref()?.join("token")))?;
-            std::fs::read_to_string(file).ok()
+            Token::of_file(&file)
         });
         let is_true =
             |value: String| ["1", "ON", "YES", "TRUE"].contains(&value.to_uppercase().as_str());
@@ -73,9 +80,7 @@ impl HubSettings {
         Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             cache,
-            token: token
-                .map(|token| token.trim().to_owned())
-                .filter(|token| !token.is_empty()),
+            token,
             offline: text(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]).is_some_and(is_true),
             proxy: None,
             pause: Duration::from_secs(1),
@@ -134,13 +139,24 @@ mod tests {
     fn the_token_is_a_variable_or_a_file_and_never_shown() {
         let scratch = Scratch::new("token");
         let home = scratch.path().display().to_string();
-        assert_eq!(read(&[("HF_HOME", &home)]).token, None);
+        let token = |variables: &[(&str, &str)]| {
+            let token = read(variables).token?;
+            Some(token.secret().unwrap().to_owned())
+        };
+        assert_eq!(token(&[("HF_HOME", &home)]), None);
         std::fs::write(scratch.path().join("token"), "hf_file\n").unwrap();
+        let found = token(&[("HF_HOME", &home)]);
+        assert_eq!(found.as_deref(), Some("hf_file"));
         let settings = read(&[("HF_HOME", &home)]);
-        assert_eq!(settings.token.as_deref(), Some("hf_file"));
         assert!(!format!("{settings:?}").contains("hf_file"));
-        let settings = read(&[("HF_HOME", &home), ("HF_TOKEN", " hf_set ")]);
-        assert_eq!(settings.token.as_deref(), Some("hf_set"));
+        let found = token(&[("HF_HOME", &home), ("HF_TOKEN", " hf_set\n")]);
+        assert_eq!(found.as_deref(), Some("hf_set"));
+        let found = token(&[("HF_HOME", &home), ("HF_TOKEN", "\n")]);
+        assert_eq!(
+            found.as_deref(),
+            Some("hf_file"),
+            "a blank variable is none"
+        );
     }
 
     #[test]

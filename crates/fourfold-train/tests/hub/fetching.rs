@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use fourfold_data::hash::sha256;
-use fourfold_train::hub::{Fetched, Hub, Need};
+use fourfold_train::hub::{Fetched, Hub, Need, Token};
 use fourfold_train::progress::{Arrival, Progress, Silent};
 
 use super::server::{FIRST, SECOND, Server};
@@ -290,8 +290,40 @@ fn a_busy_hub_is_asked_again() {
     server.set(|state| state.busy = 2);
     fetch(&server.hub(cache.path()), "owner/model", Need::Weights).unwrap();
     server.set(|state| state.busy = 100);
+    let cache = tempfile::tempdir().unwrap();
     let error = fetch(&server.hub(cache.path()), "owner/model", Need::Weights).unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
+}
+
+/// A content is asked for again as its description is, and what had arrived is kept.
+#[test]
+fn a_busy_moment_amid_a_content_is_gone_over() {
+    for status in [429, 503] {
+        let cache = tempfile::tempdir().unwrap();
+        let server = server();
+        let path = "GET /owner/model/resolve/1111111111111111111111111111111111111111/model.safe";
+        server.set(|state| state.failing = Some((path, status, 3)));
+        let folder = fetch(&server.hub(cache.path()), "owner/model", Need::Weights);
+        let folder = folder.unwrap().folder;
+        assert_eq!(
+            fs::read(folder.join("model.safetensors")).unwrap(),
+            weights()
+        );
+        server.set(|state| {
+            state.failing = Some((path, status, 99));
+            state.commits.get_mut(FIRST).unwrap().insert(
+                "model.safetensors".into(),
+                weights().into_iter().rev().collect(),
+            );
+        });
+        fs::remove_dir_all(cache.path().join("models--owner--model")).unwrap();
+        server.heard();
+        let error = fetch(&server.hub(cache.path()), "owner/model", Need::Weights).unwrap_err();
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
+        let tries = server.heard();
+        let tries = tries.iter().filter(|request| request.starts_with(path));
+        assert_eq!(tries.count(), 4, "{status}");
+    }
 }
 
 /// The token opens the hub and is not shown to where large files lie.
@@ -301,7 +333,7 @@ fn the_token_goes_to_the_hub_alone() {
     let server = server();
     server.set(|state| state.token = Some("hf_secret".into()));
     let mut settings = server.settings(cache.path());
-    settings.token = Some("hf_secret".into());
+    settings.token = Token::new("hf_secret", "HF_TOKEN");
     fetch(&Hub::new(settings), "owner/model", Need::Weights).unwrap();
     let heard = server.heard();
     let weights: Vec<&String> = heard

@@ -158,3 +158,81 @@ fn a_cache_of_python_is_completed() {
         "{heard:?}"
     );
 }
+
+/// As Python's `hf_hub_download` does: a hub with a fault of its own stops nobody who has all of the model.
+#[test]
+fn a_hub_with_a_fault_is_no_obstacle_to_a_complete_cache() {
+    for status in [429, 500, 503] {
+        for requests in ["GET /api", "HEAD"] {
+            let cache = tempfile::tempdir().unwrap();
+            let server = Server::new(&[("config.json", b"{}"), ("model.safetensors", b"weights")]);
+            server.set(|state| state.failing = Some((requests, status, 99)));
+            let hub = server.hub(cache.path());
+            let error = fetch(&hub, "owner/model", Need::Weights).unwrap_err();
+            assert!(error.to_string().contains(&status.to_string()), "{error}");
+            python_cache(
+                cache.path(),
+                &[("config.json", "{}"), ("model.safetensors", "w")],
+            );
+            server.heard();
+            let mut notes = Notes(String::new());
+            let id = "owner/model".parse().unwrap();
+            let fetched = hub.fetch(&id, Need::Weights, None, &mut notes, &NEVER);
+            assert_eq!(fetched.unwrap().commit, FIRST, "{requests} {status}");
+            let expected =
+                format!("answers with HTTP {status}; owner/model is taken from the cache");
+            assert!(
+                notes.0.contains(&expected) && notes.0.contains(FIRST),
+                "{}",
+                notes.0
+            );
+            let tries = server.heard();
+            let tries = tries.iter().filter(|r| r.starts_with(requests)).count();
+            assert_eq!(tries, 4, "{requests} {status}");
+        }
+    }
+}
+
+/// What a hub refuses for good is not hidden behind an older copy.
+#[test]
+fn a_refusal_is_told_though_the_cache_is_complete() {
+    let cache = tempfile::tempdir().unwrap();
+    python_cache(
+        cache.path(),
+        &[("config.json", "{}"), ("model.safetensors", "w")],
+    );
+    let server = Server::new(&[("config.json", b"{}")]);
+    server.set(|state| state.failing = Some(("GET /api", 403, 1)));
+    let error = fetch(&server.hub(cache.path()), "owner/model", Need::Weights).unwrap_err();
+    assert!(error.to_string().contains("403"), "{error}");
+}
+
+/// A commit never changes: one that is all here needs no hub.
+#[test]
+fn a_pinned_commit_in_the_cache_asks_nobody() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::new(&[
+        ("config.json", b"{}"),
+        ("model.safetensors", b"weights"),
+        ("tokenizer.json", b"{}"),
+    ]);
+    let hub = server.hub(cache.path());
+    let id = "owner/model".parse().unwrap();
+    let pinned = || {
+        hub.fetch(
+            &id,
+            Need::Weights,
+            Some(FIRST),
+            &mut Notes(String::new()),
+            &NEVER,
+        )
+    };
+    let first = pinned().unwrap();
+    assert!(!server.heard().is_empty());
+    assert_eq!(pinned().unwrap(), first);
+    assert_eq!(server.heard(), [""; 0]);
+    // As Python leaves it where weights alone were asked for: what else there is comes from the hub.
+    std::fs::remove_file(first.folder.join("tokenizer.json")).unwrap();
+    assert_eq!(pinned().unwrap(), first);
+    assert!(first.folder.join("tokenizer.json").exists());
+}

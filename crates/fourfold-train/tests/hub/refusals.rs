@@ -1,9 +1,9 @@
 //! What a person reads when a model cannot be had.
 
-use fourfold_train::hub::{Hub, Need};
+use fourfold_train::hub::{Hub, Need, Token};
 
 use super::fetching::fetch;
-use super::server::Server;
+use super::server::{FIRST, SECOND, Server};
 
 fn refusal(server: &Server, id: &str, need: Need) -> String {
     let cache = tempfile::tempdir().unwrap();
@@ -46,11 +46,11 @@ fn gated_models() {
     );
     let cache = tempfile::tempdir().unwrap();
     let mut settings = server.settings(cache.path());
-    settings.token = Some("hf_wrong".into());
+    settings.token = Token::new("hf_wrong", "HF_TOKEN");
     let message = fetch(&Hub::new(settings), "owner/model", Need::Weights)
         .unwrap_err()
         .to_string();
-    demand(&message, &["the token that was sent does not open it"]);
+    demand(&message, &["the token of HF_TOKEN does not open it"]);
     assert!(!message.contains("hf_wrong"), "{message}");
 }
 
@@ -92,4 +92,51 @@ fn what_is_no_hub() {
         .unwrap_err()
         .to_string();
     demand(&message, &["HF_ENDPOINT"]);
+}
+
+#[test]
+fn a_file_that_is_listed_and_not_there_is_named() {
+    let server = Server::new(&[("config.json", b"{}"), ("model.safetensors", b"w")]);
+    server.set(|state| state.failing = Some(("HEAD /owner/model/resolve", 404, 1)));
+    let message = refusal(&server, "owner/model", Need::Weights);
+    demand(&message, &["lists config.json of owner/model", "404"]);
+    assert!(!message.contains("no revision"), "{message}");
+}
+
+#[test]
+fn another_commit_than_the_one_asked_for() {
+    let server = Server::new(&[("config.json", b"{}"), ("model.safetensors", b"w")]);
+    server.set(|state| state.sha = Some(SECOND.into()));
+    let message = refusal(&server, &format!("owner/model@{FIRST}"), Need::Weights);
+    demand(&message, &[SECOND, FIRST, "for another one"]);
+}
+
+#[test]
+fn tokens_that_cannot_be_sent() {
+    let server = Server::new(&[("config.json", b"{}")]);
+    let cache = tempfile::tempdir().unwrap();
+    let mut settings = server.settings(cache.path());
+    settings.token = Token::new("hf_\u{e4}", "HF_TOKEN");
+    let message = fetch(&Hub::new(settings), "owner/model", Need::Description)
+        .unwrap_err()
+        .to_string();
+    demand(&message, &["access token in HF_TOKEN", "copy it again"]);
+    assert_eq!(
+        server.heard(),
+        [""; 0],
+        "nothing is asked with such a token"
+    );
+}
+
+/// A file is where the folder of the cache should be, which no user may write to.
+#[test]
+fn a_cache_that_cannot_be_written() {
+    let server = Server::new(&[("config.json", b"{}"), ("model.safetensors", b"w")]);
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("hub");
+    std::fs::write(&root, "in the way").unwrap();
+    let error = fetch(&server.hub(&root), "owner/model", Need::Weights).unwrap_err();
+    let message = format!("{error:#}");
+    demand(&message, &["cannot write to", "HF_HOME", "HF_HUB_CACHE"]);
+    demand(&message, &[&root.display().to_string()]);
 }

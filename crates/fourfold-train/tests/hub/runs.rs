@@ -145,6 +145,22 @@ fn a_run_resumes_with_the_commit_it_began_with() {
     assert!(environment.contains(FIRST), "{environment}");
 }
 
+/// All of the commit is in the cache: a hub that answers nothing but errors is not even asked.
+#[test]
+fn a_resumed_run_asks_no_hub_for_what_the_cache_has() {
+    let (place, server) = (workplace(), server());
+    let (cache, folder) = (place.path().join("cache"), place.path().join("run"));
+    let recipe = place.path().join("hub.toml");
+    let new = Start::New { force: false };
+    run(&recipe, &folder, new, server.hub(&cache), 1).unwrap();
+    server.heard();
+    server.set(|state| state.failing = Some(("", 500, usize::MAX)));
+    let recipe = folder.join("recipe.toml");
+    let again = run(&recipe, &folder, Start::Resume, server.hub(&cache), 0);
+    assert!(matches!(again.unwrap(), Outcome::Finished { .. }));
+    assert_eq!(server.heard(), [""; 0]);
+}
+
 /// What exists beside the recipe is a folder, whatever its name looks like.
 #[test]
 fn a_folder_goes_before_an_id() {

@@ -32,6 +32,10 @@ pub struct State {
     pub damaged: bool,
     /// How many requests are answered with 503 first.
     pub busy: usize,
+    /// A status that requests which begin so are answered with, so many times: `GET /api`, 429, 4.
+    pub failing: Option<(&'static str, u16, usize)>,
+    /// The commit that listings give, whatever was asked for.
+    pub sha: Option<String>,
     /// Every request: method and path, then `range` and `token` if they were sent.
     pub heard: Vec<String>,
 }
@@ -133,7 +137,16 @@ fn answer(stream: &TcpStream, state: &Mutex<State>, storage: Option<&str>) {
         .as_ref()
         .map_or(String::new(), |token| format!(" token {token}"));
     state.heard.push(heard);
+    let failing = state
+        .failing
+        .as_mut()
+        .filter(|(begin, _, times)| *times > 0 && format!("{method} {path}").starts_with(*begin));
+    let failing = failing.map(|(_, status, times)| {
+        *times -= 1;
+        *status
+    });
     let reply = match storage {
+        _ if failing.is_some() => reply(failing.unwrap_or_default(), vec![], vec![]),
         _ if state.busy > 0 => {
             state.busy -= 1;
             reply(503, vec![], vec![])
@@ -195,6 +208,7 @@ fn hub(state: &State, method: &str, path: &str, range: Option<&str>, storage: &s
             .keys()
             .map(|name| format!("{{\"rfilename\": \"{name}\"}}"))
             .collect();
+        let commit = state.sha.as_ref().unwrap_or(commit);
         let text = format!(
             "{{\"sha\": \"{commit}\", \"siblings\": [{}]}}",
             names.join(", ")
