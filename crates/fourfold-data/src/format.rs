@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::chat::ChatLayout;
+use crate::regular::read_text;
 use crate::{ChatTemplate, DataError, SpecialTokens, Tokenizer};
 
 /// The special tokens that stand between a document's parts. Part of a recipe and of a saved
@@ -139,11 +140,7 @@ impl TextFormat {
             None | Some(Chat::OwnTemplate(false) | Chat::Template { .. }) => return Ok(self),
             Some(Chat::OwnTemplate(true)) => own.ok_or_else(no_template)?,
             Some(Chat::File(path)) => {
-                let text = std::fs::read_to_string(path).map_err(|source| DataError::Io {
-                    action: "read",
-                    path: path.clone(),
-                    source,
-                })?;
+                let text = read_text(path)?;
                 let tokens = tokens.clone().into_variables();
                 ChatTemplate::new(&text, tokens, path.display().to_string())?
             }

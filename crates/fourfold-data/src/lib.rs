@@ -24,6 +24,7 @@ pub mod loader;
 pub mod mixture;
 pub mod pack;
 pub mod preprocessor;
+mod regular;
 pub mod sample;
 pub mod show;
 pub mod skip;

@@ -1,11 +1,11 @@
 //! The tokens that begin and end a document of a pretrained model, from the files beside its tokenizer.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
+use crate::regular::read_text_if_any;
 use crate::{DataError, TextFormat, Tokenizer};
 
 /// The keys that templates may use and documents may need.
@@ -122,16 +122,8 @@ fn no_text(path: &Path, role: &str) -> DataError {
 }
 
 fn json(path: &Path) -> Result<Option<Value>, DataError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(DataError::Io {
-                action: "read",
-                path: path.into(),
-                source,
-            });
-        }
+    let Some(text) = read_text_if_any(path)? else {
+        return Ok(None);
     };
     let value = serde_json::from_str(&text);
     let value = value.map_err(|error| DataError::file(path, format!("expected JSON: {error}")));

@@ -8,6 +8,7 @@ use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, TokenizerBuilder};
 
+use crate::regular::read_text;
 use crate::{DataError, hash};
 
 /// A `tokenizer.json`.
@@ -26,11 +27,7 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads a `tokenizer.json`.
     pub fn from_file(path: &Path) -> Result<Self, DataError> {
-        let json = std::fs::read_to_string(path).map_err(|source| DataError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
+        let json = read_text(path)?;
         Self::from_json(json, path.display().to_string())
     }
 

@@ -1,7 +1,7 @@
 //! A file as a slice of bytes, without a copy of it in memory.
 #![allow(unsafe_code)]
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
@@ -28,18 +28,23 @@ impl MappedFile {
     /// # Errors
     /// What the system said of a path that cannot be opened or is no regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
+        // Asked before it is opened: opening a pipe waits for somebody who writes to it.
+        demand_regular(&std::fs::metadata(path)?)?;
         let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "is not a regular file",
-            ));
-        }
+        demand_regular(&file.metadata()?)?;
         // SAFETY: the map is read-only, private to this value and lives as long as the slices lent from it; that nobody
         // changes the file meanwhile is the contract of this type, which its callers pass on.
         let map = unsafe { Mmap::map(&file)? };
         Ok(Self { map })
     }
+}
+
+fn demand_regular(found: &Metadata) -> io::Result<()> {
+    if found.is_file() {
+        return Ok(());
+    }
+    let message = "is not a regular file";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 impl Deref for MappedFile {

@@ -14,3 +14,15 @@ fn a_file_is_read_as_it_is() {
     let folder = MappedFile::open(&std::env::temp_dir()).unwrap_err();
     assert!(folder.to_string().contains("regular file"), "{folder}");
 }
+
+/// Opening it would wait for somebody who writes to it.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_at_once() {
+    let path = std::env::temp_dir().join(format!("fourfold-pipe-{}", std::process::id()));
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.expect("mkfifo").success());
+    let error = MappedFile::open(&path).unwrap_err();
+    std::fs::remove_file(&path).expect("it was made");
+    assert!(error.to_string().contains("regular file"), "{error}");
+}

@@ -1,11 +1,11 @@
 //! Finding the chat template in a model's folder.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::ChatTemplate;
+use crate::regular::read_text_if_any;
 use crate::{DataError, SpecialTokens};
 
 /// Where a template lies, the later written form first: a file of its own, or a key of a JSON file.
@@ -25,7 +25,7 @@ impl ChatTemplate {
     pub fn from_folder(folder: &Path) -> Result<Option<Self>, DataError> {
         for name in PLACES {
             let path = folder.join(name);
-            let Some(text) = read(&path)? else {
+            let Some(text) = read_text_if_any(&path)? else {
                 continue;
             };
             let source = match name.ends_with(".jinja") {
@@ -38,19 +38,6 @@ impl ChatTemplate {
             }
         }
         Ok(None)
-    }
-}
-
-/// The text of a file; none where there is none.
-fn read(path: &Path) -> Result<Option<String>, DataError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DataError::Io {
-            action: "read",
-            path: path.into(),
-            source,
-        }),
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::gguf::GgufFile;
 use super::gguf_of;
+use super::regular::read_text;
 use crate::{LanguageConfig, ModelConfig, ModelError, Part, Result, VisionConfig, VisionFamily};
 
 const CONFIG: &str = "config.json";
@@ -19,7 +20,7 @@ const WHOLE: &str = "fourfold";
 /// Reads `folder/config.json`.
 pub(crate) fn read_config<T: DeserializeOwned>(folder: &Path) -> Result<T> {
     let path = folder.join(CONFIG);
-    let text = fs::read_to_string(&path).map_err(ModelError::io(&path))?;
+    let text = read_text(&path)?;
     serde_json::from_str(&text)
         .map_err(|error| ModelError::config(path.display(), error.to_string()))
 }

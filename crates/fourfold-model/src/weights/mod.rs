@@ -6,6 +6,7 @@ pub mod gguf;
 mod interpolate;
 mod names;
 mod read;
+mod regular;
 mod safetensors_files;
 mod tensors;
 mod write;

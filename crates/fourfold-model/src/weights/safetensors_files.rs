@@ -1,7 +1,6 @@
 //! The safetensors files of a folder: one, or shards named by an index.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use fourfold_tensor::MappedFile;
@@ -11,6 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
 use super::WEIGHTS;
+use super::regular::read_text;
 use crate::{ModelError, Result};
 
 /// The file that names the shards.
@@ -57,7 +57,7 @@ impl SafetensorsFiles {
     }
 
     fn open_shards(folder: &Path, index: &Path) -> Result<Self> {
-        let text = fs::read_to_string(index).map_err(ModelError::io(index))?;
+        let text = read_text(index)?;
         let Index { weight_map } = serde_json::from_str(&text)
             .map_err(|error| ModelError::weights(index, error.to_string()))?;
         if weight_map.is_empty() {
