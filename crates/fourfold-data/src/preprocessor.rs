@@ -1,22 +1,25 @@
 //! `preprocessor_config.json`: an image transform in Hugging Face's words.
 //!
 //! Read are the image processors of CLIP, SigLIP (SigLIP 2 of a fixed resolution included), ViT, DeiT, DINOv2, LLaVA
-//! and Gemma 3, with the defaults of each, and the pixels are those that they make with Pillow. What would give other
+//! and Gemma 3, with the defaults of each; which one it is says the
+//! configuration or, where it does not, the model beside it. The pixels are those that they make with Pillow. What would give other
 //! pixels is refused. `do_convert_rgb` makes no difference: images are always converted, which is the same for those
 //! that are RGB, and those that are not fail with the processors that do not convert them.
 
 mod fields;
 mod kind;
+mod model;
 mod read;
 mod shape;
 mod write;
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
+use crate::regular::read_text;
 use crate::{DataError, ImageTransform};
+use model::ModelHint;
 
 /// The key, and the kind, of what Hugging Face's image processors cannot do. With a kind of theirs, the key says that
 /// the pixels are ours, which differ by the rounding of a filter: a tenth of a level on average, more at hard edges.
@@ -38,16 +41,18 @@ impl ImageTransform {
     }
 
     /// Reads `preprocessor_config.json`, or a `processor_config.json` that has it under `image_processor`. `path` is
-    /// what errors call the text.
+    /// what errors call the text. It has to name its `image_processor_type`; where that is left to the model beside it,
+    /// [`from_folder`](Self::from_folder) reads it.
     ///
     /// # Errors
     /// Names the key that is wrong, or that asks for what is not supported.
     pub fn from_preprocessor_config(path: &Path, text: &str) -> Result<Self, DataError> {
-        read::read(path, text)
+        read::read(path, text, &ModelHint::default())
     }
 
     /// How the model in `folder` reads images, if the folder says so: what `processor_config.json` has under
-    /// `image_processor`, or else `preprocessor_config.json`, which is the order of transformers.
+    /// `image_processor`, or else `preprocessor_config.json`, which is the order of transformers. Where that names no
+    /// image processor, it is the one that transformers has for the `model_type` of `config.json`.
     ///
     /// # Errors
     /// Names the file that cannot be read, or the key in it.
@@ -57,14 +62,10 @@ impl ImageTransform {
             if !path.exists() {
                 continue;
             }
-            let text = fs::read_to_string(&path).map_err(|source| DataError::Io {
-                action: "read",
-                path: path.clone(),
-                source,
-            })?;
+            let text = read_text(&path)?;
             // Before transformers 5, this file held nothing of images.
             if name == PREPROCESSOR || fields::nests(&path, &text)? {
-                return Self::from_preprocessor_config(&path, &text).map(Some);
+                return read::read(&path, &text, &ModelHint::of_folder(folder)?).map(Some);
             }
         }
         Ok(None)

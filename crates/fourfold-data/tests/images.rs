@@ -59,26 +59,59 @@ fn names(folder: &str, count: usize) -> Vec<String> {
 fn pixels_are_those_of_transformers() {
     for name in names("configs", 16) {
         let transform = transform(&object(format!("configs/{name}.json")).into());
-        let (height, width) = (transform.size.height, transform.size.width);
-        let expected = decode_rgb(&read(format!("expected/{name}.png"))).expect("a PNG");
-        assert_eq!(expected.width() as usize, width, "{name}");
-        assert_eq!(expected.height() as usize, PHOTOS.len() * height, "{name}");
-        for (place, photo) in PHOTOS.iter().enumerate() {
-            let image = decode_rgb(&read(format!("photos/{photo}.png"))).expect("a photograph");
-            let made = transform.resize(&image).expect("resized");
-            assert_eq!((made.height, made.width), (height, width), "{name} {photo}");
-            for (at, made) in made.data.iter().enumerate() {
-                let (channel, at) = (at / (height * width), at % (height * width));
-                let (x, y) = (at % width, place * height + at / width);
-                let expected = expected.get_pixel(x as u32, y as u32)[channel];
-                // To the bit, although one level would do.
-                assert_eq!(
-                    *made,
-                    f32::from(expected) / 255.0,
-                    "{name} {photo}: channel {channel}, column {x}, row {}",
-                    at / width
-                );
-            }
+        demand_pixels(&name, &transform, format!("expected/{name}.png"));
+    }
+}
+
+/// Whose configuration it is says the `config.json` beside it, as to AutoImageProcessor.
+#[test]
+fn pixels_of_unnamed_configurations_are_those_of_the_models() {
+    let folders = fs::read_dir(fixtures().join("silent")).expect("a folder");
+    let mut compared = 0;
+    for folder in folders {
+        let folder = folder.expect("readable").path();
+        let name = folder.display().to_string();
+        let transform = ImageTransform::from_folder(&folder);
+        let transform = transform.unwrap_or_else(|error| panic!("{error}"));
+        let transform = transform.unwrap_or_else(|| panic!("{name} says nothing"));
+        demand_pixels(&name, &transform, folder.join("expected.png"));
+        let black: Vec<f32> = serde_json::from_slice(&read(folder.join("black.json"))).expect("3");
+        let pixel = ImageTransform {
+            size: 1.into(),
+            fit: Fit::Stretch,
+            resize: None,
+            ..transform
+        };
+        let image = ::image::RgbImage::from_pixel(1, 1, ::image::Rgb([0; 3]));
+        let mut made = pixel.resize(&image).expect("resized");
+        pixel.normalize(&mut made);
+        assert_eq!(made.data, black, "{name}");
+        compared += 1;
+    }
+    assert_eq!(compared, 10);
+}
+
+/// Holds what `transform` makes of each photograph to the one above the other in `expected`.
+fn demand_pixels(name: &str, transform: &ImageTransform, expected: impl AsRef<Path>) {
+    let (height, width) = (transform.size.height, transform.size.width);
+    let expected = decode_rgb(&read(expected)).expect("a PNG");
+    assert_eq!(expected.width() as usize, width, "{name}");
+    assert_eq!(expected.height() as usize, PHOTOS.len() * height, "{name}");
+    for (place, photo) in PHOTOS.iter().enumerate() {
+        let image = decode_rgb(&read(format!("photos/{photo}.png"))).expect("a photograph");
+        let made = transform.resize(&image).expect("resized");
+        assert_eq!((made.height, made.width), (height, width), "{name} {photo}");
+        for (at, made) in made.data.iter().enumerate() {
+            let (channel, at) = (at / (height * width), at % (height * width));
+            let (x, y) = (at % width, place * height + at / width);
+            let expected = expected.get_pixel(x as u32, y as u32)[channel];
+            // To the bit, although one level would do.
+            assert_eq!(
+                *made,
+                f32::from(expected) / 255.0,
+                "{name} {photo}: channel {channel}, column {x}, row {}",
+                at / width
+            );
         }
     }
 }
@@ -111,14 +144,41 @@ fn silence_means_what_it_means_to_transformers() {
     for (kind, full) in &defaults {
         let silent = transform(&json!({ "image_processor_type": kind }));
         assert_eq!(silent, transform(full), "{kind}");
-        // null is silence too; each key makes its difference or none.
         for key in full.as_object().expect("an object").keys() {
-            if key == "image_processor_type" {
-                continue;
+            let mut without = full.as_object().expect("an object").clone();
+            without.remove(key);
+            if key != "image_processor_type" {
+                assert_eq!(transform(&without.into()), silent, "{kind}: {key}");
             }
-            let mut without = full.clone();
-            without[key] = Value::Null;
-            assert_eq!(transform(&without), silent, "{kind}: {key}");
+        }
+    }
+}
+
+/// A `null` is no silence: a step that is null is left out, and a value that is needed is refused.
+#[test]
+fn null_means_what_it_means_to_transformers() {
+    let read = |config: &Value| {
+        let read =
+            ImageTransform::from_preprocessor_config(Path::new("p.json"), &config.to_string());
+        read.map_err(|error| error.to_string())
+    };
+    let defaults = object("defaults.json");
+    for (kind, keys) in &object("nulls.json") {
+        for (key, meaning) in keys.as_object().expect("an object") {
+            let with = |value: Value| {
+                let mut config = defaults[kind].clone();
+                config[key] = value;
+                read(&config)
+            };
+            let made = with(Value::Null);
+            match meaning.as_str() {
+                Some("refused") => {
+                    let error = made.unwrap_err();
+                    assert!(error.contains(&format!("`{key}`: is null")), "{error}");
+                }
+                Some("false") => assert_eq!(made, with(false.into()), "{kind}: {key}"),
+                _ => assert_eq!(made, read(&defaults[kind]), "{kind}: {key}"),
+            }
         }
     }
 }

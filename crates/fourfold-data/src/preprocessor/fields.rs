@@ -45,9 +45,30 @@ impl<'a> Fields<'a> {
         DataError::file(self.path, format!("`{}{key}`: {message}", self.prefix))
     }
 
-    /// What stands there; `null` is nothing, which transformers takes for its default as well.
+    /// What stands there, if it is not `null`.
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.map.get(key).filter(|value| !value.is_null())
+    }
+
+    fn is_null(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(Value::is_null)
+    }
+
+    /// The value of a key, or what its absence means. A `null` is neither: transformers refuses it where the value is
+    /// needed.
+    pub(super) fn or_default<T>(
+        &self,
+        key: &str,
+        value: Option<T>,
+        default: Option<T>,
+    ) -> Option<T> {
+        value.or(default.filter(|_| !self.is_null(key)))
+    }
+
+    /// The error that a key has no value although `need` needs it.
+    pub(super) fn lacking(&self, key: &str, need: &str) -> DataError {
+        let state = if self.is_null(key) { "null" } else { "missing" };
+        self.fail(key, format_args!("is {state}, and `{need}` needs it"))
     }
 
     /// What `read` makes of the value, which otherwise is to be `expected`.
@@ -65,7 +86,11 @@ impl<'a> Fields<'a> {
         read.map(Some).ok_or_else(wrong)
     }
 
+    /// A `null` is false, as transformers takes it, and no default.
     pub(super) fn flag(&self, key: &str) -> Result<Option<bool>, DataError> {
+        if self.is_null(key) {
+            return Ok(Some(false));
+        }
         self.of(key, "true or false", Value::as_bool)
     }
 

@@ -5,7 +5,7 @@ use crate::{Filter, Resize, Size};
 /// What a missing key means.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
-    /// Its name in `image_processor_type`; none where the configuration has none.
+    /// Its name in `image_processor_type`; none for Fourfold's own.
     pub(super) name: Option<&'static str>,
     pub(super) resize: Option<Resize>,
     /// Whether a `size` of one number is a square, and not the shorter edge.
@@ -26,11 +26,11 @@ const SIDE: Size = Size {
 };
 const HALF: Option<[f32; 3]> = Some([0.5; 3]);
 
-/// A configuration that does not say whose it is.
-pub(super) const UNNAMED: Kind = Kind {
+/// What Fourfold writes where transformers has no processor of the same pixels: nothing in it is left to a default.
+pub(super) const OURSELVES: Kind = Kind {
     name: None,
     resize: None,
-    square: true,
+    square: false,
     crop: None,
     filter: Filter::Bicubic,
     mean: None,

@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::fields::Fields;
-use super::kind::{KINDS, Kind, UNNAMED};
+use super::kind::{KINDS, Kind, OURSELVES};
+use super::model::ModelHint;
 use super::shape::{our_shape, shape};
 use super::{OUR_KIND, OURS};
-use crate::{DataError, Filter, Fit, ImageTransform};
+use crate::{DataError, Filter, Fit, ImageTransform, Resize};
 
 /// Keys that change pixels in a way that is not supported, unless they are absent, null or false, and what to do.
 const REFUSED: [(&str, &str); 14] = [
@@ -50,9 +51,13 @@ const REFUSED: [(&str, &str); 14] = [
     ),
 ];
 
-pub(super) fn read(path: &Path, text: &str) -> Result<ImageTransform, DataError> {
+pub(super) fn read(
+    path: &Path,
+    text: &str,
+    model: &ModelHint,
+) -> Result<ImageTransform, DataError> {
     let fields = Fields::read(path, text)?;
-    let (kind, ours) = kind(&fields)?;
+    let (kind, ours) = kind(&fields, model)?;
     for (key, advice) in REFUSED {
         let set = fields
             .get(key)
@@ -77,18 +82,23 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ImageTransform, DataError>
             .filter(|factor| factor.is_normal() && *factor > 0.0)
     })?;
     let rescale = match fields.flag("do_rescale")? {
-        Some(false) => 1.0,
-        _ => rescale.unwrap_or(1.0 / 255.0),
+        Some(false) => Some(1.0),
+        _ => fields.or_default("rescale_factor", rescale, Some(1.0 / 255.0)),
     };
+    let rescale = rescale.ok_or_else(|| fields.lacking("rescale_factor", "do_rescale"))?;
     let shape = match ours {
         Some(fit) => our_shape(&fields, fit)?,
         None => shape(&fields, &kind)?,
+    };
+    let filter = match shape.resize {
+        Some(Resize::Never) => Some(filter.unwrap_or(kind.filter)),
+        _ => fields.or_default("resample", filter, Some(kind.filter)),
     };
     let transform = ImageTransform {
         mean,
         std,
         rescale,
-        filter: filter.unwrap_or(kind.filter),
+        filter: filter.ok_or_else(|| fields.lacking("resample", "do_resize"))?,
         ..shape
     };
     let check = transform.check();
@@ -97,7 +107,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<ImageTransform, DataError>
 }
 
 /// Whose configuration it is, and what it fits with where that is ours.
-fn kind(fields: &Fields) -> Result<(Kind, Option<Fit>), DataError> {
+fn kind(fields: &Fields, model: &ModelHint) -> Result<(Kind, Option<Fit>), DataError> {
     let words = "\"pad\", \"stretch\", \"crop\", \"center\" or \"square\"";
     let ours = fields.of(OURS, words, |value| Fit::deserialize(value).ok())?;
     let mut key = "image_processor_type";
@@ -106,34 +116,62 @@ fn kind(fields: &Fields) -> Result<(Kind, Option<Fit>), DataError> {
         key = "feature_extractor_type";
         name = fields.text(key)?;
     }
-    let Some(name) = name else {
-        let ours = match ours {
-            // Fourfold once wrote `do_pad` and no type. Nothing else that has no type has this key.
-            None => match (fields.flag("do_center_crop")?, fields.flag("do_pad")?) {
-                (_, None) => None,
-                (Some(true), _) => Some(Fit::Crop),
-                (_, Some(true)) => Some(Fit::Pad),
-                (_, Some(false)) => Some(Fit::Stretch),
-            },
-            ours => ours,
-        };
-        return Ok((UNNAMED, ours));
-    };
+    if name.is_none()
+        && let Some(fit) = ours.map_or_else(|| once_ours(fields), |fit| Ok(Some(fit)))?
+    {
+        return Ok((OURSELVES, Some(fit)));
+    }
+    let name = name.or_else(|| model.processor().map(str::to_owned));
+    let name = name.ok_or_else(|| {
+        let message = format!(
+            "is missing, and {}: nothing says what the keys mean that are missing here; add the name of the image \
+             processor that the model was trained with ({}), or describe the images in the recipe's [image]",
+            model.lack(),
+            known()
+        );
+        fields.fail("image_processor_type", message)
+    })?;
     if name == OUR_KIND {
         let ours =
             ours.ok_or_else(|| fields.fail(OURS, format_args!("expected {words}, got nothing")))?;
-        return Ok((UNNAMED, Some(ours)));
+        return Ok((OURSELVES, Some(ours)));
     }
     let kind = Kind::of(&name).ok_or_else(|| {
-        let known: Vec<&str> = KINDS.iter().filter_map(|kind| kind.name).collect();
         let message = format!(
             "{name} is not supported, but {}; if one of them makes the same pixels, name that one, \
              or describe the images in the recipe's [image]",
-            known.join(", ")
+            known()
         );
         fields.fail(key, message)
     })?;
     Ok((kind, ours))
+}
+
+fn known() -> String {
+    KINDS.map(|kind| kind.name.unwrap_or_default()).join(", ")
+}
+
+/// The fit of a configuration of those that Fourfold once wrote: with all of these keys and no type, which
+/// transformers never did.
+fn once_ours(fields: &Fields) -> Result<Option<Fit>, DataError> {
+    let written = [
+        "do_convert_rgb",
+        "do_resize",
+        "size",
+        "crop_size",
+        "resample",
+    ];
+    let pads = fields.flag("do_pad")?;
+    let crops = fields.flag("do_center_crop")?;
+    if written.iter().any(|key| fields.get(key).is_none()) {
+        return Ok(None);
+    }
+    Ok(match (crops, pads) {
+        (None, _) | (_, None) => None,
+        (Some(true), _) => Some(Fit::Crop),
+        (_, Some(true)) => Some(Fit::Pad),
+        (_, Some(false)) => Some(Fit::Stretch),
+    })
 }
 
 /// Mean and standard deviation.
@@ -144,9 +182,12 @@ fn normalization(fields: &Fields, kind: &Kind) -> Result<([f32; 3], [f32; 3]), D
     if fields.flag("do_normalize")? == Some(false) {
         return Ok(([0.0; 3], [1.0; 3]));
     }
-    let missing = |key| fields.fail(key, "is missing, and `do_normalize` needs it");
+    let of = |key: &str, value, default| {
+        let value = fields.or_default(key, value, default);
+        value.ok_or_else(|| fields.lacking(key, "do_normalize"))
+    };
     Ok((
-        mean.or(kind.mean).ok_or_else(|| missing("image_mean"))?,
-        std.or(kind.std).ok_or_else(|| missing("image_std"))?,
+        of("image_mean", mean, kind.mean)?,
+        of("image_std", std, kind.std)?,
     ))
 }

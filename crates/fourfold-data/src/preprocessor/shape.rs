@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::decimal;
 use super::fields::Fields;
-use super::kind::{Kind, UNNAMED};
+use super::kind::{Kind, OURSELVES};
 use crate::image::MAX_SIDE;
 use crate::{Background, DataError, Fit, ImageTransform, Resize, Size};
 
@@ -26,10 +26,9 @@ pub(super) fn shape(fields: &Fields, kind: &Kind) -> Result<ImageTransform, Data
     let crop = match crops.unwrap_or(kind.crop.is_some()) {
         false => None,
         true => {
-            let crop = exact(fields, "crop_size", MAX_RESULT)?.or(kind.crop);
-            Some(crop.ok_or_else(|| {
-                fields.fail("crop_size", "is missing, and `do_center_crop` needs it")
-            })?)
+            let crop = exact(fields, "crop_size", MAX_RESULT)?;
+            let crop = fields.or_default("crop_size", crop, kind.crop);
+            Some(crop.ok_or_else(|| fields.lacking("crop_size", "do_center_crop"))?)
         }
     };
     let square = fields.flag("do_pad")? == Some(true);
@@ -39,7 +38,7 @@ pub(super) fn shape(fields: &Fields, kind: &Kind) -> Result<ImageTransform, Data
             "is supported with LlavaImageProcessor alone; set it to false",
         ));
     }
-    let resize = resize(fields, kind, crop)?;
+    let resize = resize(fields, kind)?;
     let size = match (crop, resize) {
         (Some(size), _) | (None, Resize::Exact(size)) => size,
         (None, Resize::Shortest(side)) if square => Size::from(side),
@@ -65,7 +64,8 @@ pub(super) fn shape(fields: &Fields, kind: &Kind) -> Result<ImageTransform, Data
     if square {
         let unit = |mean: f32| (0.0..=1.0).contains(&mean);
         let expected = "numbers of 0 to 1, since LLaVA pads with this colour";
-        let mean = fields.channels("image_mean", expected, unit)?.or(kind.mean);
+        let mean = fields.channels("image_mean", expected, unit)?;
+        let mean = fields.or_default("image_mean", mean, kind.mean);
         background = match (fields.flag("do_normalize")?, mean) {
             (Some(false), Some(mean)) => {
                 Background::Color(mean.map(|mean| (decimal(mean) * 255.0) as u8))
@@ -95,7 +95,7 @@ pub(super) fn our_shape(fields: &Fields, fit: Fit) -> Result<ImageTransform, Dat
     let size = exact(fields, key, MAX_RESULT)?;
     let size = size.ok_or_else(|| fields.fail(key, "is missing"))?;
     let resize = match fit {
-        Fit::Center | Fit::Square => Some(resize(fields, &UNNAMED, Some(size))?),
+        Fit::Center | Fit::Square => Some(resize(fields, &OURSELVES)?),
         Fit::Pad | Fit::Stretch | Fit::Crop => None,
     };
     Ok(ImageTransform {
@@ -108,17 +108,15 @@ pub(super) fn our_shape(fields: &Fields, fit: Fit) -> Result<ImageTransform, Dat
 }
 
 /// `size` and `do_resize`.
-fn resize(fields: &Fields, kind: &Kind, crop: Option<Size>) -> Result<Resize, DataError> {
+fn resize(fields: &Fields, kind: &Kind) -> Result<Resize, DataError> {
     if fields.flag("do_resize")? == Some(false) {
         return Ok(Resize::Never);
     }
     let Some(value) = fields.get("size") else {
-        let missing = || fields.fail("size", "is missing");
-        return kind.resize.ok_or_else(missing);
+        let resize = fields.or_default("size", None, kind.resize);
+        return resize.ok_or_else(|| fields.lacking("size", "do_resize"));
     };
-    // An unnamed configuration with a crop is one of CLIP's kind.
-    let square = fields.flag("default_to_square")?;
-    let square = square.unwrap_or(kind.square && (kind.name.is_some() || crop.is_none()));
+    let square = fields.flag("default_to_square")?.unwrap_or(kind.square);
     let edge = |name| {
         let value = value.get(name).filter(|value| !value.is_null());
         value

@@ -1,5 +1,7 @@
 use serde_json::json;
 
+use std::fs;
+
 use super::*;
 use crate::{Background, Filter, Fit, Resize, Size};
 
@@ -199,6 +201,52 @@ fn of_two_files_the_nested_one_counts() {
     );
 }
 
+/// The pixels of each are held to those of transformers in `tests/images.rs`.
+#[test]
+fn the_model_beside_it_says_what_silence_means() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = || ImageTransform::from_folder(folder.path());
+    let write = |name: &str, value: Value| {
+        fs::write(folder.path().join(name), value.to_string()).unwrap();
+    };
+    write(
+        PREPROCESSOR,
+        json!({"size": 56, "image_processor_type": null}),
+    );
+    let error = read().unwrap_err().to_string();
+    assert!(error.contains("no config.json beside it"), "{error}");
+    write("config.json", json!({"model_type": "clip"}));
+    let clip = read().unwrap().unwrap();
+    assert_eq!(clip.size, 224.into());
+    assert_eq!(clip.resize, Some(Resize::Shortest(56)));
+    write("config.json", json!({"model_type": "vit"}));
+    let vit = read().unwrap().unwrap();
+    assert_eq!((vit.size, vit.filter), (56.into(), Filter::Bilinear));
+    let named = json!({"model_type": "vit", "image_processor_type": "CLIPImageProcessor"});
+    write("config.json", named);
+    assert_eq!(read().unwrap().unwrap(), clip);
+    // transformers knows no processor of these either.
+    for model_type in ["clip_vision_model", "dinov2_with_registers", "siglip2"] {
+        write("config.json", json!({"model_type": model_type}));
+        let error = read().unwrap_err().to_string();
+        for words in [
+            "preprocessor_config.json: `image_processor_type`: is missing",
+            model_type,
+            "BitImageProcessor",
+            "[image]",
+        ] {
+            assert!(error.contains(words), "{words}: {error}");
+        }
+    }
+    // What the configuration says itself goes before.
+    let config = json!({"feature_extractor_type": "ViTFeatureExtractor", "size": 56});
+    write(PREPROCESSOR, config);
+    assert_eq!(read().unwrap().unwrap(), vit);
+    fs::write(folder.path().join("config.json"), "{").unwrap();
+    let error = read().unwrap_err().to_string();
+    assert!(error.contains("config.json: expected JSON"), "{error}");
+}
+
 #[test]
 fn errors_name_the_key() {
     let clip = "CLIPImageProcessor";
@@ -206,10 +254,17 @@ fn errors_name_the_key() {
     let llava = "LlavaImageProcessor";
     let absurd = u64::MAX;
     for (config, words) in [
-        (json!({"size": 8}), "`image_mean`: is missing"),
         (
-            json!({"image_mean": 0.5, "image_std": 0.5}),
+            json!({"fourfold_fit": "pad", "size": 8}),
+            "`image_mean`: is missing",
+        ),
+        (
+            json!({"fourfold_fit": "pad", "image_mean": 0.5, "image_std": 0.5}),
             "`size`: is missing",
+        ),
+        (
+            json!({"size": 8, "image_mean": 0.5, "image_std": 0.5, "do_pad": true}),
+            "`image_processor_type`: is missing, and no config.json beside it has a `model_type`",
         ),
         (
             json!({"image_processor_type": "Siglip2ImageProcessor"}),
