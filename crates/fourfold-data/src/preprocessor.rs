@@ -1,10 +1,10 @@
 //! `preprocessor_config.json`: an image transform in Hugging Face's words.
 //!
 //! Read are the image processors of CLIP, SigLIP (SigLIP 2 of a fixed resolution included), ViT, DeiT, DINOv2, LLaVA
-//! and Gemma 3, with the defaults of each; which one it is says the
-//! configuration or, where it does not, the model beside it. The pixels are those that they make with Pillow. What would give other
-//! pixels is refused. `do_convert_rgb` makes no difference: images are always converted, which is the same for those
-//! that are RGB, and those that are not fail with the processors that do not convert them.
+//! and Gemma 3, with the defaults of each. Which one it is says the configuration or, where it does not, the model
+//! beside it. The pixels are those that they make with Pillow; what would give other pixels is refused.
+//! `do_convert_rgb` makes no difference: images are always converted, which is the same for those that are RGB, and
+//! those that are not fail with the processors that do not convert them.
 
 mod fields;
 mod kind;
