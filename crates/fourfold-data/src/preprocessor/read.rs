@@ -157,9 +157,12 @@ fn once_ours(fields: &Fields) -> Result<Option<Fit>, DataError> {
     let written = [
         "do_convert_rgb",
         "do_resize",
+        "do_rescale",
+        "do_normalize",
         "size",
-        "crop_size",
         "resample",
+        "image_mean",
+        "image_std",
     ];
     let pads = fields.flag("do_pad")?;
     let crops = fields.flag("do_center_crop")?;

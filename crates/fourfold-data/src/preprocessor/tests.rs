@@ -129,6 +129,9 @@ fn what_was_written_without_a_kind_stays() {
         };
         assert_eq!(read(&config).unwrap(), expected);
     }
+    let asset = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/tiny-vit");
+    let asset = ImageTransform::from_folder(&asset).unwrap().unwrap();
+    assert_eq!((asset.size, asset.fit), (64.into(), Fit::Pad));
 }
 
 #[test]
