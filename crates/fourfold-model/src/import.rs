@@ -206,22 +206,14 @@ fn parts(file: &Value) -> Result<(VisionConfig, LanguageConfig), String> {
             ));
         }
     }
-    let read = |error: serde_json::Error| error.to_string();
-    let vision = VisionConfig::select(file.clone())?;
-    let vision: VisionConfig =
-        serde_json::from_value(vision).map_err(|error| format!("vision_config: {error}"))?;
+    let vision = VisionConfig::of_json(file.clone())?;
     if !matches!(vision.family, VisionFamily::Clip | VisionFamily::Siglip) {
         let family = vision.family.model_type();
         return Err(format!(
             "vision_config: model_type is {family}; expected clip_vision_model or siglip_vision_model"
         ));
     }
-    let language = LanguageConfig::select(file)?;
-    let language = serde_json::from_value(language).map_err(read);
-    Ok((
-        vision,
-        language.map_err(|error| format!("text_config: {error}"))?,
-    ))
+    Ok((vision, LanguageConfig::of_json(file)?))
 }
 
 /// The value of a key that is neither missing nor null.

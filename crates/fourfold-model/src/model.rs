@@ -98,6 +98,8 @@ impl Model {
         seed: u64,
         pretrained: Pretrained<'_>,
     ) -> Result<Self> {
+        // Before anything is as large as a configuration says.
+        config.validate()?;
         let vision = pretrained
             .vision
             .map(|folder| pretrained::vision(&config, folder))

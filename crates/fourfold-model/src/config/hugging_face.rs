@@ -3,19 +3,34 @@
 //! `transformers` writes only what differs from the defaults of a family, so that a file may hold little more than a
 //! name; [`complete`] has those defaults, as of `transformers` 5.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::json::KeyFault;
 use crate::{LanguageConfig, VisionConfig, VisionFamily};
+
+/// The part of a `config.json` that describes a backbone, completed.
+pub(super) struct Selected {
+    /// The key that the part stands under, empty where it is the whole file.
+    pub key: &'static str,
+    /// Its keys.
+    pub part: Value,
+}
+
+/// `part`, which stands under `key`, completed.
+fn selected(key: &'static str, part: Value) -> Result<Selected, String> {
+    let part = complete(part).map_err(|fault| fault.under(key).to_string())?;
+    Ok(Selected { key, part })
+}
 
 impl VisionConfig {
     /// The vision encoder of a `config.json`, completed.
-    pub(crate) fn select(file: Value) -> Result<Value, String> {
+    pub(super) fn select(file: Value) -> Result<Selected, String> {
         let model_type = model_type(&file)?;
         if VisionFamily::ALL
             .iter()
             .any(|family| family.model_type() == model_type)
         {
-            return Ok(complete(file));
+            return selected("", file);
         }
         let Some(mut part) = file
             .get("vision_config")
@@ -35,15 +50,17 @@ impl VisionConfig {
             _ => None,
         };
         if let (Some(family), Some(part)) = (implied, part.as_object_mut()) {
-            part.entry("model_type")
-                .or_insert(family.model_type().into());
+            let named = part.entry("model_type").or_insert(Value::Null);
+            if named.is_null() {
+                *named = family.model_type().into();
+            }
         }
         let inner = self::model_type(&part).map_err(|error| format!("vision_config: {error}"))?;
         match VisionFamily::ALL
             .iter()
             .any(|family| family.model_type() == inner)
         {
-            true => Ok(complete(part)),
+            true => selected("vision_config", part),
             false => {
                 let known = VisionFamily::ALL.map(VisionFamily::model_type).join(", ");
                 Err(format!(
@@ -56,11 +73,11 @@ impl VisionConfig {
 
 impl LanguageConfig {
     /// The language model of a `config.json`, completed.
-    pub(crate) fn select(file: Value) -> Result<Value, String> {
+    pub(super) fn select(file: Value) -> Result<Selected, String> {
         let model_type = model_type(&file)?;
         let known = Self::model_types();
         if known.contains(&model_type.as_str()) {
-            return Ok(complete(file));
+            return selected("", file);
         }
         let Some(mut part) = file
             .get("text_config")
@@ -79,7 +96,7 @@ impl LanguageConfig {
         }
         let inner = self::model_type(&part).map_err(|error| format!("text_config: {error}"))?;
         match known.contains(&inner.as_str()) {
-            true => Ok(complete(part)),
+            true => selected("text_config", part),
             false => Err(format!(
                 "text_config: model_type '{inner}' is not supported; expected {}",
                 known.join(", ")
@@ -106,20 +123,73 @@ pub(super) fn only(key: &str, is: bool, expected: &str) -> Result<(), String> {
     ))
 }
 
+/// Keys of a GPT-2 that `transformers` reads under a name that other families have too (its `attribute_map`).
+const GPT2_ALIASES: [(&str, &str); 4] = [
+    ("hidden_size", "n_embd"),
+    ("max_position_embeddings", "n_positions"),
+    ("num_attention_heads", "n_head"),
+    ("num_hidden_layers", "n_layer"),
+];
+
 /// `config` with the defaults of its `model_type` for what it leaves unsaid.
-pub(super) fn complete(mut config: Value) -> Value {
-    let model_type = config.get("model_type").and_then(Value::as_str);
-    let defaults = model_type.map_or(Value::Null, defaults);
-    if let (Value::Object(config), Value::Object(defaults)) = (&mut config, defaults) {
-        for (key, value) in defaults {
-            // A key that is null is unsaid, but for those whose null means something, which have no default here.
-            let slot = config.entry(key).or_insert(Value::Null);
-            if slot.is_null() {
-                *slot = value;
-            }
+pub(super) fn complete(mut config: Value) -> Result<Value, KeyFault> {
+    let Value::Object(table) = &mut config else {
+        return Ok(config);
+    };
+    let model_type = table.get("model_type").and_then(Value::as_str);
+    let model_type = model_type.unwrap_or_default().to_owned();
+    if model_type == "gpt2" {
+        rename(table)?;
+    }
+    if model_type.starts_with("qwen") {
+        // A window of null is none, and one that is not there has the default's rows.
+        let null = |key: &str| table.get(key).is_some_and(Value::is_null);
+        let no_window =
+            null("sliding_window") && table.get("layer_types").is_none_or(Value::is_null);
+        if no_window {
+            table.insert("use_sliding_window".into(), false.into());
         }
     }
-    config
+    if model_type == "gemma3_text" && table.get("num_key_value_heads").is_some_and(Value::is_null) {
+        let fault: KeyFault = serde::de::Error::custom("is null; expected a whole number");
+        return Err(fault.under("num_key_value_heads"));
+    }
+    let Value::Object(defaults) = defaults(&model_type) else {
+        return Ok(config);
+    };
+    for (key, value) in defaults {
+        // A key that is null is unsaid, but for those whose null means something: as many heads, no window.
+        let means_something = ["num_key_value_heads", "sliding_window"].contains(&key.as_str());
+        match table.get(&key) {
+            Some(Value::Null) if means_something => {}
+            None | Some(Value::Null) => {
+                table.insert(key, value);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(config)
+}
+
+/// Gives the keys of a GPT-2 its own names. `transformers` lets the other name win; a file where both are there and
+/// differ says two things.
+fn rename(table: &mut Map<String, Value>) -> Result<(), KeyFault> {
+    for (alias, name) in GPT2_ALIASES {
+        let Some(value) = table.remove(alias).filter(|value| !value.is_null()) else {
+            continue;
+        };
+        match table.get(name) {
+            Some(own) if !own.is_null() && *own != value => {
+                let message = format!(
+                    "is {value}, but {name}, which is the same, is {own}; remove the one that is wrong"
+                );
+                let fault: KeyFault = serde::de::Error::custom(message);
+                return Err(fault.under(alias));
+            }
+            _ => table.insert(name.into(), value),
+        };
+    }
+    Ok(())
 }
 
 fn defaults(model_type: &str) -> Value {
@@ -142,10 +212,12 @@ fn defaults(model_type: &str) -> Value {
         "qwen2" => json!({
             "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32,
             "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 32768,
+            "sliding_window": 4096,
         }),
         "qwen3" => json!({
             "vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32,
             "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 32768, "head_dim": 128,
+            "sliding_window": 4096,
         }),
         "gemma3_text" => json!({
             "vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,

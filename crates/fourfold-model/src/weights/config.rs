@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::gguf::GgufFile;
 use super::gguf_of;
 use super::regular::read_text;
+use crate::config::from_json;
 use crate::{LanguageConfig, ModelConfig, ModelError, Part, Result, VisionConfig, VisionFamily};
 
 const CONFIG: &str = "config.json";
@@ -45,7 +46,7 @@ pub(crate) fn read_whole(folder: &Path) -> Result<ModelConfig> {
             ));
         }
     }
-    serde_json::from_value(file).or_else(|error| fault(error.to_string()))
+    from_json(file).or_else(|error| fault(error.to_string()))
 }
 
 impl VisionConfig {
@@ -55,7 +56,9 @@ impl VisionConfig {
     /// # Errors
     /// Names the file, and the key that is missing or not supported.
     pub fn of_folder(folder: &Path) -> Result<Self> {
-        read_backbone(folder, Self::select)
+        let path = folder.join(CONFIG);
+        Self::of_json(read_config(folder)?)
+            .map_err(|message| ModelError::config(path.display(), message))
     }
 }
 
@@ -66,32 +69,15 @@ impl LanguageConfig {
     /// # Errors
     /// Names the file, and the key that is missing or not supported.
     pub fn of_folder(folder: &Path) -> Result<Self> {
-        match gguf_of(folder)? {
+        let (path, config) = match gguf_of(folder)? {
             Some(path) => {
                 let config = GgufFile::open(&path)?.hugging_face()?.config().clone();
-                read_part(&path, config, Self::select)
+                (path, config)
             }
-            None => read_backbone(folder, Self::select),
-        }
+            None => (folder.join(CONFIG), read_config(folder)?),
+        };
+        Self::of_json(config).map_err(|message| ModelError::config(path.display(), message))
     }
-}
-
-fn read_backbone<T: DeserializeOwned>(
-    folder: &Path,
-    select: impl Fn(Value) -> Result<Value, String>,
-) -> Result<T> {
-    read_part(&folder.join(CONFIG), read_config(folder)?, select)
-}
-
-/// The part of `file`, read from `path`, that `select` takes.
-fn read_part<T: DeserializeOwned>(
-    path: &Path,
-    file: Value,
-    select: impl Fn(Value) -> Result<Value, String>,
-) -> Result<T> {
-    select(file)
-        .and_then(|part| serde_json::from_value(part).map_err(|error| error.to_string()))
-        .map_err(|message| ModelError::config(path.display(), message))
 }
 
 /// Writes the configuration of a whole model.

@@ -113,8 +113,8 @@ impl Gpt2Config {
         gelu_named("language.activation_function", &self.activation_function)?;
         if !self.n_embd.is_multiple_of(self.n_head) {
             let (heads, width) = (self.n_head, self.n_embd);
-            let message = format!("{heads} heads do not divide a width of {width}");
-            return Err(crate::ModelError::config("language", message));
+            let message = format!("{heads} does not divide n_embd {width}");
+            return Err(crate::ModelError::config("language.n_head", message));
         }
         Ok(())
     }

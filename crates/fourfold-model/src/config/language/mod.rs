@@ -3,11 +3,13 @@
 mod gpt2;
 mod rope;
 mod rope_file;
+mod rope_table;
 mod rotary;
 mod rotary_file;
+mod rotary_written;
 
 use fourfold_tensor::ops::Heads;
-use serde::de::{DeserializeOwned, Error};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -15,6 +17,7 @@ pub use gpt2::Gpt2Config;
 pub use rope::{RopeConfig, RopeScaling};
 pub use rotary::{RotaryConfig, RotaryFamily, WindowConfig};
 
+use super::json::from_json;
 use crate::{ModelError, Result};
 
 /// A language model, told apart by Hugging Face's `model_type`.
@@ -129,8 +132,10 @@ impl LanguageConfig {
         let heads = self.heads();
         if !heads.query.is_multiple_of(heads.key_value) {
             let (query, key_value) = (heads.query, heads.key_value);
-            let message = format!("{key_value} key-value heads do not divide {query} query heads");
-            return Err(ModelError::config("language", message));
+            return Err(ModelError::config(
+                "language.num_key_value_heads",
+                format!("{key_value} does not divide {query}, the number of query heads"),
+            ));
         }
         Ok(())
     }
@@ -163,17 +168,15 @@ impl<'de> Deserialize<'de> for LanguageConfig {
             .ok_or_else(|| D::Error::custom("missing field `model_type`"))?
             .to_owned();
         match model_type.as_str() {
-            GPT2 => read(value).map(Self::Gpt2),
-            rotary if RotaryFamily::named(rotary).is_some() => read(value).map(Self::Rotary),
-            other => Err(format!(
-                "model_type: language models of type '{other}' are not supported; expected {}",
-                Self::model_types().join(", ")
-            )),
+            GPT2 => from_json(value).map(Self::Gpt2),
+            rotary if RotaryFamily::named(rotary).is_some() => from_json(value).map(Self::Rotary),
+            other => {
+                return Err(D::Error::custom(format!(
+                    "model_type: language models of type '{other}' are not supported; expected {}",
+                    Self::model_types().join(", ")
+                )));
+            }
         }
         .map_err(D::Error::custom)
     }
-}
-
-fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| error.to_string())
 }

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use fourfold_tensor::ops::Rotary;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use crate::{ModelError, Result};
 
@@ -18,7 +18,7 @@ pub struct RopeConfig {
 
 /// A rule for documents longer than those of pretraining, in Hugging Face's words (`rope_scaling` or, in newer files,
 /// `rope_parameters`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "rope_type", rename_all = "lowercase")]
 pub enum RopeScaling {
     /// Positions are divided by `factor`.
@@ -52,16 +52,14 @@ pub enum RopeScaling {
         #[serde(serialize_with = "count")]
         original_max_position_embeddings: f64,
         /// Pairs that turn more often than this are kept.
-        #[serde(default = "beta_fast")]
         beta_fast: f64,
         /// Pairs that turn less often than this are stretched.
-        #[serde(default = "beta_slow")]
         beta_slow: f64,
         /// What cosines and sines are multiplied by; from `factor` when absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         attention_factor: Option<f64>,
         /// Whether the bounds of the blend are whole pairs.
-        #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+        #[serde(skip_serializing_if = "Clone::clone")]
         truncate: bool,
     },
 }
@@ -74,28 +72,17 @@ fn count<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> 
     }
 }
 
-fn beta_fast() -> f64 {
-    32.0
-}
-fn beta_slow() -> f64 {
-    1.0
-}
-fn yes() -> bool {
-    true
-}
-
 impl RopeConfig {
     /// The angles of heads of `width` numbers; cosines and sines are multiplied by `amplitude` besides.
     ///
     /// # Errors
-    /// When a number of it makes no angles; `key` says where it stands.
-    pub(crate) fn rotary(&self, key: &str, width: usize, amplitude: f64) -> Result<Rotary> {
-        let fault = |message: String| ModelError::config(key, message);
+    /// When a number of it makes no angles; `part` says what it is a part of.
+    pub(crate) fn rotary(&self, part: &str, width: usize, amplitude: f64) -> Result<Rotary> {
         if !(self.theta > 1.0 && self.theta.is_finite()) {
-            return Err(fault(format!(
-                "rope_theta is {}; expected a number above 1",
-                self.theta
-            )));
+            return Err(ModelError::config(
+                format!("{part}.rope_theta"),
+                format!("is {}; expected a number above 1", self.theta),
+            ));
         }
         let theta = f64::from(self.theta);
         let plain: Vec<f64> = (0..width / 2)
@@ -104,7 +91,7 @@ impl RopeConfig {
         let (frequencies, scaled) = match &self.scaling {
             None => (plain, 1.0),
             Some(scaling) => {
-                scaling.check().map_err(fault)?;
+                scaling.check(part)?;
                 (scaling.apply(plain, theta, width), scaling.amplitude())
             }
         };
@@ -174,7 +161,7 @@ impl RopeScaling {
     }
 
     /// Refuses numbers that would make no angles.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, part: &str) -> Result<()> {
         let numbers: &[(&str, f64)] = match self {
             Self::Linear { factor } | Self::Dynamic { factor } => &[("factor", *factor)],
             Self::Llama3 {
@@ -218,8 +205,9 @@ impl RopeScaling {
             .find(|(_, value)| !(*value > 0.0 && value.is_finite()))
         {
             None => Ok(()),
-            Some((key, value)) => Err(format!(
-                "rope_scaling: {key} is {value}; expected more than 0"
+            Some((key, value)) => Err(ModelError::config(
+                format!("{part}.rope_scaling.{key}"),
+                format!("is {value}; expected more than 0"),
             )),
         }
     }

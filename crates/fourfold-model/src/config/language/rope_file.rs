@@ -1,98 +1,128 @@
-//! The several ways in which `config.json` files say how positions turn.
+//! The several ways in which `config.json` files say how positions turn, read as `transformers` 5 reads them.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{RopeConfig, RopeScaling};
+use super::RopeConfig;
+use super::rope_table::RopeTable;
+use super::rotary::RotaryFamily;
+
+pub(super) const FULL: &str = "full_attention";
+pub(super) const SLIDING: &str = "sliding_attention";
+
+/// Base of the frequencies where a file says none.
+const THETA: f32 = 10_000.0;
+/// The same of Gemma 3's layers that see everything.
+const GEMMA_THETA: f32 = 1_000_000.0;
 
 /// The keys of it, old and new.
-#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct RopeFile {
+    pub family: RotaryFamily,
+    pub max_position_embeddings: usize,
     pub rope_theta: Option<f32>,
     pub rope_local_base_freq: Option<f32>,
     pub rope_scaling: Option<Value>,
     pub rope_parameters: Option<Value>,
     pub partial_rotary_factor: Option<f32>,
+    pub original_max_position_embeddings: Option<f64>,
+}
+
+/// The angles of layers that see everything, and of those with a window.
+pub(super) struct Ropes {
+    pub full: RopeConfig,
+    pub sliding: RopeConfig,
 }
 
 impl RopeFile {
-    /// The angles of layers of `kind` (`full_attention` or `sliding_attention`), which newer files may give apart;
-    /// `theta` is the family's base where none is given.
-    pub fn of(&self, kind: &str, theta: f32) -> Result<RopeConfig, String> {
-        let sliding = kind == "sliding_attention";
-        let own = if sliding {
-            self.rope_local_base_freq
-        } else {
-            None
-        };
-        let mut rope = RopeConfig {
-            theta: own.or(self.rope_theta).unwrap_or(theta),
-            scaling: None,
-        };
-        whole(self.partial_rotary_factor)?;
-        if let Some(parameters) = &self.rope_parameters {
-            let parameters = parameters.get(kind).unwrap_or(parameters);
-            if let Some(theta) = parameters.get("rope_theta").and_then(Value::as_f64) {
-                rope.theta = theta as f32;
-            }
-            rope.scaling = scaling("rope_parameters", parameters)?;
-        }
-        // Where layers that slide have a base of their own, the old key speaks of the others (Gemma 3).
-        if let Some(parameters) = self.rope_scaling.as_ref().filter(|_| own.is_none()) {
-            rope.scaling = scaling("rope_scaling", parameters)?;
-        }
-        Ok(rope)
-    }
-}
-
-/// The rule that `parameters` name, if they name one.
-fn scaling(key: &str, parameters: &Value) -> Result<Option<RopeScaling>, String> {
-    let Value::Object(table) = parameters else {
-        return match parameters {
-            Value::Null => Ok(None),
-            other => Err(format!("{key} is {other}; expected a table")),
-        };
-    };
-    let part = table.get("partial_rotary_factor").and_then(Value::as_f64);
-    whole(part.map(|part| part as f32))?;
-    // Files before 2024 call it `type`.
-    let kind = table.get("rope_type").or_else(|| table.get("type"));
-    let kind = match kind.and_then(Value::as_str) {
-        Some(kind) => kind,
-        None if table.contains_key("factor") => {
-            return Err(format!("{key} has a factor but no rope_type; expected one"));
-        }
-        None => "default",
-    };
-    if kind == "default" {
-        return Ok(None);
-    }
-    let known = ["linear", "dynamic", "llama3", "yarn"];
-    if !known.contains(&kind) {
-        return Err(format!(
-            "{key}: rope_type '{kind}' is not supported; expected default, {}",
-            known.join(", ")
-        ));
-    }
-    for unsupported in ["mscale", "mscale_all_dim"] {
-        if table.get(unsupported).is_some_and(|value| !value.is_null()) {
-            return Err(format!(
-                "{key}: {unsupported} is not supported; write attention_factor"
+    pub fn read(&self) -> Result<Ropes, String> {
+        if let Some(part) = self.partial_rotary_factor.filter(|part| *part != 1.0) {
+            return Err(super::rope_table::partial(
+                "partial_rotary_factor",
+                f64::from(part),
             ));
         }
+        let scaling = table("rope_scaling", self.rope_scaling.as_ref())?;
+        let parameters = table("rope_parameters", self.rope_parameters.as_ref())?;
+        match self.family {
+            RotaryFamily::Gemma3 => self.by_kind(scaling, parameters),
+            _ => self.one_for_all(scaling, parameters),
+        }
     }
-    let mut table = table.clone();
-    table.insert("rope_type".into(), kind.into());
-    serde_json::from_value(Value::Object(table))
-        .map(Some)
-        .map_err(|error| format!("{key}: {error}"))
+
+    /// One rule for all layers; the older key, where it says something, replaces the newer whole.
+    fn one_for_all(
+        &self,
+        scaling: Map<String, Value>,
+        parameters: Map<String, Value>,
+    ) -> Result<Ropes, String> {
+        let (key, table) = match scaling.is_empty() {
+            true => ("rope_parameters", parameters),
+            false => ("rope_scaling", scaling),
+        };
+        if let Some((kind, _)) = table.iter().find(|(_, value)| value.is_object()) {
+            let family = self.family.model_type();
+            return Err(format!(
+                "{key}.{kind}: a {family} has one rule for all its layers; expected the keys of that rule in {key} itself"
+            ));
+        }
+        let mut table = RopeTable::read(key, table)?;
+        // A length outside the table goes before the one in it.
+        table.set_original(self.original_max_position_embeddings);
+        let full = table.rope(
+            self.rope_theta.unwrap_or(THETA),
+            self.max_position_embeddings,
+        )?;
+        let sliding = full.clone();
+        Ok(Ropes { full, sliding })
+    }
+
+    /// A rule for each kind of layer; the older key adds to that of layers that see everything.
+    fn by_kind(
+        &self,
+        scaling: Map<String, Value>,
+        mut parameters: Map<String, Value>,
+    ) -> Result<Ropes, String> {
+        if let Some(key) = parameters
+            .keys()
+            .find(|key| ![FULL, SLIDING].contains(&key.as_str()))
+        {
+            return Err(format!(
+                "rope_parameters.{key}: a gemma3_text has a rule for each kind of layer; expected no more than \
+                 {FULL} and {SLIDING} here, and the keys of each rule in its own table"
+            ));
+        }
+        if scaling.contains_key("type") && !scaling.contains_key("rope_type") {
+            // transformers would leave such a rule out, its older versions would not.
+            return Err(
+                "rope_scaling.type: of a gemma3_text it is called rope_type; rename it".into(),
+            );
+        }
+        let mut of = |kind: &str| {
+            let key = format!("rope_parameters.{kind}");
+            let found = parameters.remove(kind);
+            table(&key, found.as_ref()).map(|table| (key, table))
+        };
+        let (mut key, mut table) = of(FULL)?;
+        if !scaling.is_empty() {
+            key = "rope_scaling".into();
+            table.extend(scaling);
+        }
+        let rope = |key: &str, table, theta| -> Result<RopeConfig, String> {
+            let table = RopeTable::read(key, table)?;
+            table.refuse_blend_of_parts()?;
+            table.rope(theta, self.max_position_embeddings)
+        };
+        let full = rope(&key, table, self.rope_theta.unwrap_or(GEMMA_THETA))?;
+        let (key, table) = of(SLIDING)?;
+        let sliding = rope(&key, table, self.rope_local_base_freq.unwrap_or(THETA))?;
+        Ok(Ropes { full, sliding })
+    }
 }
 
-fn whole(part: Option<f32>) -> Result<(), String> {
-    match part {
-        Some(part) if part != 1.0 => Err(format!(
-            "partial_rotary_factor is {part}, which is not supported; expected 1.0: use a model that was trained so"
-        )),
-        _ => Ok(()),
+/// The table under `key`, empty where there is none.
+fn table(key: &str, value: Option<&Value>) -> Result<Map<String, Value>, String> {
+    match value {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(table)) => Ok(table.clone()),
+        Some(other) => Err(format!("{key}: is {other}; expected a table")),
     }
 }

@@ -55,6 +55,10 @@ impl RotaryFamily {
     }
 }
 
+/// Why no Llama has a window: `transformers` would not know of it.
+pub(super) const WINDOW_OF_LLAMA: &str = "names layers with a window, which transformers does not build of a llama; expected full_attention alone, or \
+     another family";
+
 /// Some layers see no farther back than a window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WindowConfig {
@@ -181,20 +185,38 @@ impl RotaryConfig {
                 ),
             ],
         )?;
-        let fault = |message: String| Err(ModelError::config("language", message));
+        let fault = |key: &str, message: String| {
+            Err(ModelError::config(format!("language.{key}"), message))
+        };
         if !self.head_dim.is_multiple_of(2) {
             let width = self.head_dim;
-            return fault(format!(
-                "rotary positions need an even head width, not {width}"
-            ));
+            return fault(
+                "head_dim",
+                format!("is {width}; expected an even number, which rotary positions need"),
+            );
         }
         if let Some(window) = &self.window {
             bounds::check("language", &[("sliding_window", window.rows, POSITIONS)])?;
             if window.layers.len() != self.num_hidden_layers {
                 let (given, layers) = (window.layers.len(), self.num_hidden_layers);
-                return fault(format!(
-                    "layer_types speaks of {given} layers; expected {layers}, as many as num_hidden_layers"
-                ));
+                return fault(
+                    "layer_types",
+                    format!(
+                        "speaks of {given} layers; expected {layers}, as many as num_hidden_layers"
+                    ),
+                );
+            }
+            if self.family == RotaryFamily::Llama {
+                return fault("layer_types", WINDOW_OF_LLAMA.into());
+            }
+            if self.family != RotaryFamily::Gemma3 && window.rope != self.rope {
+                let family = self.family.model_type();
+                return fault(
+                    "rope_parameters",
+                    format!(
+                        "layers with a window turn otherwise than the others; expected the same of a {family}"
+                    ),
+                );
             }
         }
         self.rotary().map(|_| ())

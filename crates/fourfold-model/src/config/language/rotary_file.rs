@@ -1,17 +1,13 @@
-//! `config.json` of a model that descends from Llama, read and written.
+//! `config.json` of a model that descends from Llama, read.
 //!
 //! A key that changes what a model computes is read even where only one value of it is supported: weights that were
 //! trained under another value would load without a word and answer nonsense.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 
-use super::rope_file::RopeFile;
-use super::rotary::{RotaryConfig, RotaryFamily, WindowConfig};
-use super::{RopeConfig, RopeScaling};
+use super::rope_file::{FULL, RopeFile, SLIDING};
+use super::rotary::{RotaryConfig, RotaryFamily, WINDOW_OF_LLAMA, WindowConfig};
 use crate::config::hugging_face::only;
-
-const FULL: &str = "full_attention";
-const SLIDING: &str = "sliding_attention";
 
 /// The keys, of whatever family.
 #[derive(Deserialize)]
@@ -34,6 +30,7 @@ pub(super) struct RotaryFile {
     rope_scaling: Option<serde_json::Value>,
     rope_parameters: Option<serde_json::Value>,
     partial_rotary_factor: Option<f32>,
+    original_max_position_embeddings: Option<f64>,
     #[serde(default)]
     attention_bias: bool,
     #[serde(default)]
@@ -105,27 +102,47 @@ impl RotaryFile {
     /// Which layers have a window, by the family's rule where the file does not name each.
     fn windowed(&self) -> Result<Vec<bool>, String> {
         let layers = 0..self.num_hidden_layers.min(super::super::bounds::LAYERS);
-        if let Some(kinds) = &self.layer_types {
-            let windowed = kinds.iter().map(|kind| match kind.as_str() {
-                FULL => Ok(false),
-                SLIDING => Ok(true),
-                other => Err(format!(
-                    "layer_types: '{other}' is not supported; expected {FULL} or {SLIDING}"
-                )),
+        let Some(kinds) = &self.layer_types else {
+            return Ok(match self.model_type {
+                RotaryFamily::Gemma3 => {
+                    let pattern = self.sliding_window_pattern.unwrap_or(6);
+                    if pattern == 0 {
+                        return Err("sliding_window_pattern: is 0; expected at least 1".into());
+                    }
+                    layers.map(|layer| (layer + 1) % pattern != 0).collect()
+                }
+                RotaryFamily::Qwen2 | RotaryFamily::Qwen3
+                    if self.use_sliding_window == Some(true) =>
+                {
+                    let first = self.max_window_layers.unwrap_or(28);
+                    layers.map(|layer| layer >= first).collect()
+                }
+                _ => layers.map(|_| false).collect(),
             });
-            return windowed.collect();
+        };
+        let windowed = kinds.iter().map(|kind| match kind.as_str() {
+            FULL => Ok(false),
+            SLIDING => Ok(true),
+            other => Err(format!(
+                "layer_types: '{other}' is not supported; expected {FULL} or {SLIDING}"
+            )),
+        });
+        let windowed: Vec<bool> = windowed.collect::<Result<_, _>>()?;
+        if windowed.contains(&true) {
+            match self.model_type {
+                RotaryFamily::Llama => return Err(format!("layer_types: {WINDOW_OF_LLAMA}")),
+                RotaryFamily::Qwen2 | RotaryFamily::Qwen3
+                    if self.use_sliding_window != Some(true) =>
+                {
+                    return Err(
+                        "layer_types: names layers with a window, but use_sliding_window is not true; expected true"
+                            .into(),
+                    );
+                }
+                _ => {}
+            }
         }
-        Ok(match self.model_type {
-            RotaryFamily::Gemma3 => {
-                let pattern = self.sliding_window_pattern.unwrap_or(6).max(1);
-                layers.map(|layer| (layer + 1) % pattern != 0).collect()
-            }
-            RotaryFamily::Qwen2 | RotaryFamily::Qwen3 if self.use_sliding_window == Some(true) => {
-                let first = self.max_window_layers.unwrap_or(28);
-                layers.map(|layer| layer >= first).collect()
-            }
-            _ => layers.map(|_| false).collect(),
-        })
+        Ok(windowed)
     }
 }
 
@@ -137,39 +154,39 @@ impl TryFrom<RotaryFile> for RotaryConfig {
         let family = file.model_type;
         let gemma = family == RotaryFamily::Gemma3;
         let ropes = RopeFile {
+            family,
+            max_position_embeddings: file.max_position_embeddings,
             rope_theta: file.rope_theta,
-            rope_local_base_freq: match (gemma, file.rope_local_base_freq) {
-                (true, given) => Some(given.unwrap_or(10_000.0)),
-                (false, _) => None,
-            },
+            rope_local_base_freq: file.rope_local_base_freq,
             rope_scaling: file.rope_scaling.clone(),
             rope_parameters: file.rope_parameters.clone(),
             partial_rotary_factor: file.partial_rotary_factor,
+            original_max_position_embeddings: file.original_max_position_embeddings,
         };
-        let theta = if gemma { 1_000_000.0 } else { 10_000.0 };
+        let ropes = ropes.read()?;
         let windowed = file.windowed()?;
         let window = if windowed.contains(&true) {
             let rows = file.sliding_window.ok_or(
-                "sliding_window is missing: layer_types names layers with a window; say how many rows they see",
+                "sliding_window: is missing, and some layers have a window; say how many rows they see",
             )?;
             Some(WindowConfig {
                 rows,
                 layers: windowed,
-                rope: ropes.of(SLIDING, theta)?,
+                rope: ropes.sliding,
             })
         } else {
             None
         };
         let heads = file.num_attention_heads;
-        let head_dim = match (family, file.head_dim) {
-            (RotaryFamily::Qwen2, _) | (_, None) => {
-                if !file.hidden_size.is_multiple_of(heads.max(1)) {
-                    let width = file.hidden_size;
-                    return Err(format!("{heads} heads do not divide a width of {width}"));
-                }
-                file.hidden_size / heads.max(1)
+        let head_dim = match file.head_dim {
+            None if !file.hidden_size.is_multiple_of(heads.max(1)) => {
+                let width = file.hidden_size;
+                return Err(format!(
+                    "num_attention_heads: {heads} does not divide hidden_size {width}"
+                ));
             }
-            (_, Some(width)) => width,
+            None => file.hidden_size / heads.max(1),
+            Some(width) => width,
         };
         Ok(Self {
             family,
@@ -182,7 +199,7 @@ impl TryFrom<RotaryFile> for RotaryConfig {
             head_dim,
             max_position_embeddings: file.max_position_embeddings,
             rms_norm_eps: file.rms_norm_eps,
-            rope: ropes.of(FULL, theta)?,
+            rope: ropes.full,
             window,
             query_pre_attn_scalar: match file.query_pre_attn_scalar {
                 Some(scalar) if gemma => scalar,
@@ -194,86 +211,5 @@ impl TryFrom<RotaryFile> for RotaryConfig {
             output_bias: file.attention_bias,
             mlp_bias: file.mlp_bias,
         })
-    }
-}
-
-/// The same keys as they are written: those of the family, and no other.
-#[derive(Serialize)]
-struct Written<'a> {
-    model_type: RotaryFamily,
-    vocab_size: usize,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_key_value_heads: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    head_dim: Option<usize>,
-    max_position_embeddings: usize,
-    rms_norm_eps: f32,
-    rope_theta: f32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rope_local_base_freq: Option<f32>,
-    tie_word_embeddings: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    attention_bias: bool,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    mlp_bias: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query_pre_attn_scalar: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    use_sliding_window: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sliding_window: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    layer_types: Option<Vec<&'static str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rope_scaling: Option<&'a RopeScaling>,
-}
-
-impl Serialize for RotaryConfig {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let gemma = self.family == RotaryFamily::Gemma3;
-        let qwen = matches!(self.family, RotaryFamily::Qwen2 | RotaryFamily::Qwen3);
-        let window = self.window.as_ref();
-        let kind = |windowed: &bool| if *windowed { SLIDING } else { FULL };
-        let local = |window: Option<&WindowConfig>| -> f32 {
-            window.map_or(10_000.0, |window| window.rope.theta)
-        };
-        let usual = self.hidden_size / self.num_attention_heads.max(1);
-        // Qwen2 knows no key for it; the others have a default of their own unless it is said.
-        let says_width = match self.family {
-            RotaryFamily::Qwen2 => false,
-            RotaryFamily::Llama => self.head_dim != usual,
-            RotaryFamily::Qwen3 | RotaryFamily::Gemma3 => true,
-        };
-        let RopeConfig { theta, scaling } = &self.rope;
-        let written = Written {
-            model_type: self.family,
-            vocab_size: self.vocab_size,
-            hidden_size: self.hidden_size,
-            intermediate_size: self.intermediate_size,
-            num_hidden_layers: self.num_hidden_layers,
-            num_attention_heads: self.num_attention_heads,
-            num_key_value_heads: self.num_key_value_heads,
-            head_dim: says_width.then_some(self.head_dim),
-            max_position_embeddings: self.max_position_embeddings,
-            rms_norm_eps: self.rms_norm_eps,
-            rope_theta: *theta,
-            rope_local_base_freq: gemma.then(|| local(window)),
-            tie_word_embeddings: self.tie_word_embeddings,
-            attention_bias: self.output_bias,
-            mlp_bias: self.mlp_bias,
-            query_pre_attn_scalar: gemma.then_some(self.query_pre_attn_scalar),
-            use_sliding_window: (qwen && window.is_some()).then_some(true),
-            sliding_window: window.map(|window| window.rows),
-            layer_types: match window {
-                Some(window) => Some(window.layers.iter().map(kind).collect()),
-                // Gemma would slide by default.
-                None => gemma.then(|| vec![FULL; self.num_hidden_layers]),
-            },
-            rope_scaling: scaling.as_ref(),
-        };
-        written.serialize(serializer)
     }
 }

@@ -48,18 +48,18 @@ impl TryFrom<VisionFile> for VisionConfig {
                 let whole = file.hidden_size as f64 * ratio;
                 match gated {
                     // Two thirds of it, rounded up to a multiple of 8, so that three matrices hold what two did.
-                    true => (whole as usize * 2 / 3).div_ceil(8) * 8,
+                    true => ((whole as usize).saturating_mul(2) / 3).div_ceil(8) * 8,
                     false => whole as usize,
                 }
             }
             (_, Some(size), _) => size,
-            (true, None, None) => return Err("missing field `mlp_ratio`".into()),
-            (false, None, _) => return Err("missing field `intermediate_size`".into()),
+            (true, None, None) => return Err("mlp_ratio: is missing".into()),
+            (false, None, _) => return Err("intermediate_size: is missing".into()),
         };
         let patch = file.patch_size;
         let patch_size = patch
             .side()
-            .ok_or_else(|| format!("patch_size is {patch}; expected square patches"))?;
+            .ok_or_else(|| format!("patch_size: is {patch}; expected square patches"))?;
         Ok(Self {
             family,
             hidden_size: file.hidden_size,

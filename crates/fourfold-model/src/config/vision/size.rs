@@ -67,9 +67,9 @@ impl<'de> Deserialize<'de> for ImageSize {
             }
 
             fn visit_i64<E: Error>(self, side: i64) -> Result<ImageSize, E> {
-                usize::try_from(side)
-                    .map(ImageSize::square)
-                    .map_err(|_| E::custom(format!("is {side}; expected at least 1")))
+                usize::try_from(side).map(ImageSize::square).map_err(|_| {
+                    E::custom(format!("is {side}; expected a whole number of at least 1"))
+                })
             }
 
             fn visit_seq<A: serde::de::SeqAccess<'de>>(
@@ -82,7 +82,9 @@ impl<'de> Deserialize<'de> for ImageSize {
                     sides.next_element::<usize>()?,
                 ) {
                     (Some(height), Some(width), None) => Ok(ImageSize { height, width }),
-                    _ => Err(A::Error::custom("expected two numbers, [height, width]")),
+                    _ => Err(A::Error::custom(
+                        "is a list of another length; expected two whole numbers, [height, width]",
+                    )),
                 }
             }
         }

@@ -30,12 +30,19 @@ pub(super) fn scaling(
     let metadata = file.metadata();
     let key = |name: &str| format!("{prefix}.rope.scaling.{name}");
     let kind_key = key("type");
-    let kind = metadata.text(&kind_key)?.unwrap_or("none");
+    let factor_key = key("factor");
+    // A factor that no type stands beside is one for all frequencies (as llama.cpp's loader has it).
+    let kind = match metadata.text(&kind_key)? {
+        Some(kind) => kind,
+        None if metadata.has(&factor_key) => "linear",
+        None => "none",
+    };
     let linear = match kind {
         "none" => None,
         "linear" => {
-            let factor = metadata.demand(&key("factor"), Reader::float)?;
-            Some(json!({ "rope_type": "linear", "factor": shortest(factor) }))
+            let factor = metadata.demand(&factor_key, Reader::float)?;
+            // There a factor of 0 stands for none.
+            (factor != 0.0).then(|| json!({ "rope_type": "linear", "factor": shortest(factor) }))
         }
         other => {
             return Err(metadata.fault(
