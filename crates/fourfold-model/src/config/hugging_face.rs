@@ -55,7 +55,7 @@ impl VisionConfig {
                 *named = family.model_type().into();
             }
         }
-        let inner = self::model_type(&part).map_err(|error| format!("vision_config: {error}"))?;
+        let inner = self::model_type(&part).map_err(|error| format!("vision_config.{error}"))?;
         match VisionFamily::ALL
             .iter()
             .any(|family| family.model_type() == inner)
@@ -64,7 +64,7 @@ impl VisionConfig {
             false => {
                 let known = VisionFamily::ALL.map(VisionFamily::model_type).join(", ");
                 Err(format!(
-                    "vision_config: model_type '{inner}' is not supported; expected {known}"
+                    "vision_config.model_type: '{inner}' is not supported; expected {known}"
                 ))
             }
         }
@@ -94,11 +94,11 @@ impl LanguageConfig {
         if let (Some(tied), Some(part)) = (file.get("tie_word_embeddings"), part.as_object_mut()) {
             part.entry("tie_word_embeddings").or_insert(tied.clone());
         }
-        let inner = self::model_type(&part).map_err(|error| format!("text_config: {error}"))?;
+        let inner = self::model_type(&part).map_err(|error| format!("text_config.{error}"))?;
         match known.contains(&inner.as_str()) {
             true => selected("text_config", part),
             false => Err(format!(
-                "text_config: model_type '{inner}' is not supported; expected {}",
+                "text_config.model_type: '{inner}' is not supported; expected {}",
                 known.join(", ")
             )),
         }
@@ -108,8 +108,8 @@ impl LanguageConfig {
 fn model_type(config: &Value) -> Result<String, String> {
     match config.get("model_type") {
         Some(Value::String(name)) => Ok(name.clone()),
-        Some(other) => Err(format!("model_type is {other}; expected a word")),
-        None => Err("model_type is missing: the file does not say what model it describes".into()),
+        Some(other) => Err(format!("model_type: is {other}; expected a word")),
+        None => Err("model_type: is missing; the file does not say what model it describes".into()),
     }
 }
 
@@ -119,7 +119,7 @@ pub(super) fn only(key: &str, is: bool, expected: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{key} has a value that is not supported; expected {expected}: use a model that was trained so"
+        "{key}: has a value that is not supported; expected {expected}: use a model that was trained so"
     ))
 }
 

@@ -46,10 +46,20 @@ impl fmt::Display for KeyFault {
 impl std::error::Error for KeyFault {}
 
 impl de::Error for KeyFault {
+    /// A message that begins with a key, as those of configurations do, is a fault of that key: serde hands on no more
+    /// of an error than its text.
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            path: String::new(),
-            message: message.to_string(),
+        let message = message.to_string();
+        let of_key = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.[]".contains(c);
+        match message.split_once(": ") {
+            Some((key, rest)) if !key.is_empty() && key.chars().all(of_key) => Self {
+                path: key.to_owned(),
+                message: rest.to_owned(),
+            },
+            _ => Self {
+                path: String::new(),
+                message,
+            },
         }
     }
 

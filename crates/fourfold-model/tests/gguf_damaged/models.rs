@@ -128,3 +128,26 @@ fn a_head_of_the_same_bytes_is_the_embedding_table() {
         assert_eq!(model.tensor("lm_head.weight").unwrap().is_none(), tied);
     }
 }
+
+/// llama.cpp's loader takes a factor for one of all frequencies where no type stands beside it, and a factor of 0 for
+/// none; a type of none counts for more than a factor.
+#[test]
+fn a_factor_of_positions_without_a_type_is_linear() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    let scaled = |factor| llama().float("llama.rope.scaling.factor", factor);
+    let typed = |kind| scaled(4.0).text("llama.rope.scaling.type", kind);
+    let linear = serde_json::json!({ "rope_type": "linear", "factor": 4.0 });
+    for (builder, expected) in [
+        (scaled(4.0), Some(&linear)),
+        (typed("linear"), Some(&linear)),
+        (typed("none"), None),
+        (scaled(0.0), None),
+        (llama(), None),
+    ] {
+        super::write(&path, &builder.bytes());
+        let file = GgufFile::open(&path).unwrap();
+        let model = file.hugging_face().unwrap();
+        assert_eq!(model.config().get("rope_scaling"), expected);
+    }
+}

@@ -7,6 +7,8 @@ mod rope_table;
 mod rotary;
 mod rotary_file;
 mod rotary_written;
+#[cfg(test)]
+mod tests;
 
 use fourfold_tensor::ops::Heads;
 use serde::de::Error;

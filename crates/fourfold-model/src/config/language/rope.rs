@@ -78,6 +78,12 @@ impl RopeConfig {
     /// # Errors
     /// When a number of it makes no angles; `part` says what it is a part of.
     pub(crate) fn rotary(&self, part: &str, width: usize, amplitude: f64) -> Result<Rotary> {
+        let (frequencies, scale) = self.frequencies(part, width)?;
+        Ok(Rotary::new(frequencies, scale * amplitude)?)
+    }
+
+    /// The frequency of each pair in heads of `width` numbers, and what cosines and sines are multiplied by.
+    pub(super) fn frequencies(&self, part: &str, width: usize) -> Result<(Vec<f64>, f64)> {
         if !(self.theta > 1.0 && self.theta.is_finite()) {
             return Err(ModelError::config(
                 format!("{part}.rope_theta"),
@@ -88,14 +94,11 @@ impl RopeConfig {
         let plain: Vec<f64> = (0..width / 2)
             .map(|pair| theta.powf(-2.0 * pair as f64 / width as f64))
             .collect();
-        let (frequencies, scaled) = match &self.scaling {
-            None => (plain, 1.0),
-            Some(scaling) => {
-                scaling.check(part)?;
-                (scaling.apply(plain, theta, width), scaling.amplitude())
-            }
+        let Some(scaling) = &self.scaling else {
+            return Ok((plain, 1.0));
         };
-        Ok(Rotary::new(frequencies, scaled * amplitude)?)
+        scaling.check(part)?;
+        Ok((scaling.apply(plain, theta, width), scaling.amplitude()))
     }
 }
 

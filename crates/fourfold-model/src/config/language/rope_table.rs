@@ -86,7 +86,9 @@ impl<'k> RopeTable<'k> {
         let kind = match keys.rope_type.as_ref().or(keys.old_type.as_ref()) {
             Some(kind) => kind.as_str(),
             None if self.has_factor => {
-                return Err(format!("{key} has a factor but no rope_type; expected one"));
+                return Err(format!(
+                    "{key}: has a factor but no rope_type; expected one"
+                ));
             }
             None => "default",
         };

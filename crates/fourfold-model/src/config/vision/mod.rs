@@ -3,6 +3,8 @@
 mod family;
 mod file;
 mod size;
+#[cfg(test)]
+mod tests;
 
 use serde::Deserialize;
 
