@@ -290,3 +290,63 @@ fn configurations_survive_a_round_trip() {
         );
     }
 }
+
+/// What makes no model is refused by file and key, before anything is as large as the file says.
+#[test]
+fn a_folder_that_makes_no_model_is_named_with_its_key() {
+    for (name, key) in [
+        ("vit", "num_hidden_layers"),
+        ("llama", "num_hidden_layers"),
+        ("gpt2", "n_layer"),
+    ] {
+        let copy = tempfile::TempDir::new().expect("a folder");
+        let text = fs::read_to_string(folder(name).join("config.json")).expect("read");
+        let mut file: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        file[key] = 1_000_000_000.into();
+        let path = copy.path().join("config.json");
+        fs::write(&path, file.to_string()).expect("written");
+        let error = match name {
+            "vit" => VisionConfig::of_folder(copy.path()).map(|_| ()),
+            _ => LanguageConfig::of_folder(copy.path()).map(|_| ()),
+        };
+        let error = error.expect_err("refused").to_string();
+        let begin = format!("{}: {key}: is 1000000000; expected", path.display());
+        assert!(error.starts_with(&begin), "{error}");
+
+        // A configuration that did not come from that folder.
+        let (config, pretrained) = match name {
+            "vit" => {
+                let mut vision = VisionConfig::of_folder(&folder(name)).expect("read");
+                vision.num_hidden_layers = 1_000_000_000;
+                (
+                    around(Some(vision), None),
+                    Pretrained {
+                        vision: Some(copy.path()),
+                        language: None,
+                    },
+                )
+            }
+            _ => {
+                let mut language = LanguageConfig::of_folder(&folder(name)).expect("read");
+                match &mut language {
+                    LanguageConfig::Rotary(config) => config.num_hidden_layers = 1_000_000_000,
+                    LanguageConfig::Gpt2(config) => config.n_layer = 1_000_000_000,
+                }
+                (
+                    around(None, Some(language)),
+                    Pretrained {
+                        vision: None,
+                        language: Some(copy.path()),
+                    },
+                )
+            }
+        };
+        let error = Model::begin(config, Precision::F32, 1, pretrained).expect_err("refused");
+        assert!(
+            error
+                .to_string()
+                .contains("is 1000000000; expected at most"),
+            "{error}"
+        );
+    }
+}

@@ -332,7 +332,7 @@ fn what_is_wrong_or_damaged_is_named() {
         (
             "a key of another type",
             changed(|f| edit_config(f, "hidden_size", "wide".into())),
-            &["config.json", "wide"],
+            &["config.json: hidden_size: is \"wide\"; expected a whole number"],
         ),
         (
             "no configuration",
@@ -342,7 +342,7 @@ fn what_is_wrong_or_damaged_is_named() {
         (
             "a size with digits too many",
             changed(|f| edit_config(f, "vocab_size", 4_000_000_000_u64.into())),
-            &["language.vocab_size"],
+            &["config.json: vocab_size: is 4000000000"],
         ),
         (
             "an encoder alone",
