@@ -272,50 +272,60 @@ fn sizes_that_make_no_model_are_refused_by_key() {
             "llama",
             "\"vocab_size\": 40",
             "99999999",
-            "language.vocab_size",
+            "text_config.vocab_size",
         ),
         (
             "llama",
             "\"hidden_size\": 16",
             "2000000",
-            "language.hidden_size",
+            "text_config.hidden_size",
         ),
         (
             "llama",
             "\"intermediate_size\": 24",
             "0",
-            "language.intermediate_size",
+            "text_config.intermediate_size",
         ),
         (
             "llama",
             "\"max_position_embeddings\": 64",
             "0",
-            "language.max_position_embeddings",
+            "text_config.max_position_embeddings",
         ),
-        ("llama", "\"num_channels\": 3", "4", "vision.num_channels"),
+        (
+            "llama",
+            "\"num_channels\": 3",
+            "4",
+            "vision_config.num_channels",
+        ),
         (
             "llama",
             "\"image_size\": 16",
             "1000000000000",
-            "vision.image_size",
+            "vision_config.image_size",
         ),
         (
             "llama",
             "\"num_hidden_layers\": 2",
             "20000",
-            "vision.num_hidden_layers",
+            "vision_config.num_hidden_layers",
         ),
-        ("llama", "\"hidden_size\": 20", "0", "projector.hidden_size"),
-        ("gpt2", "\"n_inner\": 24", "0", "language.n_inner"),
-        ("gpt2", "\"n_layer\": 2", "20000", "language.n_layer"),
-        ("gpt2", "\"n_embd\": 16", "0", "language.n_embd"),
+        (
+            "llama",
+            "\"hidden_size\": 20",
+            "0",
+            "projector_config.hidden_size",
+        ),
+        ("gpt2", "\"n_inner\": 24", "0", "text_config.n_inner"),
+        ("gpt2", "\"n_layer\": 2", "20000", "text_config.n_layer"),
+        ("gpt2", "\"n_embd\": 16", "0", "text_config.n_embd"),
     ];
     for (kind, from, size, key) in cases {
         let (name, _) = from.split_once(':').expect("a key and its value");
         let folder = configured(kind, from, &format!("{name}: {size}"));
         let message = refusal(folder.path());
         assert!(
-            message.contains(&format!("{key}: is {size}; expected ")),
+            message.contains(&format!("config.json: {key}: is {size}; expected ")),
             "{message} should name {key}"
         );
     }

@@ -1,16 +1,15 @@
 //! What a model is made of, in Hugging Face's field names where there are such.
 
-mod backbone;
 mod bounds;
 mod hugging_face;
 mod json;
 mod language;
+mod of_json;
 mod vision;
 
 use serde::{Deserialize, Serialize};
 
 use fourfold_tensor::ops::Gelu;
-pub(crate) use json::from_json;
 pub use language::{
     Gpt2Config, LanguageConfig, RopeConfig, RopeScaling, RotaryConfig, RotaryFamily, WindowConfig,
 };

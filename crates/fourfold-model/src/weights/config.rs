@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 use super::gguf::GgufFile;
 use super::gguf_of;
 use super::regular::read_text;
-use crate::config::from_json;
 use crate::{LanguageConfig, ModelConfig, ModelError, Part, Result, VisionConfig, VisionFamily};
 
 const CONFIG: &str = "config.json";
@@ -46,7 +45,7 @@ pub(crate) fn read_whole(folder: &Path) -> Result<ModelConfig> {
             ));
         }
     }
-    from_json(file).or_else(|error| fault(error.to_string()))
+    ModelConfig::of_json(file).or_else(fault)
 }
 
 impl VisionConfig {

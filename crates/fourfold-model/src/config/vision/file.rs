@@ -56,6 +56,12 @@ impl TryFrom<VisionFile> for VisionConfig {
             (true, None, None) => return Err("mlp_ratio: is missing".into()),
             (false, None, _) => return Err("intermediate_size: is missing".into()),
         };
+        if !file.qkv_bias && matches!(family, VisionFamily::Siglip | VisionFamily::Clip) {
+            let family = family.model_type();
+            return Err(format!(
+                "qkv_bias: is false, but a {family} always has these biases; remove the key"
+            ));
+        }
         let patch = file.patch_size;
         let patch_size = patch
             .side()

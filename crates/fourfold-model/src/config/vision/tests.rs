@@ -44,6 +44,10 @@ fn wrong_values_are_named_by_their_key() {
             "patch_size: is 16 x 14; expected square patches",
         ),
         (
+            json!({ "qkv_bias": false }),
+            "qkv_bias: is false, but a siglip_vision_model always has these biases",
+        ),
+        (
             json!({ "layer_norm_eps": -1 }),
             "layer_norm_eps: is -1; expected a number above 0",
         ),
