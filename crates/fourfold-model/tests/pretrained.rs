@@ -298,7 +298,10 @@ fn what_is_wrong_or_damaged_is_named() {
         ),
         (
             "more layers",
-            changed(|f| edit_config(f, "num_hidden_layers", 3.into())),
+            changed(|f| {
+                edit_config(f, "num_hidden_layers", 3.into());
+                edit_config(f, "layer_types", serde_json::Value::Null);
+            }),
             &["model.layers.2.input_layernorm.weight", "has no tensor"],
         ),
         (

@@ -108,7 +108,7 @@ impl RopeFile {
         }
         let rope = |key: &str, table, theta| -> Result<RopeConfig, String> {
             let table = RopeTable::read(key, table)?;
-            table.refuse_blend_of_parts()?;
+            table.refuse_untruncated()?;
             table.rope(theta, self.max_position_embeddings)
         };
         let full = rope(&key, table, self.rope_theta.unwrap_or(GEMMA_THETA))?;

@@ -63,7 +63,7 @@ impl<'k> RopeTable<'k> {
     }
 
     /// Refuses what `transformers` does not read in a rule for one kind of layer.
-    pub fn refuse_blend_of_parts(&self) -> Result<(), String> {
+    pub fn refuse_untruncated(&self) -> Result<(), String> {
         match self.keys.truncate {
             Some(false) => Err(format!(
                 "{}.truncate: is false, which transformers does not read of a rule for one kind of layer; remove it",

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::rope_file::{FULL, RopeFile, SLIDING};
 use super::rotary::{RotaryConfig, RotaryFamily, WINDOW_OF_LLAMA, WindowConfig};
+use crate::config::bounds::LAYERS;
 use crate::config::hugging_face::only;
 
 /// The keys, of whatever family.
@@ -101,7 +102,7 @@ impl RotaryFile {
 
     /// Which layers have a window, by the family's rule where the file does not name each.
     fn windowed(&self) -> Result<Vec<bool>, String> {
-        let layers = 0..self.num_hidden_layers.min(super::super::bounds::LAYERS);
+        let layers = 0..self.num_hidden_layers.min(LAYERS);
         let Some(kinds) = &self.layer_types else {
             return Ok(match self.model_type {
                 RotaryFamily::Gemma3 => {
@@ -128,6 +129,12 @@ impl RotaryFile {
             )),
         });
         let windowed: Vec<bool> = windowed.collect::<Result<_, _>>()?;
+        let (given, layers) = (windowed.len(), self.num_hidden_layers);
+        if given != layers && self.model_type != RotaryFamily::Llama {
+            return Err(format!(
+                "layer_types: speaks of {given} layers; expected {layers}, as many as num_hidden_layers"
+            ));
+        }
         if windowed.contains(&true) {
             match self.model_type {
                 RotaryFamily::Llama => return Err(format!("layer_types: {WINDOW_OF_LLAMA}")),

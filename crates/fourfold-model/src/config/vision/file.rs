@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{ImageSize, VisionConfig, VisionFamily};
+use super::{ImageSize, VisionConfig, VisionFamily, WIDTH};
 
 /// The keys, of whatever family.
 #[derive(Deserialize)]
@@ -37,6 +37,26 @@ fn yes() -> bool {
     true
 }
 
+impl VisionFile {
+    /// The width inside the feed-forward layers, `ratio` times that of the features.
+    fn multiple(&self, ratio: f64, gated: bool) -> Result<usize, String> {
+        let whole = (self.hidden_size as f64 * ratio) as usize;
+        let size = match gated {
+            // Two thirds of it, rounded up to a multiple of 8, so that three matrices hold what two did.
+            true => (whole.saturating_mul(2) / 3).div_ceil(8) * 8,
+            false => whole,
+        };
+        // A width of features that is out of bounds is named itself.
+        if self.hidden_size <= WIDTH && !(1..=WIDTH).contains(&size) {
+            let width = self.hidden_size;
+            return Err(format!(
+                "mlp_ratio: is {ratio:?}, which makes {size} of a hidden_size of {width}; expected 1 to {WIDTH} of it"
+            ));
+        }
+        Ok(size)
+    }
+}
+
 impl TryFrom<VisionFile> for VisionConfig {
     type Error = String;
 
@@ -44,14 +64,7 @@ impl TryFrom<VisionFile> for VisionConfig {
         let family = file.model_type;
         let gated = family.is_dino() && file.use_swiglu_ffn;
         let intermediate_size = match (family.is_dino(), file.intermediate_size, file.mlp_ratio) {
-            (true, _, Some(ratio)) => {
-                let whole = file.hidden_size as f64 * ratio;
-                match gated {
-                    // Two thirds of it, rounded up to a multiple of 8, so that three matrices hold what two did.
-                    true => ((whole as usize).saturating_mul(2) / 3).div_ceil(8) * 8,
-                    false => whole as usize,
-                }
-            }
+            (true, _, Some(ratio)) => file.multiple(ratio, gated)?,
             (_, Some(size), _) => size,
             (true, None, None) => return Err("mlp_ratio: is missing".into()),
             (false, None, _) => return Err("intermediate_size: is missing".into()),

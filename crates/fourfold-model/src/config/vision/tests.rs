@@ -88,6 +88,18 @@ fn a_width_beyond_all_bounds_is_refused() {
     }
 }
 
+#[test]
+fn a_ratio_that_makes_no_layers_is_named() {
+    for (ratio, gated) in [(-1.0, false), (0.0, true), (1e300, false), (1e300, true)] {
+        let file = json!({ "model_type": "dinov2", "mlp_ratio": ratio, "use_swiglu_ffn": gated });
+        let error = VisionConfig::of_json(file).expect_err("no layers");
+        assert!(
+            error.starts_with(&format!("mlp_ratio: is {ratio:?}")),
+            "{error}"
+        );
+    }
+}
+
 /// The files of these two imply the family of their encoder, by null as by silence.
 #[test]
 fn a_family_that_goes_without_saying_may_be_null() {

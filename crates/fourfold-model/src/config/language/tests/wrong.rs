@@ -35,6 +35,11 @@ fn wrong_values_are_named_by_their_key() {
             "attention_bias: is \"yes\"; expected true or false",
         ),
         (
+            "qwen3",
+            json!({ "layer_types": ["full_attention"] }),
+            "layer_types: speaks of 1 layers; expected 32, as many as num_hidden_layers",
+        ),
+        (
             "qwen2",
             json!({ "layer_types": ["full_attention", 3] }),
             "layer_types[1]: is 3; expected a text",
