@@ -314,7 +314,10 @@ fn what_is_wrong_or_damaged_is_named() {
         ),
         (
             "fewer layers",
-            changed(|f| edit_config(f, "num_hidden_layers", 1.into())),
+            changed(|f| {
+                edit_config(f, "num_hidden_layers", 1.into());
+                edit_config(f, "layer_types", Value::Null);
+            }),
             &["model.layers.1.", "do not belong together"],
         ),
         (
