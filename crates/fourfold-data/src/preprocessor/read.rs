@@ -117,7 +117,7 @@ fn kind(fields: &Fields, model: &ModelHint) -> Result<(Kind, Option<Fit>), DataE
         name = fields.text(key)?;
     }
     if name.is_none()
-        && let Some(fit) = ours.map_or_else(|| once_ours(fields), |fit| Ok(Some(fit)))?
+        && let Some(fit) = ours
     {
         return Ok((OURSELVES, Some(fit)));
     }
@@ -149,32 +149,6 @@ fn kind(fields: &Fields, model: &ModelHint) -> Result<(Kind, Option<Fit>), DataE
 
 fn known() -> String {
     KINDS.map(|kind| kind.name.unwrap_or_default()).join(", ")
-}
-
-/// The fit of a configuration of those that Fourfold once wrote: with all of these keys and no type, which
-/// transformers never did.
-fn once_ours(fields: &Fields) -> Result<Option<Fit>, DataError> {
-    let written = [
-        "do_convert_rgb",
-        "do_resize",
-        "do_rescale",
-        "do_normalize",
-        "size",
-        "resample",
-        "image_mean",
-        "image_std",
-    ];
-    let pads = fields.flag("do_pad")?;
-    let crops = fields.flag("do_center_crop")?;
-    if written.iter().any(|key| fields.get(key).is_none()) {
-        return Ok(None);
-    }
-    Ok(match (crops, pads) {
-        (None, _) | (_, None) => None,
-        (Some(true), _) => Some(Fit::Crop),
-        (_, Some(true)) => Some(Fit::Pad),
-        (_, Some(false)) => Some(Fit::Stretch),
-    })
 }
 
 /// Mean and standard deviation.
