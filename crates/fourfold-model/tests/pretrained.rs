@@ -9,8 +9,8 @@ use fourfold_model::{
     VisionConfig, write_safetensors,
 };
 use fourfold_tensor::Precision;
-use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
 const SHARDS: [&str; 2] = [
@@ -149,6 +149,46 @@ fn parts_are_found_within_a_larger_model() {
     assert_eq!(numbers(&parts), numbers(&within));
 }
 
+/// A head that is the embedding table may be stored beside it, in other bits as well.
+#[test]
+fn a_tied_head_may_be_stored() {
+    let tensors = Tensors::of("llama");
+    let mut all = tensors.all();
+    let table = all["model.embed_tokens.weight"].clone();
+    let rounded: Vec<half::bf16> = table
+        .data()
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| half::bf16::from_f32(f32::from_le_bytes(*bytes)))
+        .collect();
+    let short: Vec<u8> = rounded.iter().flat_map(|n| n.to_le_bytes()).collect();
+    let long: Vec<u8> = rounded
+        .iter()
+        .flat_map(|n| n.to_f32().to_le_bytes())
+        .collect();
+    let mut other = long.clone();
+    other[3] ^= 0x80; // the sign of the first number
+    let shape = table.shape().to_vec();
+    let view = |dtype, bytes| TensorView::new(dtype, shape.clone(), bytes).expect("as it was");
+    for (head, loads) in [
+        (view(Dtype::F32, &long), true),
+        (view(Dtype::F32, &other), false),
+    ] {
+        let table = view(Dtype::BF16, &short);
+        all.insert("model.embed_tokens.weight".into(), table);
+        all.insert("lm_head.weight".into(), head);
+        let mut config = config_of("llama");
+        config["tie_word_embeddings"] = true.into();
+        let folder = folder_with(&config);
+        let path = folder.path().join("model.safetensors");
+        let views = all.iter().map(|(name, view)| (name.as_str(), view.clone()));
+        write_safetensors(&path, views, None).expect("written");
+        let begun = begin(&fixture("siglip"), folder.path());
+        assert_eq!(begun.is_ok(), loads, "{:?}", begun.err());
+    }
+}
+
 /// What `transformers` leaves out of a file has its default, also in the part of a larger model.
 #[test]
 fn what_a_file_leaves_unsaid_is_the_default_of_its_family() {
@@ -163,6 +203,14 @@ fn what_a_file_leaves_unsaid_is_the_default_of_its_family() {
         ),
         (24, 12, 196)
     );
+    // The first files of CLIP say it twice; the older key goes before, with all that it leaves unsaid.
+    let folder = folder_with(&json!({
+        "model_type": "clip",
+        "vision_config": {"hidden_size": 1024, "num_hidden_layers": 24},
+        "vision_config_dict": {"hidden_size": 24},
+    }));
+    let vision = VisionConfig::of_folder(folder.path()).expect("complete");
+    assert_eq!((vision.hidden_size, vision.num_hidden_layers), (24, 12));
     let folder = folder_with(&json!({"model_type": "llama", "vocab_size": 32064}));
     let language = LanguageConfig::of_folder(folder.path()).expect("complete");
     assert_eq!(
@@ -324,6 +372,14 @@ fn what_is_wrong_or_damaged_is_named() {
             "a vocabulary that the weights do not have",
             changed(|f| edit_config(f, "vocab_size", 99.into())),
             &["embed_tokens.weight", "[99, 16]"],
+        ),
+        (
+            "weights in a way of their own",
+            changed(|f| {
+                let how = json!({"quant_method": "gptq", "bits": 4});
+                edit_config(f, "quantization_config", how);
+            }),
+            &["config.json", "quantization_config", "gptq"],
         ),
         (
             "a head that is not the embedding table it is said to be",

@@ -25,6 +25,7 @@ fn selected(key: &'static str, part: Value) -> Result<Selected, String> {
 impl VisionConfig {
     /// The vision encoder of a `config.json`, completed.
     pub(super) fn select(file: Value) -> Result<Selected, String> {
+        unquantised(&file)?;
         let model_type = model_type(&file)?;
         if VisionFamily::ALL
             .iter()
@@ -32,11 +33,11 @@ impl VisionConfig {
         {
             return selected("", file);
         }
-        let Some(mut part) = file
-            .get("vision_config")
-            .filter(|part| part.is_object())
-            .cloned()
-        else {
+        // Of a CLIP, `transformers` lets this older key replace the other one.
+        let older = Some("vision_config_dict").filter(|_| model_type == "clip");
+        let parts = older.into_iter().chain(["vision_config"]);
+        let mut tables = parts.filter_map(|key| file.get(key).filter(|part| part.is_object()));
+        let Some(mut part) = tables.next().cloned() else {
             let known = VisionFamily::ALL.map(VisionFamily::model_type).join(", ");
             return Err(format!(
                 "model_type: '{model_type}' is no vision encoder that is supported; expected {known}, or a model with \
@@ -74,6 +75,7 @@ impl VisionConfig {
 impl LanguageConfig {
     /// The language model of a `config.json`, completed.
     pub(super) fn select(file: Value) -> Result<Selected, String> {
+        unquantised(&file)?;
         let model_type = model_type(&file)?;
         let known = Self::model_types();
         if known.contains(&model_type.as_str()) {
@@ -101,6 +103,20 @@ impl LanguageConfig {
                 "text_config.model_type: '{inner}' is not supported; expected {}",
                 known.join(", ")
             )),
+        }
+    }
+}
+
+/// Refuses weights that are stored in fewer bits in a way of their own.
+fn unquantised(file: &Value) -> Result<(), String> {
+    match file.get("quantization_config") {
+        None | Some(Value::Null) => Ok(()),
+        Some(how) => {
+            let method = how["quant_method"].as_str().unwrap_or("unnamed");
+            Err(format!(
+                "quantization_config: the weights are quantised ({method}), which is not read; take the model that they \
+                 were made from, or a GGUF file"
+            ))
         }
     }
 }

@@ -123,8 +123,9 @@ impl WeightSource {
             Some(name) => Err(ModelError::weights(
                 self.files.file_of(name),
                 format!(
-                    "holds '{name}', which the model of its configuration does not have: they do not belong together; \
-                     get both from the same place"
+                    "holds '{name}', which the model of its configuration does not have, so that what it does would be \
+                     missing: weights and configuration do not belong together; get both from the same place (to use \
+                     fewer blocks of an encoder, write `layer` in [model.vision])"
                 ),
             )),
         }
