@@ -17,9 +17,9 @@ pub(crate) struct ChatLayout {
     pub(super) system: Option<String>,
     /// The text that keeps an image's place, and its token.
     pub(super) image: String,
-    pub(super) image_id: u32,
-    pub(super) end: u32,
-    pub(super) begin: Option<u32>,
+    image_id: u32,
+    end: u32,
+    begin: Option<u32>,
     /// Whether the template takes a message in parts and writes the images itself.
     pub(super) parts: bool,
 }

@@ -97,10 +97,8 @@ impl ChatLayout {
     /// Whether a template that takes parts writes the same where messages are texts.
     fn takes_texts(&self) -> Result<bool, DataError> {
         let in_parts = self.tried(0)?;
-        let texts = Self {
-            parts: false,
-            ..self.clone()
-        };
+        let mut texts = self.clone();
+        texts.parts = false;
         Ok(texts.tried(0).is_ok_and(|text| text == in_parts))
     }
 
@@ -108,7 +106,7 @@ impl ChatLayout {
     fn is_silent(&self) -> Result<bool, DataError> {
         let messages = self.messages(1, &[(TRIED[0], Some(TRIED[1]))]);
         let asked = &messages[..messages.len() - 1];
-        let whole = self.template.render(&messages, false, &[])?;
+        let whole = self.tried(1)?;
         let silent = [("enable_thinking", Value::from(false))];
         let prompt = self.template.render(asked, true, &silent)?;
         Ok(whole.starts_with(&prompt) && self.template.render(asked, true, &[])? != prompt)
