@@ -35,9 +35,10 @@ impl VisionConfig {
         }
         // Of a CLIP, `transformers` lets this older key replace the other one.
         let older = Some("vision_config_dict").filter(|_| model_type == "clip");
-        let parts = older.into_iter().chain(["vision_config"]);
-        let mut tables = parts.filter_map(|key| file.get(key).filter(|part| part.is_object()));
-        let Some(mut part) = tables.next().cloned() else {
+        let mut keys = older.into_iter().chain(["vision_config"]);
+        let found =
+            keys.find_map(|key| Some((key, file.get(key).filter(|part| part.is_object())?)));
+        let Some((key, mut part)) = found.map(|(key, part)| (key, part.clone())) else {
             let known = VisionFamily::ALL.map(VisionFamily::model_type).join(", ");
             return Err(format!(
                 "model_type: '{model_type}' is no vision encoder that is supported; expected {known}, or a model with \
@@ -56,16 +57,16 @@ impl VisionConfig {
                 *named = family.model_type().into();
             }
         }
-        let inner = self::model_type(&part).map_err(|error| format!("vision_config.{error}"))?;
+        let inner = self::model_type(&part).map_err(|error| format!("{key}.{error}"))?;
         match VisionFamily::ALL
             .iter()
             .any(|family| family.model_type() == inner)
         {
-            true => selected("vision_config", part),
+            true => selected(key, part),
             false => {
                 let known = VisionFamily::ALL.map(VisionFamily::model_type).join(", ");
                 Err(format!(
-                    "vision_config.model_type: '{inner}' is not supported; expected {known}"
+                    "{key}.model_type: '{inner}' is not supported; expected {known}"
                 ))
             }
         }
