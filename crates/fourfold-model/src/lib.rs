@@ -23,6 +23,7 @@ mod weights;
 pub use config::{
     Gpt2Config, ImageSize, LanguageConfig, ModelConfig, ProjectorConfig, ProjectorKind, RopeConfig,
     RopeScaling, RotaryConfig, RotaryFamily, VisionConfig, VisionFamily, WindowConfig,
+    type_in_words,
 };
 pub use error::ModelError;
 pub use export::{ExportFormat, IMAGE_PROCESSOR_FILE, SpecialTokens, check_part};

@@ -67,7 +67,7 @@ impl de::Error for KeyFault {
         Self::custom(format!(
             "is {}; expected {}",
             in_words(found),
-            plain(expected)
+            type_in_words(expected)
         ))
     }
 
@@ -95,11 +95,12 @@ fn in_words(found: Unexpected<'_>) -> String {
     }
 }
 
-/// What serde calls a type, in the words of a reader who knows no Rust.
-fn plain(expected: &dyn Expected) -> String {
+/// What serde calls a type, in the words of a reader who knows no Rust: for errors of whatever format of files.
+pub fn type_in_words(expected: &dyn Expected) -> String {
     let expected = expected.to_string();
     let plain = match expected.as_str() {
         "usize" | "u64" | "u32" => "a whole number of at least 0",
+        "i64" | "i32" => "a whole number",
         "f64" | "f32" => "a number",
         "a boolean" => "true or false",
         "a string" => "a text",

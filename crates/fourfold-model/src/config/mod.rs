@@ -7,6 +7,7 @@ mod language;
 mod of_json;
 mod vision;
 
+pub use json::type_in_words;
 use serde::{Deserialize, Serialize};
 
 use fourfold_tensor::ops::Gelu;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use fourfold_model::type_in_words;
+
 /// One step from a table or list to what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -112,18 +114,8 @@ impl std::error::Error for KeyError {}
 
 impl serde::de::Error for KeyError {
     fn invalid_type(found: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        let expected = expected.to_string();
-        let plain = match expected.as_str() {
-            "usize" | "u64" | "u32" => "a whole number of at least 0",
-            "i64" | "i32" => "a whole number",
-            "f64" | "f32" => "a number",
-            "a boolean" => "true or false",
-            "a string" => "a text",
-            "a sequence" => "a list",
-            "a map" => "a table",
-            other => other.strip_prefix("struct ").map_or(other, |_| "a table"),
-        };
-        Self::custom(format!("expected {plain}, found {found}"))
+        let expected = type_in_words(expected);
+        Self::custom(format!("expected {expected}, found {found}"))
     }
 
     fn custom<T: fmt::Display>(message: T) -> Self {
