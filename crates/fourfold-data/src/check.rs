@@ -84,7 +84,7 @@ pub fn check(
         ..Default::default()
     };
     let mut rows = RowCounts::default();
-    for result in results {
+    for (sample, result) in results.into_iter().enumerate() {
         match result {
             Ok(([images, tokens, targets], truncated)) => {
                 let first = report.good == 0;
@@ -100,8 +100,12 @@ pub fn check(
                 rows.longest = rows.longest.max(tokens);
                 rows.truncated += usize::from(truncated);
             }
-            Err(error) if error.concerns_sample() => report.broken.list(source.name(), &error),
-            Err(error @ DataError::AllMasked { .. }) => report.masked.list(source.name(), &error),
+            Err(error) if error.concerns_sample() => {
+                report.broken.list(source.name(), sample, &error)
+            }
+            Err(error @ DataError::AllMasked { .. }) => {
+                report.masked.list(source.name(), sample, &error)
+            }
             Err(error) => return Err(error),
         }
     }

@@ -7,9 +7,10 @@ use rand::RngExt;
 
 use crate::chat::ChatLayout;
 use crate::format::Markers;
+use crate::pieces::{Piece, are_placed, pieces, prompts};
 use crate::{
-    Augment, DataError, EncodedImage, ImageKey, ImageTransform, KnownImages, PixelArray, Sample,
-    SampleRng, TextFormat, Tokenizer, decode_rgb,
+    Augment, DataError, EncodedImage, ImageKey, ImageTransform, KnownImages, PixelArray, RowImage,
+    Sample, SampleRng, TextFormat, Tokenizer, decode_rgb,
 };
 
 /// The rows of one image's visual tokens.
@@ -67,6 +68,26 @@ impl Document {
     /// How many rows have a target.
     pub fn target_count(&self) -> usize {
         self.targets.iter().flatten().count()
+    }
+
+    /// Cuts the document to `limit` rows at most: at the end of an answer's part, never within an image, and not later
+    /// than where the last target is.
+    fn cut(&mut self, limit: usize) {
+        if self.tokens.len() <= limit {
+            return;
+        }
+        self.truncated = true;
+        let within = |span: &&VisualSpan| span.start + span.len > limit;
+        let limit = self
+            .visual
+            .iter()
+            .find(within)
+            .map_or(limit, |span| span.start);
+        let learnt = self.targets[..limit].iter().rposition(Option::is_some);
+        let end = learnt.map_or(0, |last| last + 1);
+        self.tokens.truncate(end);
+        self.targets.truncate(end);
+        self.visual.retain(|span| span.start < end);
     }
 }
 
@@ -158,7 +179,20 @@ impl Encoder {
 
     /// A training document. Prompts and answers are tokenized apart, or cut where the chat template lets an answer
     /// begin, so that what the model is asked to continue from is the same in training and in use.
+    ///
+    /// # Errors
+    /// As [`Encoder::text`], and when an image is missing or cannot be decoded.
     pub fn document(&self, sample: &Sample, rng: &mut SampleRng) -> Result<Document, DataError> {
+        let mut document = self.text(sample)?;
+        self.add_images(&mut document, &sample.images, rng)?;
+        Ok(document)
+    }
+
+    /// A training document without its images yet: what packing needs to know, at a fraction of the cost.
+    ///
+    /// # Errors
+    /// When an answer is empty, images and their marks differ in number, or `max_tokens` leaves no target.
+    pub fn text(&self, sample: &Sample) -> Result<Document, DataError> {
         if sample.turns.iter().any(|turn| turn.answer.is_empty()) {
             return Err(DataError::EmptyAnswer {
                 origin: sample.origin.clone(),
@@ -172,24 +206,33 @@ impl Encoder {
         // The last `end` is only ever predicted.
         document.tokens.pop();
         document.targets.truncate(document.tokens.len());
-        let limit = self.config.max_tokens;
-        if document.tokens.len() > limit {
-            document.tokens.truncate(limit);
-            document.targets.truncate(limit);
-            document.truncated = true;
-        }
+        document.cut(self.config.max_tokens);
         if document.target_count() == 0 {
             return Err(DataError::AllMasked {
                 origin: document.origin,
                 prompt_tokens: document.prompt_end,
-                max_tokens: limit,
+                max_tokens: self.config.max_tokens,
             });
         }
-        for (index, image) in sample.images.iter().enumerate() {
-            let image = self.image(&sample.origin, index, image, rng)?;
+        Ok(document)
+    }
+
+    /// Reads and decodes the images that `document` has places for, the first of `images`.
+    ///
+    /// # Errors
+    /// When one is missing or cannot be decoded.
+    pub fn add_images(
+        &self,
+        document: &mut Document,
+        images: &[RowImage],
+        rng: &mut SampleRng,
+    ) -> Result<(), DataError> {
+        for (index, image) in images.iter().enumerate().take(document.visual.len()) {
+            let image = image.load(&document.origin, index)?;
+            let image = self.image(&document.origin, index, &image, rng)?;
             document.images.push(image);
         }
-        Ok(document)
+        Ok(())
     }
 
     /// What generation starts from: images and prompt up to where the answer begins, no targets, no augmentation.
@@ -203,8 +246,9 @@ impl Encoder {
         let tokens = match &self.chat {
             Some(chat) => chat.prompt(origin, images.len(), prompt, &self.tokenizer)?,
             None => {
-                let mut tokens = self.begin(images.len());
-                tokens.extend(self.tokenizer.encode(prompt)?);
+                let placed = are_placed(origin, images.len(), std::iter::once(prompt))?;
+                let mut tokens = self.begin(if placed { 0 } else { images.len() });
+                self.ask(prompt, placed, &mut tokens)?;
                 if !images.is_empty() || !prompt.is_empty() {
                     tokens.push(self.markers.answer);
                 }
@@ -228,10 +272,11 @@ impl Encoder {
             [turn] => sample.images.is_empty() && turn.prompt.is_empty(),
             _ => false,
         };
-        let mut tokens = self.begin(sample.images.len());
+        let placed = are_placed(&sample.origin, sample.images.len(), prompts(&sample.turns))?;
+        let mut tokens = self.begin(if placed { 0 } else { sample.images.len() });
         let mut answers = Vec::with_capacity(sample.turns.len());
         for turn in &sample.turns {
-            tokens.extend(self.tokenizer.encode(&turn.prompt)?);
+            self.ask(&turn.prompt, placed, &mut tokens)?;
             if !plain {
                 tokens.push(self.markers.answer);
             }
@@ -241,6 +286,21 @@ impl Encoder {
             answers.push(first..tokens.len());
         }
         Ok(Layout { tokens, answers })
+    }
+
+    /// Appends a prompt, with its images where it says that they stand.
+    fn ask(&self, prompt: &str, placed: bool, tokens: &mut Vec<u32>) -> Result<(), DataError> {
+        if !placed {
+            tokens.extend(self.tokenizer.encode(prompt)?);
+            return Ok(());
+        }
+        for piece in pieces(prompt) {
+            match piece {
+                Piece::Image => tokens.push(self.markers.image),
+                Piece::Text(text) => tokens.extend(self.tokenizer.encode(text)?),
+            }
+        }
+        Ok(())
     }
 
     /// The beginning common to all documents: `begin` and a place for each image.

@@ -132,21 +132,25 @@ pub enum DataError {
     /// A position that belongs to another mixture or seed.
     #[error("cannot resume the data: {0}; resume with the recipe and data the run began with")]
     Resume(String),
-    /// As many broken samples in a row as a source has: nothing of it can be used.
+    /// Twice as many draws as there are samples, and nothing to train on among them.
     #[error(
-        "source {name}: {count} samples in a row are broken, a whole epoch; the first: {first}"
+        "of {drawn} samples drawn not one is left to train on; {}",
+        nothing_left(*dropped, first)
     )]
-    SourceBroken {
-        /// The source.
-        name: String,
-        /// Consecutive broken samples.
-        count: usize,
-        /// The first one's message.
-        first: String,
+    NothingLeft {
+        /// How many were drawn.
+        drawn: u64,
+        /// How many of them were too long.
+        dropped: usize,
+        /// The message of the first that is broken.
+        first: Option<String>,
     },
     /// A broken sample under `strict`.
     #[error("{0} (strict: broken samples are errors; without strict they are skipped and listed)")]
     Strict(Box<DataError>),
+    /// What keeps several samples from being read.
+    #[error("{0}")]
+    Shared(std::sync::Arc<DataError>),
     /// The loader's thread ended unexpectedly.
     #[error("the data loader stopped: {0}")]
     Loader(String),
@@ -165,7 +169,22 @@ impl DataError {
                 | Self::Image { .. }
                 | Self::EmptyAnswer { .. }
                 | Self::TooLarge { .. }
+                | Self::Shared(_)
         )
+    }
+
+    /// The row that it concerns, as `train.jsonl:line 13`, if it is one.
+    pub fn origin(&self) -> Option<&str> {
+        match self {
+            Self::Template { origin, .. }
+            | Self::Row { origin, .. }
+            | Self::Image { origin, .. }
+            | Self::EmptyAnswer { origin }
+            | Self::AllMasked { origin, .. }
+            | Self::TooLarge { origin, .. } => Some(origin),
+            Self::Strict(inner) => inner.origin(),
+            _ => None,
+        }
     }
 
     pub(crate) fn file(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
@@ -188,5 +207,12 @@ fn list(columns: &[String]) -> String {
         "none".into()
     } else {
         columns.join(", ")
+    }
+}
+
+fn nothing_left(dropped: usize, first: &Option<String>) -> String {
+    match first {
+        Some(first) => format!("{dropped} are too long, the others broken; the first: {first}"),
+        None => "all are longer than max_tokens: raise it, or write `too_long = \"cut\"`".into(),
     }
 }

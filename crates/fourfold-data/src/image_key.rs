@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_key_reads_back_and_tells_contents_and_views_apart() {
-        let key = |bytes: &[u8], view| ImageKey::new(&EncodedImage::new(bytes), view);
+        let key = |bytes: &'static [u8], view| ImageKey::new(&EncodedImage::new(bytes), view);
         let one = key(b"one", 0x0102_0304);
         assert_eq!(ImageKey::from_bytes(one.to_bytes()), one);
         assert_ne!(one.to_bytes(), key(b"one", 0).to_bytes());

@@ -1,29 +1,71 @@
 //! Batches of packs, made ahead of the training step in the background.
 
-use std::collections::HashSet;
+mod window;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use rayon::ThreadPool;
-use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::{
-    DataError, Document, Draw, Encoder, Mixture, Pack, PackBudget, Sampler, SamplerState,
-    SkipReport, pack, sample_rng, training_document,
-};
+use crate::{DataError, Encoder, Mixture, Pack, PackBudget, Sampler, SamplerState, Skip};
+use window::{Maker, Window};
+
+/// How much an update reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchSize {
+    /// So many draws, in as many packs as they take.
+    Documents(usize),
+    /// So many packs, filled from a window of draws that is many times larger.
+    Packs(usize),
+}
+
+/// What becomes of a document that is longer than `max_tokens`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TooLong {
+    /// It is cut at the end of its last answer.
+    #[default]
+    Cut,
+    /// It is left out.
+    Drop,
+}
+
+/// Which part of each batch this process reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// This process, from 0.
+    pub rank: usize,
+    /// How many share a batch.
+    pub ranks: usize,
+}
+
+impl Shard {
+    /// One process that reads everything.
+    pub const WHOLE: Self = Self { rank: 0, ranks: 1 };
+
+    /// Whether number `index` of a batch is this process's.
+    fn takes(self, index: usize) -> bool {
+        index % self.ranks == self.rank
+    }
+}
 
 /// How batches are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoaderConfig {
-    /// Documents in a batch, that is, in one update.
-    pub batch: usize,
-    /// What a pack holds; a batch is split into as many packs as it takes.
+    /// What one update reads, over all processes.
+    pub batch: BatchSize,
+    /// What a pack holds.
     pub budget: PackBudget,
+    /// What becomes of documents that are too long.
+    pub too_long: TooLong,
     /// Decides the order of draws and every random choice. Ignored when resuming, where the
     /// position's own seed holds.
     pub seed: u64,
+    /// Which part of the batches is read here. Positions do not depend on it: a run goes on with another number of
+    /// processes where it was stopped.
+    pub shard: Shard,
     /// Batches made ahead.
     pub prefetch: usize,
     /// Threads of the loader's own pool. The result does not depend on them.
@@ -33,7 +75,7 @@ pub struct LoaderConfig {
 }
 
 /// The documents of one update.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// The documents, packed.
     pub packs: Vec<Pack>,
@@ -47,8 +89,10 @@ pub struct Batch {
     pub images: usize,
     /// How many documents were cut at the token limit.
     pub truncated: usize,
+    /// How many were left out since they were too long.
+    pub dropped: usize,
     /// Broken samples that were passed over while this batch was made.
-    pub skipped: SkipReport,
+    pub skipped: Vec<Skip>,
     /// The position after this batch: what a checkpoint taken after using it stores.
     pub state_after: SamplerState,
 }
@@ -62,21 +106,16 @@ pub struct Loader {
 
 impl Loader {
     /// Starts at the beginning, or at `resume`.
+    ///
+    /// # Errors
+    /// When a number is 0 that must not be, or the position is of another mixture.
     pub fn start(
         mixture: Mixture,
         encoder: Arc<Encoder>,
         config: LoaderConfig,
         resume: Option<SamplerState>,
     ) -> Result<Self, DataError> {
-        let counts = [
-            ("batch", config.batch),
-            ("budget.tokens", config.budget.tokens),
-            ("prefetch", config.prefetch),
-            ("threads", config.threads),
-        ];
-        if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
-            return Err(DataError::config(key, "expected at least 1, got 0"));
-        }
+        config.check()?;
         let sampler = match resume {
             Some(state) => Sampler::resume(&mixture, state)?,
             None => Sampler::new(&mixture, config.seed),
@@ -89,15 +128,19 @@ impl Loader {
             .map_err(|error| fail(&error))?;
         let (sender, batches) = sync_channel(config.prefetch.saturating_sub(1));
         let stop = Arc::new(AtomicBool::new(false));
-        let broken = vec![Broken::default(); mixture.sources().len()];
         let worker = Worker {
-            mixture,
-            encoder,
+            maker: Maker {
+                mixture,
+                encoder,
+                budget: config.budget,
+                too_long: config.too_long,
+                strict: config.strict,
+                pool,
+                stop: Arc::clone(&stop),
+            },
             config,
             sampler,
-            broken,
-            pool,
-            stop: stop.clone(),
+            open: None,
         };
         let thread = std::thread::Builder::new()
             .name("data".into())
@@ -111,6 +154,9 @@ impl Loader {
     }
 
     /// The next batch; waits for it if need be. There is no end. After an error, only errors follow.
+    ///
+    /// # Errors
+    /// What the loader met.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
         let stopped = || DataError::Loader("its thread ended after an earlier error".into());
         self.batches
@@ -132,29 +178,43 @@ impl Drop for Loader {
     }
 }
 
-struct Worker {
-    mixture: Mixture,
-    encoder: Arc<Encoder>,
-    config: LoaderConfig,
-    sampler: Sampler,
-    /// For each source the broken samples since its last good one.
-    broken: Vec<Broken>,
-    pool: ThreadPool,
-    stop: Arc<AtomicBool>,
+impl LoaderConfig {
+    fn check(&self) -> Result<(), DataError> {
+        let batch = match self.batch {
+            BatchSize::Documents(count) | BatchSize::Packs(count) => count,
+        };
+        let counts = [
+            ("batch", batch),
+            ("budget.tokens", self.budget.tokens),
+            ("prefetch", self.prefetch),
+            ("threads", self.threads),
+            ("ranks", self.shard.ranks),
+        ];
+        if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(DataError::config(key, "expected at least 1, got 0"));
+        }
+        let Shard { rank, ranks } = self.shard;
+        if rank >= ranks {
+            return Err(DataError::config(
+                "rank",
+                format!("expected less than {ranks}, got {rank}"),
+            ));
+        }
+        Ok(())
+    }
 }
 
-/// The broken samples of a source since its last good one.
-#[derive(Clone, Default)]
-struct Broken {
-    /// Which they are. Counting draws would not do: the last of an epoch may be the first of the next.
-    rows: HashSet<usize>,
-    /// What the first one's message was.
-    first: String,
+struct Worker {
+    maker: Maker,
+    config: LoaderConfig,
+    sampler: Sampler,
+    /// The window whose packs are not all used yet.
+    open: Option<Window>,
 }
 
 impl Worker {
     fn run(mut self, sender: &SyncSender<Result<Batch, DataError>>) {
-        while !self.stopped() {
+        while !self.maker.stopped() {
             let batch = self.batch();
             let last = batch.is_err();
             if sender.send(batch).is_err() || last {
@@ -163,82 +223,62 @@ impl Worker {
         }
     }
 
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// Draws until the batch has its count: broken samples are replaced by the draws that follow.
+    /// The next batch with a document in it. Where others read parts of it, it may be without one here.
     fn batch(&mut self) -> Result<Batch, DataError> {
-        let mut documents = Vec::with_capacity(self.config.batch);
-        let mut skipped = SkipReport::default();
-        while documents.len() < self.config.batch {
-            let missing = self.config.batch - documents.len();
-            let draws: Vec<Draw> = (0..missing).map(|_| self.sampler.draw()).collect();
-            let results: Vec<_> = self
-                .pool
-                .install(|| draws.par_iter().map(|draw| self.document(draw)).collect());
-            for (draw, result) in draws.iter().zip(results) {
-                match result {
-                    Ok(document) => {
-                        self.broken[draw.source].rows.clear();
-                        documents.push(document);
-                    }
-                    Err(error) => self.skip(draw, error, &mut skipped)?,
-                }
+        let mut batch = Batch::default();
+        let begin = self.sampler.state().total();
+        loop {
+            match self.config.batch {
+                BatchSize::Documents(count) => self.documents(count, &mut batch)?,
+                BatchSize::Packs(count) => self.packs(count, &mut batch)?,
+            }
+            if !batch.packs.is_empty() || self.config.shard.ranks > 1 {
+                break;
+            }
+            // Twice as many as there are samples hold a whole epoch wherever they begin.
+            let drawn = self.sampler.state().total() - begin;
+            if drawn >= 2 * self.maker.mixture.len() as u64 {
+                return Err(DataError::NothingLeft {
+                    drawn,
+                    dropped: batch.dropped,
+                    first: batch.skipped.first().map(|skip| skip.reason.clone()),
+                });
             }
         }
-        let truncated = documents
-            .iter()
-            .filter(|document| document.truncated)
-            .count();
-        let packs = pack(documents, self.config.budget)?;
-        Ok(Batch {
-            documents: self.config.batch,
-            tokens: packs.iter().map(|pack| pack.tokens.len()).sum(),
-            targets: packs.iter().map(Pack::target_count).sum(),
-            images: packs.iter().map(|pack| pack.images.len()).sum(),
-            truncated,
-            packs,
-            skipped,
-            state_after: self.sampler.state().clone(),
-        })
+        batch.tokens = batch.packs.iter().map(|pack| pack.tokens.len()).sum();
+        batch.targets = batch.packs.iter().map(Pack::target_count).sum();
+        batch.images = batch.packs.iter().map(|pack| pack.images.len()).sum();
+        batch.documents = batch.packs.iter().map(|pack| pack.documents.len()).sum();
+        Ok(batch)
     }
 
-    fn document(&self, draw: &Draw) -> Result<Document, DataError> {
-        if self.stopped() {
-            return Err(DataError::Loader("it was told to".into()));
-        }
-        let mut rng = sample_rng(self.sampler.state().seed, draw.ordinal);
-        let (source, _) = &self.mixture.sources()[draw.source];
-        let budget = self.config.budget;
-        training_document(&**source, draw.row, &self.encoder, budget, &mut rng)
+    /// The documents of `count` draws, packed in their order.
+    fn documents(&mut self, count: usize, batch: &mut Batch) -> Result<(), DataError> {
+        let shard = self.config.shard;
+        let draws = (0..count).map(|index| (index, self.sampler.draw()));
+        let own = draws.filter(|(index, _)| shard.takes(*index));
+        let own: Vec<_> = own.map(|(_, draw)| draw).collect();
+        let packs = self.maker.packed(&own, self.sampler.state().seed, batch)?;
+        batch.packs.extend(packs);
+        batch.state_after = self.sampler.state().clone();
+        Ok(())
     }
 
-    fn skip(
-        &mut self,
-        draw: &Draw,
-        error: DataError,
-        skipped: &mut SkipReport,
-    ) -> Result<(), DataError> {
-        if !error.concerns_sample() {
-            return Err(error);
-        }
-        if self.config.strict {
-            return Err(DataError::Strict(Box::new(error)));
-        }
-        let source = &self.mixture.sources()[draw.source].0;
-        skipped.add(source.name(), &error);
-        let broken = &mut self.broken[draw.source];
-        if broken.rows.is_empty() {
-            broken.first = error.to_string();
-        }
-        broken.rows.insert(draw.row);
-        if broken.rows.len() >= source.len() {
-            return Err(DataError::SourceBroken {
-                name: source.name().into(),
-                count: broken.rows.len(),
-                first: broken.first.clone(),
-            });
+    /// The next `count` packs of one window, or of several if it has not so many left.
+    fn packs(&mut self, count: usize, batch: &mut Batch) -> Result<(), DataError> {
+        for index in 0..count {
+            let mut window = match self.open.take() {
+                Some(window) => window,
+                None => self.maker.window(&mut self.sampler, batch)?,
+            };
+            if self.config.shard.takes(index) {
+                let pack = self.maker.finish(&mut window, batch)?;
+                batch.packs.extend(pack);
+            } else {
+                window.pass();
+            }
+            batch.state_after = window.state(self.sampler.state());
+            self.open = (!window.is_empty()).then_some(window);
         }
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! The order of draws from several sources: endless, decided by a seed, resumable at any point.
 
+mod order;
+
 use std::sync::Arc;
 
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::{DataError, SampleRng, Source};
+use order::Order;
 
 /// Sources with the share each has among the draws.
 #[derive(Clone)]
@@ -79,7 +81,7 @@ pub struct Draw {
 }
 
 /// A position in the order of draws; enough to continue exactly.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SamplerState {
     /// The seed of the order.
@@ -88,6 +90,13 @@ pub struct SamplerState {
     pub lengths: Vec<u64>,
     /// Draws so far from each source.
     pub drawn: Vec<u64>,
+    /// Of the packs that are laid from the draws that follow, how many are used already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub packs: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl SamplerState {
@@ -98,13 +107,14 @@ impl SamplerState {
 }
 
 /// Draws from a mixture without end. Every source is gone through in an order shuffled anew each
-/// epoch, and the next draw is from the source that is furthest behind its share.
+/// epoch, as far as its [`Source::shuffle_bytes`] reach, and the next draw is from the source that is furthest behind its share.
 pub struct Sampler {
     state: SamplerState,
     /// Shares, summing to 1.
     shares: Vec<f64>,
-    /// Each source's current epoch and its order.
-    orders: Vec<Option<(u64, Vec<u32>)>>,
+    sources: Vec<Arc<dyn Source>>,
+    /// Each source's current order.
+    orders: Vec<Option<Order>>,
 }
 
 impl Sampler {
@@ -122,11 +132,17 @@ impl Sampler {
                 .iter()
                 .map(|(_, weight)| weight / total)
                 .collect(),
+            sources: mixture
+                .sources
+                .iter()
+                .map(|(source, _)| Arc::clone(source))
+                .collect(),
             orders: vec![None; lengths.len()],
             state: SamplerState {
                 seed,
                 drawn: vec![0; lengths.len()],
                 lengths,
+                packs: 0,
             },
         }
     }
@@ -148,6 +164,11 @@ impl Sampler {
         &self.state
     }
 
+    /// Says that packs are laid from the draws that follow; gives how many of them a resumed run has used already.
+    pub(crate) fn begin_window(&mut self) -> u64 {
+        std::mem::take(&mut self.state.packs)
+    }
+
     /// The next draw.
     pub fn draw(&mut self) -> Draw {
         let ordinal = self.state.total();
@@ -162,21 +183,18 @@ impl Sampler {
         }
         let (length, drawn) = (self.state.lengths[source], self.state.drawn[source]);
         let epoch = drawn / length;
-        if self.orders[source]
-            .as_ref()
-            .is_none_or(|(of, _)| *of != epoch)
-        {
-            let mut order: Vec<u32> = (0..length as u32).collect();
-            order.shuffle(&mut keyed(self.state.seed, "order", source as u64, epoch));
-            self.orders[source] = Some((epoch, order));
-        }
-        let row = self.orders[source]
-            .as_ref()
-            .map_or(0, |(_, order)| order[(drawn % length) as usize]);
+        let seed = self.state.seed;
+        let order = self.orders[source]
+            .take()
+            .filter(|order| order.epoch() == epoch);
+        let mut order =
+            order.unwrap_or_else(|| Order::new(&*self.sources[source], seed, source as u64, epoch));
+        let row = order.sample(drawn % length);
+        self.orders[source] = Some(order);
         self.state.drawn[source] += 1;
         Draw {
             source,
-            row: row as usize,
+            row,
             epoch,
             ordinal,
         }
@@ -189,7 +207,7 @@ pub fn sample_rng(seed: u64, ordinal: u64) -> SampleRng {
 }
 
 /// A generator of its own for each purpose and pair of numbers.
-fn keyed(seed: u64, purpose: &str, a: u64, b: u64) -> SampleRng {
+pub(crate) fn keyed(seed: u64, purpose: &str, a: u64, b: u64) -> SampleRng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..8 + purpose.len()].copy_from_slice(purpose.as_bytes());

@@ -98,51 +98,101 @@ impl Pack {
     }
 }
 
-/// Packs documents by best fit: each goes, in its order, to the fullest pack that still takes it,
-/// or opens a new one. No document is split or lost.
+/// What packing has to know of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Rows.
+    pub tokens: usize,
+    /// Images.
+    pub images: usize,
+}
+
+impl Extent {
+    /// That of a document, whether its images are read yet or not.
+    pub fn of(document: &Document) -> Self {
+        Self {
+            tokens: document.tokens.len(),
+            images: document.visual.len(),
+        }
+    }
+}
+
+/// Lays documents in packs by best fit: each goes, in the order given, to the fullest pack that still takes it, the
+/// earliest of them, or opens a new one. Gives each pack's documents, by their place in `documents`. None is split or
+/// lost. A document that is larger than a pack has one of its own.
+///
+/// Longest first ([`longest_first`]) fills packs best.
+pub fn best_fit(
+    documents: &[Extent],
+    order: impl IntoIterator<Item = usize>,
+    budget: PackBudget,
+) -> Vec<Vec<usize>> {
+    let mut packs: Vec<(Extent, Vec<usize>)> = Vec::new();
+    for index in order {
+        let document = documents[index];
+        let fits = |(held, _): &&mut (Extent, Vec<usize>)| {
+            held.tokens + document.tokens <= budget.tokens
+                && held.images + document.images <= budget.images
+        };
+        let fuller = |best: &mut (Extent, Vec<usize>), pack: &mut (Extent, Vec<usize>)| {
+            pack.0.tokens > best.0.tokens
+        };
+        let best = packs
+            .iter_mut()
+            .filter(fits)
+            .reduce(|best, pack| if fuller(best, pack) { pack } else { best });
+        match best {
+            Some((held, members)) => {
+                held.tokens += document.tokens;
+                held.images += document.images;
+                members.push(index);
+            }
+            None => packs.push((document, vec![index])),
+        }
+    }
+    packs.into_iter().map(|(_, members)| members).collect()
+}
+
+/// The places of `documents`, the longest first; of equally long ones the earliest.
+pub fn longest_first(documents: &[Extent]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..documents.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(documents[*index].tokens));
+    order
+}
+
+/// Packs documents by best fit, in their order. No document is split or lost.
 ///
 /// # Errors
 /// [`DataError::TooLarge`] for a document that no empty pack could take.
 pub fn pack(documents: Vec<Document>, budget: PackBudget) -> Result<Vec<Pack>, DataError> {
-    let mut packs: Vec<Pack> = Vec::new();
-    for document in documents {
-        fits_alone(&document, budget)?;
-        let (tokens, images) = (document.tokens.len(), document.images.len());
-        let best = packs
-            .iter_mut()
-            .filter(|pack| {
-                pack.tokens.len() + tokens <= budget.tokens
-                    && pack.images.len() + images <= budget.images
-            })
-            // The earliest of the fullest.
-            .reduce(|best, pack| {
-                if pack.tokens.len() > best.tokens.len() {
-                    pack
-                } else {
-                    best
-                }
-            });
-        match best {
-            Some(pack) => pack.push(document)?,
-            None => {
-                let mut pack = Pack::default();
-                pack.push(document)?;
-                packs.push(pack);
-            }
-        }
+    for document in &documents {
+        fits_alone(document, budget)?;
     }
-    Ok(packs)
+    let extents: Vec<Extent> = documents.iter().map(Extent::of).collect();
+    let members = best_fit(&extents, 0..documents.len(), budget);
+    let mut documents: Vec<Option<Document>> = documents.into_iter().map(Some).collect();
+    let lay = |members: Vec<usize>| {
+        let mut pack = Pack::default();
+        for document in members
+            .into_iter()
+            .filter_map(|index| documents[index].take())
+        {
+            pack.push(document)?;
+        }
+        Ok(pack)
+    };
+    members.into_iter().map(lay).collect()
 }
 
 /// Refuses a document that no pack can hold.
 pub(crate) fn fits_alone(document: &Document, budget: PackBudget) -> Result<(), DataError> {
-    if document.tokens.len() <= budget.tokens && document.images.len() <= budget.images {
+    if document.tokens.len() <= budget.tokens && document.visual.len() <= budget.images {
         return Ok(());
     }
     Err(DataError::TooLarge {
         origin: document.origin.clone(),
         tokens: document.tokens.len(),
-        images: document.images.len(),
+        images: document.visual.len(),
         max_tokens: budget.tokens,
         max_images: budget.images,
     })

@@ -9,8 +9,24 @@ use crate::DataError;
 pub struct Skip {
     /// The sample's source.
     pub source: String,
+    /// Its number in the source, from 0.
+    pub sample: usize,
+    /// Its file and row, as `train.jsonl:line 13`.
+    pub origin: String,
     /// The whole message; it begins with the file and row.
     pub reason: String,
+}
+
+impl Skip {
+    /// Sample `sample` of `source`, which `error` keeps from being read.
+    pub fn new(source: &str, sample: usize, error: &DataError) -> Self {
+        Self {
+            source: source.into(),
+            sample,
+            origin: error.origin().unwrap_or_default().into(),
+            reason: error.to_string(),
+        }
+    }
 }
 
 /// How many samples were left out, with the first of them.
@@ -27,21 +43,18 @@ impl SkipReport {
     pub const LISTED: usize = 20;
 
     /// Notes one more, kept only while the list is short.
-    pub fn add(&mut self, source: &str, error: &DataError) {
+    pub fn add(&mut self, source: &str, sample: usize, error: &DataError) {
         if self.first.len() < Self::LISTED {
-            self.list(source, error);
+            self.list(source, sample, error);
         } else {
             self.count += 1;
         }
     }
 
     /// Notes one more and keeps it, however many there are.
-    pub fn list(&mut self, source: &str, error: &DataError) {
+    pub fn list(&mut self, source: &str, sample: usize, error: &DataError) {
         self.count += 1;
-        self.first.push(Skip {
-            source: source.into(),
-            reason: error.to_string(),
-        });
+        self.first.push(Skip::new(source, sample, error));
     }
 }
 

@@ -98,7 +98,7 @@ fn sample(images: usize, turns: &[(&str, &str)]) -> Sample {
     };
     Sample {
         origin: "a.jsonl:line 1".into(),
-        images: vec![picture(); images],
+        images: vec![picture().into(); images],
         turns: turns.iter().map(turn).collect(),
     }
 }
@@ -132,7 +132,7 @@ fn document(name: &str, sample: &Sample) -> Document {
     assert_eq!(document.tokens.len(), document.targets.len());
     // The model is asked with the very rows that came before its first answer in training.
     let asked = encoder
-        .prompt("q", &sample.images, &sample.turns[0].prompt)
+        .prompt("q", &sample.read_images().unwrap(), &sample.turns[0].prompt)
         .unwrap();
     assert_eq!(
         asked.tokens,
@@ -441,7 +441,9 @@ fn a_template_that_stands_alone_writes_what_its_layout_writes() {
                 let sample = sample(images, turns);
                 let before = encoder(layout.clone()).unwrap();
                 let wanted = before.document(&sample, &mut sample_rng(0, 0)).unwrap();
-                let asked = before.prompt("q", &sample.images, turns[0].0).unwrap();
+                let asked = before
+                    .prompt("q", &sample.read_images().unwrap(), turns[0].0)
+                    .unwrap();
                 // Read again, without a system message of its own.
                 let alone = TextFormat {
                     image: layout.image.clone(),
@@ -450,7 +452,9 @@ fn a_template_that_stands_alone_writes_what_its_layout_writes() {
                 let after = encoder(alone).unwrap();
                 let found = after.document(&sample, &mut sample_rng(0, 0)).unwrap();
                 assert_eq!(shown(&found), shown(&wanted), "{name} {images} {system:?}");
-                let again = after.prompt("q", &sample.images, turns[0].0).unwrap();
+                let again = after
+                    .prompt("q", &sample.read_images().unwrap(), turns[0].0)
+                    .unwrap();
                 assert_eq!(shown(&again), shown(&asked), "{name} {images} {system:?}");
                 if images == 0 {
                     let text = chat

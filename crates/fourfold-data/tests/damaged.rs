@@ -15,7 +15,7 @@ fn damaged_parquet_is_an_error_not_a_panic() {
     for length in (0..whole.len()).step_by(97) {
         std::fs::write(&path, &whole[..length]).unwrap();
         let message = refusal(&SourceConfig {
-            path: path.clone(),
+            path: path.clone().into(),
             ..names()
         });
         assert!(message.contains("damaged.parquet"), "{message}");
@@ -26,7 +26,7 @@ fn damaged_parquet_is_an_error_not_a_panic() {
         std::fs::write(&path, &bytes).unwrap();
         // Whatever it says, it must say it as a value.
         let _ = fourfold_data::source::open(&SourceConfig {
-            path: path.clone(),
+            path: path.clone().into(),
             ..names()
         });
     }

@@ -27,7 +27,7 @@ fn every_row_is_good() {
         "easy-vqa/test.parquet",
     ] {
         let config = SourceConfig {
-            path: dataset(name),
+            path: dataset(name).into(),
             prompt: Prompts::One("{{ question }}".into()),
             answer: "{{ answer }}".into(),
             each: lists(&[("question", "questions"), ("answer", "answers")]),
@@ -50,21 +50,26 @@ fn every_row_is_good() {
 }
 
 fn table(name: &str) -> Table {
-    Table::read(&dataset(name)).unwrap()
+    Table::open(&dataset(name)).unwrap()
 }
 
 /// Hashes of all images of a file, as the pixels they decode to: another compression hides nothing.
 fn images(table: &Table) -> HashSet<String> {
-    let hash = |row: &Row| {
+    let hash = |row: Row| {
         let image = row.images[0].load("", 0).unwrap();
         hash::sha256(decode_rgb(&image.bytes).unwrap().as_raw())
     };
-    table.rows.iter().map(hash).collect()
+    rows(table).map(hash).collect()
 }
 
-fn column<'a>(table: &'a Table, name: &str) -> HashSet<&'a str> {
-    let text = |row: &'a Row| row.columns[name].as_str().unwrap();
-    table.rows.iter().map(text).collect()
+fn rows(table: &Table) -> impl Iterator<Item = Row> {
+    (0..table.len()).map(|row| table.row(row).unwrap())
+}
+
+fn column(table: &Table, name: &str) -> HashSet<String> {
+    rows(table)
+        .map(|row| row.columns[name].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn demand_disjoint<T: Eq + Hash + Debug>(train: &HashSet<T>, test: &HashSet<T>, what: &str) {
@@ -86,7 +91,7 @@ fn easy_vqa_keeps_its_own_split() {
         table("easy-vqa/train.parquet"),
         table("easy-vqa/test.parquet"),
     );
-    assert_eq!((train.rows.len(), test.rows.len()), (4000, 1000));
+    assert_eq!((train.len(), test.len()), (4000, 1000));
     demand_disjoint(&images(&train), &images(&test), "easy-vqa");
 }
 
@@ -104,13 +109,13 @@ fn no_word_of_a_test_concept_is_in_training() {
 
 #[test]
 fn a_test_style_concept_is_trained_on_in_other_styles_alone() {
-    let drawing = |row: &Row| {
+    let drawing = |row: Row| {
         (
             row.columns["concept"].clone(),
             row.columns["vendor"].clone(),
         )
     };
-    let drawings = |table: &Table| table.rows.iter().map(drawing).collect::<HashSet<_>>();
+    let drawings = |table: &Table| rows(table).map(drawing).collect::<HashSet<_>>();
     let (train, test) = (
         table("emoji/train.parquet"),
         table("emoji/test-style.parquet"),

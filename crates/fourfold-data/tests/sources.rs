@@ -5,7 +5,7 @@ mod common;
 use common::{encoder, fixture, lists, names, open, questions, refusal, texts};
 use fourfold_data::source::Accepted;
 use fourfold_data::{
-    PackBudget, Prompts, Source, SourceConfig, Tables, check, decode_rgb, sample_rng,
+    PackBudget, Prompts, Source, SourceConfig, Tables, TurnOrder, check, decode_rgb, sample_rng,
 };
 use serde_json::json;
 
@@ -31,15 +31,13 @@ fn images_of_every_format_with_their_text() {
         let sample = source.sample(row, &mut sample_rng(0, row as u64)).unwrap();
         assert_eq!(sample.origin, format!("images.parquet:row {row}"));
         assert_eq!(sample.turns[0].answer, name);
-        let image = decode_rgb(&sample.images[0].bytes).unwrap();
+        let image = decode_rgb(&sample.read_images().unwrap()[0].bytes).unwrap();
         for (got, wanted) in image.get_pixel(4, 4).0.iter().zip(color) {
             assert!(got.abs_diff(wanted) <= 3, "{name}: {image:?}");
         }
     }
-    let path = source.sample(0, &mut sample_rng(0, 0)).unwrap().images[0]
-        .path
-        .clone();
-    assert_eq!(path.as_deref(), Some("red.png"));
+    let sample = source.sample(0, &mut sample_rng(0, 0)).unwrap();
+    assert_eq!(sample.images[0].name(0), "red.png");
 }
 
 #[test]
@@ -116,6 +114,7 @@ fn lists_become_turns_in_an_order_drawn_each_time() {
     let config = SourceConfig {
         each: lists(&[]),
         turns: questions().each,
+        turn_order: TurnOrder::Random,
         ..questions()
     };
     let source = open(&config);
@@ -199,7 +198,7 @@ fn text_can_be_read_without_the_images_beside_it() {
 #[test]
 fn all_column_types_reach_templates() {
     let config = SourceConfig {
-        path: fixture("types.parquet"),
+        path: fixture("types.parquet").into(),
         answer: "{{ number }} {{ share }} {{ yes }} {{ sizes[1] }} {{ box.y }}".into(),
         images: true,
         ..Default::default()
@@ -247,23 +246,27 @@ fn what_a_configuration_lacks_is_named() {
     };
     assert!(refusal(&both).contains("turns"));
     let absent = refusal(&SourceConfig {
-        path: fixture("absent.parquet"),
+        path: fixture("absent.parquet").into(),
         ..names()
     });
     assert!(absent.contains("absent.parquet"), "{absent}");
     let kind = refusal(&SourceConfig {
-        path: fixture("make.py"),
+        path: fixture("make.py").into(),
         ..names()
     });
-    assert!(kind.contains(".parquet or .jsonl"), "{kind}");
-    let zstd = refusal(&SourceConfig {
-        path: fixture("zstd.parquet"),
+    assert!(
+        kind.contains("expected Parquet, JSON, JSON lines, CSV"),
+        "{kind}"
+    );
+}
+
+#[test]
+fn parquet_packed_with_zstd_is_read() {
+    let source = open(&SourceConfig {
+        path: fixture("zstd.parquet").into(),
         ..texts()
     });
-    assert!(
-        zstd.contains("zstd.parquet") && zstd.contains("snappy"),
-        "{zstd}"
-    );
+    assert!(!source.is_empty() && answer(&*source, 0).is_ok());
 }
 
 #[test]
@@ -271,7 +274,7 @@ fn json_lines_with_images_beside_them() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     let sample = open(&names()).sample(0, &mut sample_rng(0, 0)).unwrap();
-    write("a.png", &sample.images[0].bytes);
+    write("a.png", &sample.read_images().unwrap()[0].bytes);
     let lines = concat!(
         "{\"image\": \"a.png\", \"name\": \"one\"}\n\n",
         "{\"images\": [\"a.png\", \"a.png\"], \"name\": \"two\", \"extra\": 1}\n",
@@ -280,7 +283,7 @@ fn json_lines_with_images_beside_them() {
     );
     write("rows.jsonl", lines.as_bytes());
     let config = SourceConfig {
-        path: folder.path().join("rows.jsonl"),
+        path: folder.path().join("rows.jsonl").into(),
         prompt: Prompts::One("{{ extra }}".into()),
         ..names()
     };
@@ -288,7 +291,7 @@ fn json_lines_with_images_beside_them() {
     let images = |row| {
         source
             .sample(row, &mut sample_rng(0, 0))
-            .map(|sample| sample.images.len())
+            .and_then(|sample| Ok(sample.read_images()?.len()))
     };
     assert_eq!(
         (images(0).unwrap(), images(1).unwrap(), images(2).unwrap()),
@@ -302,30 +305,44 @@ fn json_lines_with_images_beside_them() {
     );
 
     write("bad.jsonl", b"{\"name\": \"one\"}\n{\"name\": \n");
-    let bad = refusal(&SourceConfig {
-        path: folder.path().join("bad.jsonl"),
+    let bad = open(&SourceConfig {
+        path: folder.path().join("bad.jsonl").into(),
         ..names()
     });
-    assert!(bad.contains("bad.jsonl: line 2"), "{bad}");
+    assert_eq!(answer(&*bad, 0).unwrap(), "one");
+    let message = answer(&*bad, 1).unwrap_err();
+    assert!(
+        message.starts_with("bad.jsonl:line 2: expected a JSON object"),
+        "{message}"
+    );
     write("odd.jsonl", b"{\"image\": 3, \"name\": \"x\"}\n");
-    let odd = refusal(&SourceConfig {
-        path: folder.path().join("odd.jsonl"),
+    let odd = open(&SourceConfig {
+        path: folder.path().join("odd.jsonl").into(),
         ..names()
     });
-    assert!(odd.contains("line 1") && odd.contains("`image`"), "{odd}");
-    write("text.jsonl", b"\"caf\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"");
+    let message = answer(&*odd, 0).unwrap_err();
+    assert!(
+        message.starts_with("odd.jsonl:line 1: `image`"),
+        "{message}"
+    );
+    write("text.jsonl", "\"café\"\n".repeat(20).as_bytes());
     let text = refusal(&SourceConfig {
-        path: folder.path().join("text.jsonl"),
+        path: folder.path().join("text.jsonl").into(),
         ..names()
     });
-    assert!(text.contains("expected an object"), "{text}");
+    assert!(
+        text.contains("not one of its 20 rows") && text.contains("expected an object"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_file_used_twice_is_read_once() {
     let tables = Tables::new();
-    let path = fixture("images.parquet");
-    let (a, b) = (tables.table(&path).unwrap(), tables.table(&path).unwrap());
+    let (a, b) = (
+        tables.table(&names()).unwrap(),
+        tables.table(&questions()).unwrap(),
+    );
     assert!(std::sync::Arc::ptr_eq(&a, &b));
     assert_eq!(tables.open(&names()).unwrap().len(), 10);
 }

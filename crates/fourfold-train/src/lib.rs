@@ -28,6 +28,7 @@ pub mod run_folder;
 pub mod samples;
 pub mod save;
 pub mod schedule;
+pub mod skipped;
 pub mod sources;
 pub mod stage;
 #[cfg(test)]

@@ -35,6 +35,9 @@ pub struct StepRecord {
     pub truncated: usize,
     /// Broken samples passed over.
     pub skipped: usize,
+    /// Documents left out since they were too long.
+    #[serde(default)]
+    pub dropped: usize,
     /// Mean cross-entropy over the targets, in nats.
     pub loss: f64,
     /// The learning rate of each part that trains.
@@ -162,6 +165,7 @@ mod tests {
             packs: 2,
             truncated: 0,
             skipped: 0,
+            dropped: 0,
             loss: 2.5,
             lr: BTreeMap::from([(Part::Projector, 1e-3)]),
             grad_norm: 0.7,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fourfold_data::SkipReport;
+use fourfold_data::Skip;
 
 use crate::hub::HubId;
 use crate::metrics::StepRecord;
@@ -55,7 +55,7 @@ pub trait Progress {
     fn updated(&mut self, _record: &StepRecord) {}
 
     /// Broken samples were passed over in an update.
-    fn skipped(&mut self, _report: &SkipReport) {}
+    fn skipped(&mut self, _skipped: &[Skip]) {}
 
     /// Held-out images were captioned.
     fn sampled(&mut self, _step: usize, _samples: &[SampleRecord]) {}

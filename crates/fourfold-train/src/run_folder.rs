@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::files;
 
 /// What a run writes into its folder: what `--force` removes, and nothing else.
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "recipe.toml",
     "environment.json",
     "metrics.jsonl",
+    "skipped.jsonl",
     "tokenizer.json",
     "scores.json",
     "report.html",
@@ -162,6 +163,11 @@ impl RunFolder {
     /// One line an update.
     pub fn metrics(&self) -> PathBuf {
         self.0.join("metrics.jsonl")
+    }
+
+    /// The samples that were passed over.
+    pub fn skipped(&self) -> PathBuf {
+        self.0.join("skipped.jsonl")
     }
 
     /// The folder of captions of held-out images.

@@ -54,7 +54,14 @@ impl HeldOut {
             let Some((sample, turn)) = readable else {
                 continue;
             };
-            let image = sample.images.first();
+            let images = match sample.read_images() {
+                Ok(images) => images,
+                Err(error) => {
+                    broken = Some(error.into());
+                    continue;
+                }
+            };
+            let image = images.first();
             records.push(SampleRecord {
                 image: image.map(|image| format!("{index:03}.{}", extension(&image.bytes))),
                 origin: sample.origin.clone(),
@@ -65,7 +72,7 @@ impl HeldOut {
             questions.push(Question {
                 prompt: turn.prompt,
                 origin: sample.origin,
-                images: sample.images,
+                images,
             });
         }
         if let (true, Some(error)) = (records.is_empty(), broken) {
@@ -131,7 +138,7 @@ fn readable(source: &dyn Source, row: usize) -> Result<(Sample, Turn)> {
     let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
     let turn = sample.turns.first().cloned();
     let turn = turn.with_context(|| format!("{} has no answer", sample.origin))?;
-    for image in &sample.images {
+    for image in sample.read_images()? {
         decode_rgb(&image.bytes)
             .map_err(|message| anyhow!("{}: an image {message}", sample.origin))?;
     }

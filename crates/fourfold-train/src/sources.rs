@@ -44,7 +44,7 @@ impl Sources {
         })?;
         let source = self
             .tables
-            .open(config)
+            .open_as(name, config)
             .with_context(|| format!("in the data '{name}'"))?;
         demand_sample(&*source).with_context(|| format!("in the data '{name}'"))?;
         open.insert(name.to_owned(), source.clone());

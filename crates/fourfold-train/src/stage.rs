@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use fourfold_data::{
-    Encoder, EncoderConfig, Loader, LoaderConfig, Mixture, PackBudget, SamplerState, Source,
-    sample_rng, training_document,
+    BatchSize, Encoder, EncoderConfig, Loader, LoaderConfig, Mixture, PackBudget, SamplerState,
+    Shard, Source, sample_rng, training_document,
 };
 use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
 
@@ -86,7 +86,7 @@ impl StagePlan {
             tokens: stage.pack_tokens,
             images: stage.pack_images,
         };
-        let shown = |(source, _): &(Arc<dyn Source>, f64)| source.image_rows().is_some();
+        let shown = |(source, _): &(Arc<dyn Source>, f64)| source.shows_images();
         let adapters = model.adapter_counts()?;
         let adapted = |part: Part| adapters.iter().any(|(p, count)| *p == part && *count > 0);
         ensure!(
@@ -147,7 +147,9 @@ impl StagePlan {
             None => Arc::clone(&self.encoder),
         };
         let config = LoaderConfig {
-            batch: self.stage.batch,
+            batch: BatchSize::Documents(self.stage.batch),
+            too_long: self.stage.too_long,
+            shard: Shard::WHOLE,
             budget: self.budget,
             seed: self.seed,
             prefetch: 2,

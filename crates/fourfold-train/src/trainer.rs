@@ -23,6 +23,7 @@ use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
 use crate::run_folder::{RunFolder, RunLock};
 use crate::samples::HeldOut;
+use crate::skipped::Skipped;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
 use crate::threads::in_pool;
@@ -99,6 +100,7 @@ struct Session<'a> {
     plans: Vec<StagePlan>,
     held_out: Option<HeldOut>,
     metrics: Metrics,
+    skipped: Skipped,
     fingerprint: Fingerprint,
     data: BTreeMap<String, String>,
     /// Checksums of the parameters that no stage trains.
@@ -140,7 +142,7 @@ impl<'a> Session<'a> {
         };
         let precision = recipe.precision.resolve();
         recipe.precision = precision.into();
-        let data = hash_files(&recipe.data_files(folder))?;
+        let data = hash_files(&recipe.data_files(folder)?)?;
         let (local, hub) =
             recipe.fetched(&options.hub, Need::Weights, &pins, progress, &options.stop)?;
         if let Some(names) = recipe.pretrained() {
@@ -177,7 +179,7 @@ impl<'a> Session<'a> {
             }
             None => None,
         };
-        let all = hash_files(&recipe.all_files(folder))?;
+        let all = hash_files(&recipe.all_files(folder)?)?;
         let text = recipe.to_toml(folder)?;
         let (run, lock) = match (lock, options.start) {
             (Some(lock), _) => {
@@ -201,6 +203,7 @@ impl<'a> Session<'a> {
         )?;
         Ok(Self {
             metrics: Metrics::open(&run.metrics(), step)?,
+            skipped: Skipped::open(&run.skipped(), step, recipe.training.max_skipped)?,
             recipe,
             options,
             progress,
@@ -354,9 +357,15 @@ impl<'a> Session<'a> {
             .next_batch()
             .with_context(|| format!("in stage '{}'", plan.stage.name))?;
         let data_wait_seconds = begin.elapsed().as_secs_f64();
-        if batch.skipped.count > 0 {
-            self.progress.skipped(&batch.skipped);
+        let skipped = self
+            .skipped
+            .add(self.step + 1, &batch.skipped, plan.mixture());
+        if let Ok(skipped) = &skipped
+            && !skipped.is_empty()
+        {
+            self.progress.skipped(skipped);
         }
+        skipped.with_context(|| format!("in stage '{}'", plan.stage.name))?;
         let features = self.features.as_mut();
         let updated = updater.update(plan, &mut self.model, features, &batch, update)?;
         self.looked.add(updated.features.unwrap_or_default());
@@ -375,7 +384,8 @@ impl<'a> Session<'a> {
             targets: batch.targets,
             packs: batch.packs.len(),
             truncated: batch.truncated,
-            skipped: batch.skipped.count,
+            skipped: batch.skipped.len(),
+            dropped: batch.dropped,
             loss: updated.loss,
             lr: plan.rates(update),
             grad_norm: updated.grad_norm,

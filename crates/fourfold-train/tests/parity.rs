@@ -139,7 +139,7 @@ fn cases(encoder: &Encoder) -> Value {
     };
     let told = Sample {
         origin: "told".into(),
-        images: vec![picture()],
+        images: vec![picture().into()],
         turns: [(what, cat), (" And?", "It's a dog.")]
             .map(|(prompt, answer)| Turn {
                 prompt: prompt.into(),

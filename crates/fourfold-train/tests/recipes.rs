@@ -38,7 +38,10 @@ fn recipes(folder: &Path) -> BTreeMap<String, Recipe> {
 fn data(recipe: &Recipe, folder: &Path) -> Vec<PathBuf> {
     let evaluations = recipe.evaluation.values().map(|e| &e.source);
     let sources = recipe.data.values().chain(evaluations);
-    sources.map(|source| folder.join(&source.path)).collect()
+    sources
+        .flat_map(|source| source.path.written().to_vec())
+        .map(|path| folder.join(path))
+        .collect()
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn the_recipe_of_the_readme_is_whole() {
     let recipe =
         Recipe::parse("README.md", recipe, &[]).unwrap_or_else(|error| panic!("{error:#}"));
     for source in recipe.data.values() {
-        let path = folder().join("..").join(&source.path);
+        let path = folder().join("..").join(&source.path.written()[0]);
         assert!(path.is_file(), "{}", path.display());
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fourfold_data::SkipReport;
+use fourfold_data::Skip;
 use fourfold_train::metrics::StepRecord;
 use fourfold_train::progress::{Arrival, Progress, StageInfo};
 use fourfold_train::samples::SampleRecord;
@@ -164,18 +164,17 @@ impl Progress for Bars {
         }
     }
 
-    fn skipped(&mut self, report: &SkipReport) {
-        for skip in &report.first {
+    fn skipped(&mut self, skipped: &[Skip]) {
+        for skip in skipped {
             if self.skipped < TOLD {
                 self.line(&format!("skipped: {}", skip.reason));
             } else if self.skipped == TOLD {
                 self.line(
-                    "more broken samples are skipped; `fourfold data check RECIPE` lists them",
+                    "more broken samples are skipped; skipped.jsonl in the run folder lists them",
                 );
             }
             self.skipped += 1;
         }
-        self.skipped += report.count - report.first.len();
     }
 
     fn sampled(&mut self, _step: usize, samples: &[SampleRecord]) {

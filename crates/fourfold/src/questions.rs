@@ -63,8 +63,8 @@ impl Item {
     }
 
     /// A row of a JSON lines file: `image` and, under one of `keys`, the prompt; `default` where it has none.
-    fn row(table: &Table, row: &Row, keys: &[&str], default: Option<&str>) -> Self {
-        let origin = table.origin(row);
+    fn row(row: &Row, keys: &[&str], default: Option<&str>) -> Self {
+        let origin = row.origin.clone();
         let mut names = Map::new();
         let path = row.images.iter().find_map(|image| match image {
             RowImage::File(path) => Some(path.display().to_string()),
@@ -189,9 +189,10 @@ pub fn gather(
         .map(|image| Item::file(image, prompt.unwrap_or_default()))
         .collect();
     if let Some(file) = jsonl {
-        let table = Table::read(file)?;
-        let rows = table.rows.iter();
-        items.extend(rows.map(|row| Item::row(&table, row, keys, prompt)));
+        let table = Table::open(file)?;
+        for number in 0..table.len() {
+            items.push(Item::row(&table.row(number)?, keys, prompt));
+        }
     }
     if items.is_empty() {
         bail!("there is nothing to ask: the file has no rows");

@@ -5,6 +5,8 @@ use minijinja::value::Value;
 
 use super::{ChatTemplate, Content, ContentPart, Message};
 use crate::document::Layout;
+use crate::pieces::{Piece, are_placed, pieces, prompts};
+use crate::sample::IMAGE_MARK;
 use crate::{DataError, Sample, Tokenizer};
 
 /// Stands for a prompt and an answer where the layout tries the template.
@@ -58,7 +60,7 @@ impl ChatLayout {
             return Err(layout.fail(message));
         }
         layout.end = layout.find_end(tokenizer)?;
-        let messages = layout.messages(1, &[(TRIED[0], Some(TRIED[1]))]);
+        let messages = layout.messages(1, false, &[(TRIED[0], Some(TRIED[1]))]);
         layout.prefix(&messages[..messages.len() - 1], &text)?;
         Ok(layout)
     }
@@ -81,15 +83,17 @@ impl ChatLayout {
         {
             return self.plain(&turn.answer, tokenizer);
         }
+        let placed = are_placed(&sample.origin, sample.images.len(), prompts(&sample.turns))?;
         for turn in &sample.turns {
-            self.demand_text(&sample.origin, &turn.prompt, tokenizer)?;
+            self.demand_prompt(&sample.origin, &turn.prompt, placed, tokenizer)?;
             self.demand_text(&sample.origin, &turn.answer, tokenizer)?;
         }
         let turns = sample.turns.iter();
         let said: Vec<(&str, Option<&str>)> = turns
             .map(|turn| (&*turn.prompt, Some(&*turn.answer)))
             .collect();
-        let messages = self.messages(sample.images.len(), &said);
+        let ahead = if placed { 0 } else { sample.images.len() };
+        let messages = self.messages(ahead, placed, &said);
         let whole = self.template.render(&messages, false, &[])?;
         let mut tokens = tokenizer.encode_markup(&whole)?;
         let before = messages.len() - 2 * said.len();
@@ -129,9 +133,11 @@ impl ChatLayout {
         if images == 0 && prompt.is_empty() {
             return Ok(self.begin.into_iter().collect());
         }
-        self.demand_text(origin, prompt, tokenizer)?;
+        let placed = are_placed(origin, images, std::iter::once(prompt))?;
+        self.demand_prompt(origin, prompt, placed, tokenizer)?;
+        let ahead = if placed { 0 } else { images };
         // The prompt as it is in a document with an answer: training has seen no other.
-        let answered = self.messages(images, &[(prompt, Some(TRIED[1]))]);
+        let answered = self.messages(ahead, placed, &[(prompt, Some(TRIED[1]))]);
         let whole = self.template.render(&answered, false, &[])?;
         let text = self.prefix(&answered[..answered.len() - 1], &whole)?;
         let tokens = tokenizer.encode_markup(&text)?;
@@ -172,14 +178,24 @@ impl ChatLayout {
         ))
     }
 
-    pub(super) fn messages(&self, images: usize, turns: &[(&str, Option<&str>)]) -> Vec<Message> {
+    /// The messages of a conversation: `images` stand before its first prompt, or, if they are `placed`, where the prompts
+    /// say.
+    pub(super) fn messages(
+        &self,
+        images: usize,
+        placed: bool,
+        turns: &[(&str, Option<&str>)],
+    ) -> Vec<Message> {
         let mut messages = Vec::new();
         if let Some(system) = &self.system {
             messages.push(self.message("system", 0, system));
         }
         for (turn, (prompt, answer)) in turns.iter().enumerate() {
             let images = if turn == 0 { images } else { 0 };
-            messages.push(self.message("user", images, prompt));
+            messages.push(match placed {
+                true => self.placed_message("user", prompt),
+                false => self.message("user", images, prompt),
+            });
             if let Some(answer) = answer {
                 messages.push(self.message("assistant", 0, answer));
             }
@@ -203,8 +219,23 @@ impl ChatLayout {
         }
     }
 
+    /// A message that says itself where its images stand.
+    fn placed_message(&self, role: &str, text: &str) -> Message {
+        if !self.parts {
+            return Message::text(role, text.replace(IMAGE_MARK, &self.image));
+        }
+        let part = |piece| match piece {
+            Piece::Image => ContentPart::Image,
+            Piece::Text(text) => ContentPart::Text { text: text.into() },
+        };
+        Message {
+            role: role.into(),
+            content: Content::Parts(pieces(text).into_iter().map(part).collect()),
+        }
+    }
+
     pub(super) fn tried(&self, images: usize) -> Result<String, DataError> {
-        let messages = self.messages(images, &[(TRIED[0], Some(TRIED[1]))]);
+        let messages = self.messages(images, false, &[(TRIED[0], Some(TRIED[1]))]);
         self.template.render(&messages, false, &[])
     }
 
@@ -234,6 +265,20 @@ impl ChatLayout {
         DataError::Chat {
             name: self.template.name().to_owned(),
             message,
+        }
+    }
+
+    /// As [`ChatLayout::demand_text`] for a prompt, but for the marks of its images where those are placed.
+    fn demand_prompt(
+        &self,
+        origin: &str,
+        prompt: &str,
+        placed: bool,
+        tokenizer: &Tokenizer,
+    ) -> Result<(), DataError> {
+        match placed {
+            true => self.demand_text(origin, &prompt.replace(IMAGE_MARK, " "), tokenizer),
+            false => self.demand_text(origin, prompt, tokenizer),
         }
     }
 

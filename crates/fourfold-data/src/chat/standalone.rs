@@ -104,7 +104,7 @@ impl ChatLayout {
 
     /// Whether the prompts of training are those of a model that was asked not to think aloud, and only those.
     fn is_silent(&self) -> Result<bool, DataError> {
-        let messages = self.messages(1, &[(TRIED[0], Some(TRIED[1]))]);
+        let messages = self.messages(1, false, &[(TRIED[0], Some(TRIED[1]))]);
         let asked = &messages[..messages.len() - 1];
         let whole = self.tried(1)?;
         let silent = [("enable_thinking", Value::from(false))];

@@ -27,7 +27,7 @@ fn turn(prompt: &str, answer: &str) -> Turn {
 fn an_image_a_prompt_and_an_answer() {
     let encoder = encoder(4, 100);
     let mut sample = text_sample("say", "hi");
-    sample.images.push(EncodedImage::new(picture()));
+    sample.images.push(EncodedImage::new(picture()).into());
     let document = encoder.document(&sample, &mut sample_rng(0, 0)).unwrap();
     let image = "<|image|>";
     let tokens = [
@@ -135,7 +135,9 @@ fn a_sample_whose_answer_does_not_fit_is_refused_by_name() {
 #[test]
 fn an_image_that_is_none_is_refused_by_name() {
     let mut sample = text_sample("a", "b");
-    sample.images.push(EncodedImage::new(&b"no image"[..]));
+    sample
+        .images
+        .push(EncodedImage::new(&b"no image"[..]).into());
     let error = encoder(4, 100)
         .document(&sample, &mut sample_rng(0, 0))
         .unwrap_err();
@@ -146,9 +148,11 @@ fn an_image_that_is_none_is_refused_by_name() {
 fn a_prompt_is_the_beginning_of_its_document() {
     let encoder = encoder(4, 100);
     let mut sample = text_sample("say", "hi");
-    sample.images.push(EncodedImage::new(picture()));
+    sample.images.push(EncodedImage::new(picture()).into());
     let document = encoder.document(&sample, &mut sample_rng(0, 0)).unwrap();
-    let prompt = encoder.prompt("x", &sample.images, "say").unwrap();
+    let prompt = encoder
+        .prompt("x", &sample.read_images().unwrap(), "say")
+        .unwrap();
     assert_eq!(prompt.tokens, document.tokens[..document.prompt_end]);
     assert_eq!(prompt.images, document.images);
     assert_eq!(prompt.visual, document.visual);
@@ -156,7 +160,7 @@ fn a_prompt_is_the_beginning_of_its_document() {
 
 fn one_image(bytes: Vec<u8>) -> Sample {
     let mut sample = text_sample("say", "hi");
-    sample.images.push(EncodedImage::new(bytes));
+    sample.images.push(EncodedImage::new(bytes).into());
     sample
 }
 

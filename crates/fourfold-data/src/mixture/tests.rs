@@ -24,6 +24,9 @@ impl Source for Numbers {
     fn origin(&self, row: usize) -> String {
         format!("numbers:row {row}")
     }
+    fn shows_images(&self) -> bool {
+        false
+    }
     fn columns(&self, _: usize) -> Map<String, Value> {
         Map::new()
     }

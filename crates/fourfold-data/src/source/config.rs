@@ -1,4 +1,4 @@
-//! How a file becomes samples, as written in a recipe.
+//! How files become samples, as written in a recipe.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One source of samples: a file and the templates that turn a row into prompt and answer.
+use super::Paths;
+
+/// One source of samples: files, and the templates that turn a row into prompt and answer.
 ///
 /// ```toml
 /// path = "datasets/emoji/train.parquet"
@@ -17,22 +19,38 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    /// A `.parquet` or `.jsonl` file.
-    pub path: PathBuf,
-    /// A template over the columns, or several of which one is drawn for each draw. Empty: none.
+    /// A file, a pattern of files (`shards/*.tar`, `{00000..00331}.tar`), or a list of them, all of one kind.
+    pub path: Paths,
+    /// The folder that paths of images are relative to; the file's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_folder: Option<PathBuf>,
+    /// The column that names the images, where its name or what it holds does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_column: Option<String>,
+    /// The annotations of a file of VQA questions, where they do not lie beside it under their published name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<PathBuf>,
+    /// A template over the columns, or several of which one is drawn for each draw. Empty: what the layout of the file
+    /// proposes if there is no `answer` either, else none.
     #[serde(default, skip_serializing_if = "Prompts::is_empty")]
     pub prompt: Prompts,
-    /// A template over the columns: the text to learn.
+    /// A template over the columns: the text to learn. Empty: what the layout of the file proposes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub answer: String,
     /// Expands list columns, one sample an element: variable → list column. With
     /// `each = { question = "questions", answer = "answers" }` templates use `{{ question }}`.
     /// The lists of one row have the same length.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub each: BTreeMap<String, String>,
-    /// As `each`, but the elements become the turns of one sample, in an order drawn each time.
-    /// A row with empty lists is no sample.
+    /// As `each`, but one element is drawn each time the row is: of five captions, one an epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub draw: BTreeMap<String, String>,
+    /// As `each`, but the elements become the turns of one sample. A row with empty lists is no sample.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub turns: BTreeMap<String, String>,
+    /// In which order.
+    #[serde(default, skip_serializing_if = "TurnOrder::is_default")]
+    pub turn_order: TurnOrder,
     /// Keeps the rows where each named column (or variable of `each`) has one of the values; a
     /// list column has one if an element is among them.
     #[serde(default, rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
@@ -40,6 +58,35 @@ pub struct SourceConfig {
     /// `false`: leaves images out and reads the text alone.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub images: bool,
+    /// Mebibytes of rows that are shuffled among each other, and kept in memory for it; 64 when absent. What is smaller
+    /// is shuffled as a whole; of what is larger, stretches are drawn at random until they are that much, and their rows
+    /// shuffled together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shuffle_mib: Option<usize>,
+}
+
+impl SourceConfig {
+    /// Bytes of rows that are shuffled among each other.
+    pub fn shuffle_bytes(&self) -> usize {
+        self.shuffle_mib.unwrap_or(64) << 20
+    }
+}
+
+/// The order of turns within a sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TurnOrder {
+    /// As the row has them: what is asked may rest on what was said.
+    #[default]
+    File,
+    /// Drawn each time: for questions that do not rest on each other.
+    Random,
+}
+
+impl TurnOrder {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 fn yes() -> bool {

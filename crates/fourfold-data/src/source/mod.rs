@@ -1,10 +1,26 @@
 //! Sources: files as random-access rows of samples.
+//!
+//! ```text
+//! files ─► Blob ─► Reader, blocks of records ─► Layout ─► Table, rows ─► RowSource, samples
+//!          bytes   json csv parquet tar         published     by number      templates
+//! ```
+//!
+//! A file is gone through once when it is opened; what is kept of it is a few numbers a block. Rows are read again, a
+//! block at a time, when samples are drawn.
 
+pub mod blob;
+mod cache;
 mod config;
-mod jsonl;
+mod csv;
+mod json;
+mod layout;
 mod parquet;
+mod paths;
+mod reader;
+mod row;
 mod rows;
 mod table;
+mod tar;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,9 +28,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-pub use config::{Accepted, Prompts, SourceConfig};
+pub use config::{Accepted, Prompts, SourceConfig, TurnOrder};
+pub use paths::Paths;
+pub use reader::BlockSize;
+pub use row::{Row, RowImage};
 pub use rows::RowSource;
-pub use table::{Row, RowImage, Table};
+pub use table::Table;
 
 use crate::{DataError, Sample, SampleRng};
 
@@ -37,20 +56,47 @@ pub trait Source: Send + Sync {
     /// Where sample `row` comes from, as `file.parquet:row 12`.
     fn origin(&self, row: usize) -> String;
 
+    /// Whether samples may show images.
+    fn shows_images(&self) -> bool;
+
     /// The file and, of every row of it that samples show images of, its number and how many they are; `None` where
-    /// samples show no image.
+    /// samples show no image. Goes through all rows.
     fn image_rows(&self) -> Option<(&Path, Vec<(u32, usize)>)> {
         None
     }
 
     /// The columns and variables a template sees at sample `row`; for grouping and references.
     fn columns(&self, row: usize) -> Map<String, Value>;
+
+    /// Stretches of samples that are read together, in their order: [`BlockSize::rows`] counts samples here.
+    fn blocks(&self) -> Vec<BlockSize> {
+        vec![BlockSize {
+            rows: self.len(),
+            bytes: 0,
+        }]
+    }
+
+    /// Bytes of blocks that are shuffled among each other.
+    fn shuffle_bytes(&self) -> usize {
+        usize::MAX
+    }
 }
 
-/// Opens sources; a file that several of them use is read once.
+/// Opens sources; files that several of them use are gone through once.
 #[derive(Default)]
 pub struct Tables {
-    loaded: Mutex<HashMap<PathBuf, Arc<Table>>>,
+    opened: Mutex<HashMap<TableKey, Arc<Table>>>,
+}
+
+/// What makes two configurations read the same table.
+#[derive(PartialEq, Eq, Hash)]
+struct TableKey {
+    paths: Vec<PathBuf>,
+    folder: Option<PathBuf>,
+    column: Option<String>,
+    annotations: Option<PathBuf>,
+    images: bool,
+    shuffle: usize,
 }
 
 impl Tables {
@@ -59,27 +105,53 @@ impl Tables {
         Self::default()
     }
 
-    /// The rows of a `.parquet` or `.jsonl` file.
-    pub fn table(&self, path: &Path) -> Result<Arc<Table>, DataError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = loaded.get(path) {
-            return Ok(table.clone());
+    /// The rows of the files of `config`.
+    ///
+    /// # Errors
+    /// As [`Table::read`].
+    pub fn table(&self, config: &SourceConfig) -> Result<Arc<Table>, DataError> {
+        let key = TableKey {
+            paths: config.path.written().to_vec(),
+            folder: config.image_folder.clone(),
+            column: config.image_column.clone(),
+            annotations: config.annotations.clone(),
+            images: config.images,
+            shuffle: config.shuffle_bytes(),
+        };
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = opened.get(&key) {
+            return Ok(Arc::clone(table));
         }
-        let table = Arc::new(Table::read(path)?);
-        loaded.insert(path.into(), table.clone());
+        let table = Arc::new(Table::read(config)?);
+        opened.insert(key, Arc::clone(&table));
         Ok(table)
     }
 
-    /// Opens a source: reads its file, compiles its templates, checks the columns they use.
+    /// Opens a source: its files, its templates, the columns they use. It is called as its first file is.
+    ///
+    /// # Errors
+    /// As [`Table::read`] and [`RowSource::new`].
     pub fn open(&self, config: &SourceConfig) -> Result<Arc<dyn Source>, DataError> {
         Ok(Arc::new(RowSource::new(
-            self.table(&config.path)?,
+            self.table(config)?,
             config.clone(),
         )?))
+    }
+
+    /// Opens a source and calls it `name`.
+    ///
+    /// # Errors
+    /// As [`Tables::open`].
+    pub fn open_as(&self, name: &str, config: &SourceConfig) -> Result<Arc<dyn Source>, DataError> {
+        let source = RowSource::new(self.table(config)?, config.clone())?;
+        Ok(Arc::new(source.called(name)))
     }
 }
 
 /// Opens one source on its own. Use [`Tables`] where several sources share a file.
+///
+/// # Errors
+/// As [`Tables::open`].
 pub fn open(config: &SourceConfig) -> Result<Arc<dyn Source>, DataError> {
     Tables::new().open(config)
 }

@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{Row, Source, SourceConfig, Table};
+use super::cache::Cache;
+use super::layout::complete;
+use super::{BlockSize, Row, Source, SourceConfig, Table, TurnOrder};
 use crate::template::Templates;
 use crate::{DataError, Sample, SampleRng, Turn};
 
@@ -18,42 +21,46 @@ pub struct RowSource {
     table: Arc<Table>,
     config: SourceConfig,
     templates: Templates,
-    /// Index into the table's rows and, with `each`, into the row's lists.
-    visible: Vec<(u32, Option<u32>)>,
+    /// Of each block of the table, the first of its samples; and at the end how many there are.
+    starts: Vec<usize>,
+    visible: Cache<Visible>,
+    shows_images: bool,
 }
 
+/// The samples of a block: row within the table and, with `each`, element of the row's lists.
+type Visible = Vec<(usize, Option<u32>)>;
+
+/// Bytes of lists of visible samples that are kept.
+const VISIBLE_BYTES: usize = 64 << 20;
+
+/// The element of a row whose lists disagree: one sample, whose error tells of the row when it is drawn.
+const BROKEN: u32 = u32::MAX;
+
 impl RowSource {
-    /// Applies a configuration to a table's rows.
+    /// Applies a configuration to a table's rows; templates that it leaves out are those that the table's layout
+    /// proposes.
     ///
-    /// A column that the configuration uses and the table lacks is an error, as is a configuration
-    /// that leaves no sample.
+    /// # Errors
+    /// When the configuration uses a column that the table lacks, nothing says what the answer is, or no sample is left.
     pub fn new(table: Arc<Table>, config: SourceConfig) -> Result<Self, DataError> {
-        if table.rows.is_empty() {
-            return Err(DataError::file(&table.path, "the file has no rows"));
-        }
+        let columns = table.columns();
+        let config = complete(&config, columns, &first_columns(&table))?;
         let prompts = config.prompt.templates();
         if prompts.is_empty() {
-            return Err(DataError::config(
-                "prompt",
-                "an empty list; leave the key out instead",
-            ));
+            let message = "an empty list; leave the key out instead";
+            return Err(DataError::config("prompt", message));
         }
-        if !config.each.is_empty() && !config.turns.is_empty() {
-            return Err(DataError::config(
-                "each",
-                "cannot be combined with `turns`; choose one",
-            ));
-        }
-        let lists = || config.each.iter().chain(&config.turns);
+        demand_one_expansion(&config)?;
+        let lists = || config.each.iter().chain(&config.draw).chain(&config.turns);
         for (variable, column) in lists() {
             require(
                 &table,
-                &table.columns,
+                columns,
                 &format!("`{variable} = \"{column}\"`"),
                 column,
             )?;
         }
-        let mut variables = table.columns.clone();
+        let mut variables = columns.to_vec();
         variables.extend(lists().map(|(variable, _)| variable.clone()));
         for column in config.filter.keys() {
             require(&table, &variables, "`where`", column)?;
@@ -63,53 +70,83 @@ impl RowSource {
             .map(|text| ("prompt", text.as_str()))
             .chain([("answer", config.answer.as_str())])
             .collect();
-        let templates = Templates::compile(&table.path, &texts, &variables)?;
-        let name = table
-            .path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let templates = Templates::compile(table.path(), &texts, &variables)?;
+        let name = table.path().file_stem().unwrap_or_default();
         let mut source = Self {
-            name,
+            name: name.to_string_lossy().into_owned(),
+            shows_images: config.images && table.has_images(),
             table,
             config,
             templates,
-            visible: Vec::new(),
+            starts: Vec::new(),
+            visible: Cache::new(VISIBLE_BYTES),
         };
-        source.visible = source.expand();
-        if source.visible.is_empty() {
+        source.starts = source.count();
+        if source.is_empty() {
             let message = format!(
-                "none of its {} rows is left by `where`, `each` and `turns`",
-                source.table.rows.len()
+                "none of its {} rows is left by `where`, `each`, `draw` and `turns`",
+                source.table.len()
             );
-            return Err(DataError::file(&source.table.path, message));
+            return Err(DataError::file(source.table.path(), message));
         }
         Ok(source)
     }
 
-    /// The table's row behind sample `row`.
-    pub fn row(&self, row: usize) -> &Row {
-        &self.table.rows[self.visible[row].0 as usize]
+    /// The same under another name.
+    pub fn called(self, name: &str) -> Self {
+        Self {
+            name: name.into(),
+            ..self
+        }
     }
 
-    fn expand(&self) -> Vec<(u32, Option<u32>)> {
+    /// Whether every row is one sample.
+    fn is_plain(&self) -> bool {
+        let config = &self.config;
+        config.each.is_empty()
+            && config.draw.is_empty()
+            && config.turns.is_empty()
+            && config.filter.is_empty()
+    }
+
+    /// The first sample of each block, and their number.
+    fn count(&self) -> Vec<usize> {
+        let blocks = self.table.blocks();
+        let counts: Vec<usize> = match self.is_plain() {
+            true => blocks.iter().map(|block| block.rows).collect(),
+            false => {
+                let firsts = firsts(blocks.iter().map(|block| block.rows));
+                let count = |block: usize| self.expand(firsts[block]..firsts[block + 1]).len();
+                (0..blocks.len()).into_par_iter().map(count).collect()
+            }
+        };
+        firsts(counts.into_iter())
+    }
+
+    fn expand(&self, rows: std::ops::Range<usize>) -> Visible {
         let mut visible = Vec::new();
-        for (index, row) in self.table.rows.iter().enumerate() {
+        for number in rows {
+            let Ok(row) = self.table.row(number) else {
+                // One sample, whose error tells of the row when it is drawn.
+                visible.push((number, None));
+                continue;
+            };
+            let empty = |lists: &BTreeMap<String, String>| {
+                !lists.is_empty() && lengths(&row, lists) == Ok(0)
+            };
             let elements = if !self.config.each.is_empty() {
-                match lengths(row, &self.config.each) {
+                match lengths(&row, &self.config.each) {
                     Ok(n) => (0..n as u32).map(Some).collect(),
-                    // Kept as one sample, whose error tells of the row when it is drawn.
-                    Err(_) => vec![Some(u32::MAX)],
+                    Err(_) => vec![Some(BROKEN)],
                 }
-            } else if !self.config.turns.is_empty() && lengths(row, &self.config.turns) == Ok(0) {
+            } else if empty(&self.config.draw) || empty(&self.config.turns) {
                 Vec::new()
             } else {
                 vec![None]
             };
             for element in elements {
-                if self.passes(row, element) {
-                    visible.push((index as u32, element));
+                if self.passes(&row, element) {
+                    visible.push((number, element));
                 }
             }
         }
@@ -133,6 +170,27 @@ impl RowSource {
                     .is_some_and(|value| accepted.accepts(value)),
             }
         })
+    }
+
+    /// The row of the table and the element of its lists that are sample `sample`.
+    fn place(&self, sample: usize) -> Result<(usize, Option<u32>), DataError> {
+        if self.is_plain() {
+            return Ok((sample, None));
+        }
+        // Of blocks that begin with the same sample, all but the last are empty.
+        let block = self.starts.partition_point(|first| *first <= sample) - 1;
+        let count = self.starts[block + 1] - self.starts[block];
+        let load = || {
+            let blocks = self.table.blocks().iter();
+            let first = blocks.take(block).map(|block| block.rows).sum();
+            Ok(self.expand(first..first + self.table.blocks()[block].rows))
+        };
+        let visible = self.visible.get(block, 24 * count, load)?;
+        let index = sample - self.starts[block];
+        visible
+            .get(index)
+            .copied()
+            .ok_or_else(|| DataError::file(self.table.path(), "changed while it was read"))
     }
 
     fn bind(row: &Row, lists: &BTreeMap<String, String>, element: usize) -> Map<String, Value> {
@@ -162,6 +220,24 @@ impl RowSource {
         }
         Ok(Turn { prompt, answer })
     }
+
+    /// The turns of a row whose lists are `turns`.
+    fn turns(&self, row: &Row, rng: &mut SampleRng) -> Result<Vec<Turn>, DataError> {
+        let count =
+            lengths(row, &self.config.turns).map_err(|message| broken(&row.origin, message))?;
+        let mut order: Vec<usize> = (0..count).collect();
+        if self.config.turn_order == TurnOrder::Random {
+            order.shuffle(rng);
+        }
+        let turn = |index| {
+            self.turn(
+                &Self::bind(row, &self.config.turns, index),
+                &row.origin,
+                rng,
+            )
+        };
+        order.into_iter().map(turn).collect()
+    }
 }
 
 impl Source for RowSource {
@@ -170,72 +246,137 @@ impl Source for RowSource {
     }
 
     fn len(&self) -> usize {
-        self.visible.len()
+        self.starts.last().copied().unwrap_or(0)
     }
 
-    fn origin(&self, row: usize) -> String {
-        let (index, element) = self.visible[row];
-        let origin = self.table.origin(&self.table.rows[index as usize]);
-        match element {
-            None | Some(u32::MAX) => origin,
-            Some(element) => format!("{origin} element {element}"),
+    fn origin(&self, sample: usize) -> String {
+        match self.place(sample) {
+            Ok((row, element)) => with_element(self.table.origin(row), element),
+            Err(_) => format!("{}:sample {sample}", self.name),
         }
+    }
+
+    fn shows_images(&self) -> bool {
+        self.shows_images
     }
 
     fn image_rows(&self) -> Option<(&Path, Vec<(u32, usize)>)> {
-        if !self.config.images {
+        if !self.shows_images {
             return None;
         }
         // Elements of one row lie side by side.
-        let mut rows: Vec<u32> = self.visible.iter().map(|(row, _)| *row).collect();
+        let mut rows: Vec<usize> = (0..self.len())
+            .filter_map(|sample| Some(self.place(sample).ok()?.0))
+            .collect();
         rows.dedup();
-        let images = |row: u32| self.table.rows[row as usize].images.len();
-        let rows = rows.into_iter().map(|row| (row, images(row)));
+        let images = |row: usize| self.table.row(row).map_or(0, |row| row.images.len());
+        let rows = rows.into_iter().map(|row| (row as u32, images(row)));
         let shown: Vec<(u32, usize)> = rows.filter(|(_, images)| *images > 0).collect();
-        (!shown.is_empty()).then_some((self.table.path.as_path(), shown))
+        (!shown.is_empty()).then_some((self.table.path(), shown))
     }
 
-    fn columns(&self, row: usize) -> Map<String, Value> {
-        let element = self.visible[row].1.unwrap_or(0) as usize;
-        Self::bind(self.row(row), &self.config.each, element)
-    }
-
-    fn sample(&self, row: usize, rng: &mut SampleRng) -> Result<Sample, DataError> {
-        let origin = self.origin(row);
-        let source_row = self.row(row);
-        let fail = |message| DataError::Row {
-            origin: origin.clone(),
-            message,
+    fn columns(&self, sample: usize) -> Map<String, Value> {
+        let read = || {
+            let (row, element) = self.place(sample)?;
+            let row = self.table.row(row)?;
+            Ok(Self::bind(
+                &row,
+                &self.config.each,
+                element.unwrap_or(0) as usize,
+            ))
         };
-        lengths(source_row, &self.config.each).map_err(fail)?;
-        let turns = if self.config.turns.is_empty() {
-            vec![self.turn(&self.columns(row), &origin, rng)?]
+        read().unwrap_or_else(|_: DataError| Map::new())
+    }
+
+    fn sample(&self, sample: usize, rng: &mut SampleRng) -> Result<Sample, DataError> {
+        let (number, element) = self.place(sample)?;
+        let row = self.table.row(number)?;
+        let origin = with_element(row.origin.clone(), element);
+        let fail = |message| broken(&origin, message);
+        let turns = if !self.config.turns.is_empty() {
+            self.turns(&row, rng)?
+        } else if !self.config.draw.is_empty() {
+            let count = lengths(&row, &self.config.draw).map_err(fail)?;
+            let drawn = rng.random_range(0..count.max(1) as u32) as usize;
+            vec![self.turn(&Self::bind(&row, &self.config.draw, drawn), &origin, rng)?]
         } else {
-            let count = lengths(source_row, &self.config.turns).map_err(fail)?;
-            let mut order: Vec<usize> = (0..count).collect();
-            order.shuffle(rng);
-            order
-                .into_iter()
-                .map(|i| {
-                    let columns = Self::bind(source_row, &self.config.turns, i);
-                    self.turn(&columns, &origin, rng)
-                })
-                .collect::<Result<_, _>>()?
+            lengths(&row, &self.config.each).map_err(fail)?;
+            let columns = Self::bind(&row, &self.config.each, element.unwrap_or(0) as usize);
+            vec![self.turn(&columns, &origin, rng)?]
         };
-        let images = match self.config.images {
-            false => Vec::new(),
-            true => source_row
-                .images
-                .iter()
-                .enumerate()
-                .map(|(index, image)| image.load(&origin, index))
-                .collect::<Result<_, _>>()?,
+        let (images, turns) = match self.config.images {
+            true => (row.images, turns),
+            false => (
+                Vec::new(),
+                turns.into_iter().map(Turn::without_images).collect(),
+            ),
         };
         Ok(Sample {
             origin,
             images,
             turns,
         })
+    }
+
+    fn blocks(&self) -> Vec<BlockSize> {
+        let blocks = self.table.blocks().iter();
+        let samples = self.starts.windows(2).map(|pair| pair[1] - pair[0]);
+        let size = |(block, rows): (&BlockSize, usize)| BlockSize {
+            rows,
+            bytes: block.bytes,
+        };
+        blocks.zip(samples).map(size).collect()
+    }
+
+    fn shuffle_bytes(&self) -> usize {
+        self.config.shuffle_bytes()
+    }
+}
+
+/// The columns of the first row that can be read, or of none.
+fn first_columns(table: &Table) -> Map<String, Value> {
+    let first = (0..table.len()).find_map(|row| table.row(row).ok());
+    first.map_or_else(Map::new, |row| row.columns)
+}
+
+fn demand_one_expansion(config: &SourceConfig) -> Result<(), DataError> {
+    let given = [
+        ("each", &config.each),
+        ("draw", &config.draw),
+        ("turns", &config.turns),
+    ];
+    let mut given = given.iter().filter(|(_, lists)| !lists.is_empty());
+    match (given.next(), given.next()) {
+        (Some((one, _)), Some((other, _))) => {
+            let message = format!("cannot be combined with `{other}`; choose one");
+            Err(DataError::config(*one, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first of each of some stretches, and one after the last of all.
+fn firsts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut firsts = vec![0];
+    let mut total = 0;
+    for length in lengths {
+        total += length;
+        firsts.push(total);
+    }
+    firsts
+}
+
+fn with_element(origin: String, element: Option<u32>) -> String {
+    match element {
+        None | Some(BROKEN) => origin,
+        Some(element) => format!("{origin} element {element}"),
+    }
+}
+
+fn broken(origin: &str, message: String) -> DataError {
+    DataError::Row {
+        origin: origin.into(),
+        message,
     }
 }
 
@@ -270,7 +411,7 @@ fn require(
         return Ok(());
     }
     Err(DataError::NoColumn {
-        path: table.path.clone(),
+        path: table.path().into(),
         used_in: used_in.into(),
         column: column.into(),
         columns: columns.to_vec(),

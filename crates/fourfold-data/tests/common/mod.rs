@@ -19,7 +19,7 @@ pub fn fixture(name: &str) -> PathBuf {
 /// `images.parquet`, asked for the name.
 pub fn names() -> SourceConfig {
     SourceConfig {
-        path: fixture("images.parquet"),
+        path: fixture("images.parquet").into(),
         prompt: Prompts::Several(vec!["What is it?".into(), "Name it.".into()]),
         answer: "{{ name }}".into(),
         images: true,
@@ -39,7 +39,7 @@ pub fn questions() -> SourceConfig {
 
 pub fn texts() -> SourceConfig {
     SourceConfig {
-        path: fixture("text.parquet"),
+        path: fixture("text.parquet").into(),
         answer: "{{ text }}".into(),
         images: true,
         ..Default::default()

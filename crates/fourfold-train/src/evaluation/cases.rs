@@ -49,17 +49,18 @@ impl Cases {
     pub fn read(source: &dyn Source, limit: Option<usize>) -> Self {
         let read = |row: usize| {
             let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
-            let key = image_key(&sample.images);
-            Ok((sample, key))
+            let images = sample.read_images()?;
+            let key = image_key(&images);
+            Ok((sample, images, key))
         };
         let rows: Vec<_> = (0..source.len()).into_par_iter().map(read).collect();
         let mut all = Self::default();
         let mut places: HashMap<(String, String), usize> = HashMap::new();
-        for row in rows {
-            let (sample, image_key) = match row {
+        for (number, row) in rows.into_iter().enumerate() {
+            let (sample, images, image_key) = match row {
                 Ok(read) => read,
                 Err(error) => {
-                    all.skipped.add(source.name(), &error);
+                    all.skipped.add(source.name(), number, &error);
                     continue;
                 }
             };
@@ -77,7 +78,7 @@ impl Cases {
                     Some(case) => case.references.push(turn.answer.clone()),
                     None => all.cases.push(Case {
                         id,
-                        images: sample.images.clone(),
+                        images: images.clone(),
                         image_key: image_key.clone(),
                         prompt: turn.prompt.clone(),
                         references: vec![turn.answer.clone()],

@@ -34,14 +34,15 @@ impl PixelIndex {
         let mut images: Vec<EncodedImage> = Vec::new();
         let mut texts: Vec<Vec<(String, String)>> = Vec::new();
         for source in training {
-            let read = |row: usize| -> Option<(String, Sample)> {
+            let read = |row: usize| -> Option<(String, EncodedImage, Sample)> {
                 let sample = source.sample(row, &mut sample_rng(0, row as u64)).ok()?;
-                Some((image_key(sample.images.get(..1)?)?, sample))
+                let image = sample.images.first()?.load(&sample.origin, 0).ok()?;
+                Some((image_key(std::slice::from_ref(&image))?, image, sample))
             };
             let samples: Vec<_> = (0..source.len()).into_par_iter().map(read).collect();
-            for (key, mut sample) in samples.into_iter().flatten() {
+            for (key, image, sample) in samples.into_iter().flatten() {
                 let place = *places.entry(key).or_insert_with(|| {
-                    images.push(sample.images.swap_remove(0));
+                    images.push(image);
                     texts.push(Vec::new());
                     images.len() - 1
                 });

@@ -163,13 +163,13 @@ impl<'a> Evaluator<'a> {
             watch.advanced(group.len())?;
         }
         let (mut good, mut said) = (Vec::new(), Vec::new());
-        for (case, answer) in cases.into_iter().zip(answers) {
+        for (number, (case, answer)) in cases.into_iter().zip(answers).enumerate() {
             match answer {
                 Ok(answer) => {
                     good.push(case);
                     said.push(answer.text);
                 }
-                Err(error) => skipped.add(evaluation, &error),
+                Err(error) => skipped.add(evaluation, number, &error),
             }
         }
         Ok((good, said))
@@ -226,7 +226,10 @@ fn demand_two_images(source: &dyn Source) -> Result<()> {
         let Ok(sample) = source.sample(row, &mut sample_rng(0, row as u64)) else {
             continue;
         };
-        let Some(key) = image_key(&sample.images) else {
+        let Ok(images) = sample.read_images() else {
+            continue;
+        };
+        let Some(key) = image_key(&images) else {
             continue;
         };
         if first.get_or_insert_with(|| key.clone()) != &key {

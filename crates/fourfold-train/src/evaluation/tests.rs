@@ -89,7 +89,7 @@ fn workplace(name: &str) -> Scratch {
 
 fn open(place: &Path, file: &str, prompt: &str) -> std::sync::Arc<dyn Source> {
     let config = SourceConfig {
-        path: place.join(file),
+        path: place.join(file).into(),
         prompt: fourfold_data::Prompts::One(prompt.into()),
         answer: "{{ answer }}".into(),
         images: true,
@@ -262,7 +262,7 @@ fn shuffling_leaves_no_image_in_its_place_and_loses_none() {
 fn the_blind_image_is_the_mean_color() {
     let case = Case {
         id: "a".into(),
-        images: vec![EncodedImage::new(*b"x"); 2],
+        images: vec![EncodedImage::new(&b"x"[..]); 2],
         image_key: None,
         prompt: "p".into(),
         references: Vec::new(),

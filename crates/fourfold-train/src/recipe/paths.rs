@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use fourfold_data::Chat;
+use fourfold_data::{Chat, DataError, Paths, SourceConfig};
 
 use super::key::{KeyError, KeyPath};
 use super::{Backbone, Origin, Recipe};
@@ -21,14 +21,11 @@ impl Recipe {
     fn for_each_input(&mut self, mut visit: impl FnMut(KeyPath, &mut PathBuf)) {
         self.for_each_model_file(&mut visit);
         for (name, source) in &mut self.data {
-            visit(
-                KeyPath::from("data").key(name).key("path"),
-                &mut source.path,
-            );
+            visit_source(KeyPath::from("data").key(name), source, &mut visit);
         }
         for (name, evaluation) in &mut self.evaluation {
-            let path = KeyPath::from("evaluation").key(name).key("path");
-            visit(path, &mut evaluation.source.path);
+            let key = KeyPath::from("evaluation").key(name);
+            visit_source(key, &mut evaluation.source, &mut visit);
         }
     }
 
@@ -100,9 +97,13 @@ impl Recipe {
 
     /// The files of `[data]`, and that of the chat template, which decides what is read of them, by their path as seen
     /// from `folder`.
-    pub fn data_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
-        let data = self.data.values().map(|source| &source.path);
-        by_relative_path(data.chain(self.chat_file()), folder)
+    ///
+    /// # Errors
+    /// When a pattern matches no file.
+    pub fn data_files(&self, folder: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
+        let mut files = files_of(self.data.values())?;
+        files.extend(self.chat_file().cloned());
+        Ok(by_relative_path(&files, folder))
     }
 
     fn chat_file(&self) -> Option<&PathBuf> {
@@ -113,13 +114,17 @@ impl Recipe {
     }
 
     /// The files of [`Recipe::data_files`] and of `[evaluation]`, by their path as seen from `folder`.
-    pub fn all_files(&self, folder: &Path) -> BTreeMap<String, PathBuf> {
-        let data = self.data.values().map(|source| &source.path);
+    ///
+    /// # Errors
+    /// When a pattern matches no file.
+    pub fn all_files(&self, folder: &Path) -> Result<BTreeMap<String, PathBuf>, DataError> {
         let evaluations = self
             .evaluation
             .values()
-            .map(|evaluation| &evaluation.source.path);
-        by_relative_path(data.chain(evaluations).chain(self.chat_file()), folder)
+            .map(|evaluation| &evaluation.source);
+        let mut files = files_of(self.data.values().chain(evaluations))?;
+        files.extend(self.chat_file().cloned());
+        Ok(by_relative_path(&files, folder))
     }
 
     /// Checks that every path that the recipe reads leads somewhere; with `data`, those of its samples as well.
@@ -129,7 +134,12 @@ impl Recipe {
         self.clone().for_each_origin(|key, _| origins.push(key));
         let check = |key: KeyPath, path: &mut PathBuf| {
             let inner = path.join("model");
-            let message = if !path.exists() {
+            let is_pattern = || {
+                Paths::from(&**path)
+                    .files()
+                    .is_ok_and(|files| files.iter().all(|file| file.exists()))
+            };
+            let message = if !path.exists() && !is_pattern() {
                 let or_id = match origins.contains(&key) {
                     true => {
                         ", and a model of the Hugging Face hub is written OWNER/NAME or OWNER/NAME@REVISION"
@@ -181,11 +191,46 @@ fn not_a_model(key: &KeyPath, path: &Path) -> Option<&'static str> {
     }
 }
 
-fn by_relative_path<'p>(
-    paths: impl Iterator<Item = &'p PathBuf>,
-    folder: &Path,
-) -> BTreeMap<String, PathBuf> {
+/// Visits the paths of a source; `key` is its table.
+fn visit_source(
+    key: KeyPath,
+    source: &mut SourceConfig,
+    visit: &mut impl FnMut(KeyPath, &mut PathBuf),
+) {
+    match &mut source.path {
+        Paths::One(path) => visit(key.key("path"), path),
+        Paths::Several(paths) => {
+            for (index, path) in paths.iter_mut().enumerate() {
+                visit(key.key("path").index(index), path);
+            }
+        }
+    }
+    let others = [
+        ("image_folder", &mut source.image_folder),
+        ("annotations", &mut source.annotations),
+    ];
+    for (name, path) in others {
+        if let Some(path) = path {
+            visit(key.key(name), path);
+        }
+    }
+}
+
+/// The files that make what samples say; those of images that rows name are not among them.
+fn files_of<'s>(
+    sources: impl Iterator<Item = &'s SourceConfig>,
+) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = Vec::new();
+    for source in sources {
+        files.extend(source.path.files()?);
+        files.extend(source.annotations.clone());
+    }
+    Ok(files)
+}
+
+fn by_relative_path(paths: &[PathBuf], folder: &Path) -> BTreeMap<String, PathBuf> {
     paths
+        .iter()
         .map(|path| (relative(path, folder).display().to_string(), path.clone()))
         .collect()
 }

@@ -141,6 +141,9 @@ pub struct Training {
     pub feature_cache: Option<PathBuf>,
     /// Most disk for all that is in `feature_cache`, in MiB; when it is full, no more is stored.
     pub feature_cache_disk_mib: usize,
+    /// The part of a source, from 0 to 1, that may be broken: so many of its samples are passed over and listed in
+    /// `skipped.jsonl`, and one always is; the run stops at the next.
+    pub max_skipped: f64,
     /// The number format of the finished model's file.
     pub model_format: StoredFormat,
     /// The number format of exported parts.
@@ -174,6 +177,7 @@ impl Default for Training {
         Self {
             checkpoint_every: 200,
             keep_checkpoints: 2,
+            max_skipped: 0.01,
             sample_every: 200,
             feature_cache_mib: 1024,
             feature_cache: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fourfold_data::Augment;
+use fourfold_data::{Augment, TooLong};
 use fourfold_model::{Part, VisibilityKind};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,9 @@ pub struct Stage {
     /// model takes if that is less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
+    /// What becomes of a document that is longer: `cut` at the end of its last answer, or `drop`.
+    #[serde(default, skip_serializing_if = "is_cut")]
+    pub too_long: TooLong,
     /// The highest learning rate: one number, or one a part (`{ projector = 1e-3, vision = 1e-4 }`).
     pub lr: Rates,
     /// The part of the stage, from 0 to 1, over which the learning rate rises to its highest.
@@ -76,6 +79,10 @@ pub struct Stage {
     /// Parts to write as Hugging Face folders under `parts/` of the run when the stage ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub export: Vec<Part>,
+}
+
+fn is_cut(too_long: &TooLong) -> bool {
+    *too_long == TooLong::Cut
 }
 
 fn pack_tokens() -> usize {

@@ -140,6 +140,11 @@ impl Recipe {
         for (key, count) in counts {
             demand(count > 0, path.key(key), || "expected at least 1".into())?;
         }
+        demand(
+            (0.0..=1.0).contains(&training.max_skipped),
+            path.key("max_skipped"),
+            || "expected a part from 0 to 1; 0.01 lets a hundredth of a source be broken".into(),
+        )?;
         let kept = self.stage.iter().any(|stage| stage.cache_features);
         demand(
             kept || training.feature_cache.is_none(),

@@ -92,6 +92,7 @@ fn record(step: usize, stage: &str) -> StepRecord {
         packs: 1,
         truncated: 0,
         skipped: 0,
+        dropped: 0,
         loss: 3.0 / step as f64,
         lr: BTreeMap::new(),
         grad_norm: 1.0,

@@ -97,7 +97,7 @@ impl Target {
             return Ok(None);
         };
         let config = SourceConfig {
-            path: self.path.clone(),
+            path: self.path.clone().into(),
             prompt: Prompts::One(self.prompt.clone().unwrap_or_default()),
             answer,
             images: true,

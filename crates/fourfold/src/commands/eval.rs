@@ -117,7 +117,7 @@ impl Eval {
             self.demand_free(path)?;
             let same = |a: &Path, b: &Path| a.canonicalize().ok() == b.canonicalize().ok();
             ensure!(
-                !path.exists() || !same(path, &config.path),
+                !path.exists() || !config.path.written().iter().any(|data| same(path, data)),
                 "--predictions: {} is the data itself; write to another file",
                 path.display()
             );
@@ -213,7 +213,7 @@ impl Eval {
             ));
         }
         Ok(SourceConfig {
-            path,
+            path: path.into(),
             prompt: Prompts::One(prompt),
             answer,
             images: true,

@@ -28,7 +28,7 @@ fn mistakes_are_told_with_the_way_out() {
     assert!(message.contains("runs/none"), "{message}");
     let message = refused(place, &["data", "show", "red.png"], 1);
     assert!(
-        message.contains("red.png") && message.contains(".parquet"),
+        message.contains("red.png") && message.contains("expected Parquet, JSON"),
         "{message}"
     );
     let message = refused(place, &["data", "check", "none.jsonl"], 1);

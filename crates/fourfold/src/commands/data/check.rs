@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use fourfold_data::source::Table;
-use fourfold_data::{CheckReport, DataError, SkipReport, check, decode_rgb, sample_rng};
+use fourfold_data::{CheckReport, DataError, RowImage, SkipReport, check, decode_rgb, sample_rng};
 use rayon::prelude::*;
 
 use super::{Prepared, Target, file_name};
@@ -81,30 +81,27 @@ impl Check {
                 .into_par_iter()
                 .map(|row| {
                     let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
-                    let images = sample.images.iter().map(Ok);
-                    decoded(&sample.origin, images)
+                    decoded(&sample.origin, &sample.images)
                 })
                 .collect(),
             None => {
-                let table = Table::read(&self.target.path)?;
-                let rows = table.rows.par_iter().map(|row| {
-                    let origin = table.origin(row);
-                    let images = row.images.iter().enumerate();
-                    let images: Vec<_> = images.map(|(i, image)| image.load(&origin, i)).collect();
-                    decoded(&origin, images)
-                });
-                rows.collect()
+                let table = Table::open(&self.target.path)?;
+                let check = |number: usize| {
+                    let row = table.row(number)?;
+                    decoded(&row.origin, &row.images)
+                };
+                (0..table.len()).into_par_iter().map(check).collect()
             }
         };
         let mut broken = SkipReport::default();
         let (mut good, mut images) = (0, 0);
-        for result in &results {
+        for (number, result) in results.iter().enumerate() {
             match result {
                 Ok(count) => {
                     good += 1;
                     images += count;
                 }
-                Err(error) => broken.list(&name, error),
+                Err(error) => broken.list(&name, number, error),
             }
         }
         Ok(CheckReport {
@@ -126,23 +123,14 @@ fn samples_are(count: usize) -> String {
 }
 
 /// Counts images that decode; the first that does not is the error.
-fn decoded<I>(
-    origin: &str,
-    images: impl IntoIterator<Item = Result<I, DataError>>,
-) -> Result<usize, DataError>
-where
-    I: std::borrow::Borrow<fourfold_data::EncodedImage>,
-{
-    let mut count = 0;
-    for image in images {
-        let image = image?;
-        let image: &fourfold_data::EncodedImage = image.borrow();
-        decode_rgb(&image.bytes).map_err(|message| DataError::Image {
+fn decoded(origin: &str, images: &[RowImage]) -> Result<usize, DataError> {
+    for (index, image) in images.iter().enumerate() {
+        let bytes = image.load(origin, index)?.bytes;
+        decode_rgb(&bytes).map_err(|message| DataError::Image {
             origin: origin.to_owned(),
-            image: image.path.clone().unwrap_or_else(|| count.to_string()),
+            image: image.name(index),
             message,
         })?;
-        count += 1;
     }
-    Ok(count)
+    Ok(images.len())
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use fourfold_data::source::{Row, Table};
+use fourfold_data::source::Table;
 use fourfold_data::{EncodedImage, sample_rng, show};
 
 use super::{Prepared, Target};
@@ -53,7 +53,7 @@ impl Show {
                     });
                     match shown {
                         Ok((sample, text)) => {
-                            pictures(&sample.images)?;
+                            pictures(&sample.read_images().unwrap_or_default())?;
                             say(printable(&text))?;
                         }
                         Err(error) => say(format_args!("broken: {error}"))?,
@@ -69,7 +69,7 @@ impl Show {
                     match source.sample(row, &mut sample_rng(0, row as u64)) {
                         Ok(sample) => {
                             say(&sample.origin)?;
-                            pictures(&sample.images)?;
+                            pictures(&sample.read_images().unwrap_or_default())?;
                             for turn in sample.turns {
                                 let turn =
                                     format!("  prompt: {}\n  answer: {}", turn.prompt, turn.answer);
@@ -82,19 +82,22 @@ impl Show {
                 }
                 Ok(())
             }
-            None => self.rows(&Table::read(&self.target.path)?),
+            None => self.rows(&Table::open(&self.target.path)?),
         }
     }
 
     fn rows(&self, table: &Table) -> Result<()> {
-        let columns = table.columns.join(", ");
-        say(format_args!(
-            "# {} rows, columns: {columns}\n",
-            table.rows.len()
-        ))?;
-        for row in self.range(table.rows.len())? {
-            let row: &Row = &table.rows[row];
-            let origin = table.origin(row);
+        let columns = table.columns().join(", ");
+        say(format_args!("# {} rows, columns: {columns}\n", table.len()))?;
+        for row in self.range(table.len())? {
+            let row = match table.row(row) {
+                Ok(row) => row,
+                Err(error) => {
+                    say(format_args!("broken: {error}\n"))?;
+                    continue;
+                }
+            };
+            let origin = row.origin;
             say(&origin)?;
             for (index, image) in row.images.iter().enumerate() {
                 match image.load(&origin, index) {

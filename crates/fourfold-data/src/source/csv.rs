@@ -1,0 +1,234 @@
+//! Tables of text: comma, tab, semicolon or bar between the cells.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use ::csv::{ByteRecord, Position, Reader as Cells, ReaderBuilder};
+use serde_json::{Map, Value};
+
+use super::blob::{Blob, BlobReader};
+use super::reader::{Block, BlockSize, Reader, Record};
+use crate::DataError;
+
+const BLOCK_BYTES: u64 = 1 << 20;
+const BLOCK_ROWS: usize = 4096;
+/// Longer rows are no text of anybody's: a quote that nothing closes takes the rest of the file for one cell.
+const LONGEST_ROW: usize = 64 << 20;
+
+/// How cells are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dialect {
+    pub delimiter: u8,
+    /// Whether a cell in `"` may hold delimiters and line ends.
+    pub quoted: bool,
+    /// Whether the first row names the columns.
+    pub header: bool,
+}
+
+/// The rows of a table.
+pub(super) struct Csv {
+    blob: Arc<dyn Blob>,
+    dialect: Dialect,
+    columns: Vec<String>,
+    starts: Vec<Position>,
+    sizes: Vec<BlockSize>,
+}
+
+impl Dialect {
+    /// What the first line speaks for: the first of tab, bar, semicolon and comma that it has. Lines like
+    /// `1000092795.jpg#0⇥Two young guys …` are Flickr30k's token file, which has no header and means quotes as such.
+    pub fn of(first_line: &str) -> Self {
+        let has = |delimiter: &&u8| first_line.as_bytes().contains(delimiter);
+        let delimiter = b"\t|;,".iter().find(has).copied().unwrap_or(b',');
+        let first = first_line
+            .split(delimiter as char)
+            .next()
+            .unwrap_or_default();
+        let token = delimiter == b'\t'
+            && first
+                .rsplit_once('#')
+                .is_some_and(|(_, n)| n.parse::<u32>().is_ok());
+        Self {
+            delimiter,
+            quoted: !token && delimiter != b'|',
+            header: !token,
+        }
+    }
+
+    fn cells<R: Read>(self, stream: R) -> Cells<R> {
+        ReaderBuilder::new()
+            .delimiter(self.delimiter)
+            .quoting(self.quoted)
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(stream)
+    }
+}
+
+impl Csv {
+    /// Goes through a file once, to learn where its rows are.
+    pub fn read(path: &Path, blob: Arc<dyn Blob>) -> Result<Self, DataError> {
+        let fail =
+            |error: ::csv::Error| DataError::file(path, format!("cannot be read as CSV: {error}"));
+        let mut start = vec![0; blob.len().min(1 << 16) as usize];
+        blob.read_at(0, &mut start)
+            .map_err(|error| fail(error.into()))?;
+        let mark = usize::from(start.starts_with(b"\xef\xbb\xbf")) * 3;
+        let text = String::from_utf8_lossy(&start[mark..]);
+        let dialect = Dialect::of(text.lines().next().unwrap_or_default());
+        let mut cells = dialect.cells(BlobReader::new(Arc::clone(&blob), mark as u64));
+        let mut row = ByteRecord::new();
+        let mut columns = Vec::new();
+        if dialect.header {
+            if !cells.read_byte_record(&mut row).map_err(fail)? {
+                return Err(DataError::file(path, "the file is empty"));
+            }
+            for (index, cell) in row.iter().enumerate() {
+                let name = std::str::from_utf8(cell).map_err(|_| {
+                    DataError::file(path, "line 1: is no UTF-8; write the file in UTF-8")
+                })?;
+                let name = name.trim();
+                columns.push(match name {
+                    // As pandas writes its index.
+                    "" => format!("column_{index}"),
+                    name => name.to_owned(),
+                });
+            }
+        } else {
+            columns = ["image", "caption"].map(String::from).to_vec();
+        }
+        let (mut starts, mut sizes): (Vec<Position>, Vec<BlockSize>) = (Vec::new(), Vec::new());
+        let offset = |position: &Position| {
+            let mut position = position.clone();
+            position.set_byte(position.byte() + mark as u64);
+            position
+        };
+        let mut place = offset(cells.position());
+        let mut rows = 0;
+        loop {
+            let begin = offset(cells.position());
+            let more = cells.read_byte_record(&mut row).map_err(fail)?;
+            let bytes = begin.byte() - place.byte();
+            if !more || bytes >= BLOCK_BYTES || rows >= BLOCK_ROWS {
+                if rows > 0 {
+                    let bytes = 2 * bytes as usize + 64 * rows;
+                    sizes.push(BlockSize { rows, bytes });
+                    starts.push(place);
+                }
+                (place, rows) = (begin, 0);
+            }
+            if !more {
+                break;
+            }
+            if row.as_slice().len() > LONGEST_ROW {
+                let line = place.line() + rows as u64;
+                let message = format!(
+                    "near line {line}: a row of more than {LONGEST_ROW} bytes; is a quote not closed?"
+                );
+                return Err(DataError::file(path, message));
+            }
+            rows += 1;
+        }
+        Ok(Self {
+            blob,
+            dialect,
+            columns,
+            starts,
+            sizes,
+        })
+    }
+
+    /// Reads a block.
+    pub fn load_block(&self, block: usize) -> Result<CsvBlock, DataError> {
+        let (start, count) = (&self.starts[block], self.sizes[block].rows);
+        let stream = BlobReader::new(Arc::clone(&self.blob), start.byte());
+        let mut rows = Vec::with_capacity(count);
+        let mut cells = self.dialect.cells(stream);
+        while rows.len() < count {
+            let mut row = ByteRecord::new();
+            let read = cells
+                .read_byte_record(&mut row)
+                .map_err(|error| error.to_string());
+            match read {
+                Ok(true) => {
+                    let line = row.position().map_or(0, Position::line) + start.line() - 1;
+                    rows.push((line, row));
+                }
+                Ok(false) | Err(_) => {
+                    let message = "changed while it was read, or cannot be read any more";
+                    return Err(DataError::file(self.blob.name(), message));
+                }
+            }
+        }
+        Ok(CsvBlock {
+            name: self.blob.name().to_owned(),
+            columns: self.columns.clone(),
+            rows,
+        })
+    }
+}
+
+impl Reader for Csv {
+    fn blocks(&self) -> &[BlockSize] {
+        &self.sizes
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn image_columns(&self) -> &[String] {
+        &[]
+    }
+
+    fn load(&self, block: usize) -> Result<Box<dyn Block>, DataError> {
+        Ok(Box::new(self.load_block(block)?))
+    }
+}
+
+/// The rows of a block, as cells.
+pub(super) struct CsvBlock {
+    name: String,
+    columns: Vec<String>,
+    rows: Vec<(u64, ByteRecord)>,
+}
+
+impl CsvBlock {
+    /// How many cells a row should have.
+    pub fn columns(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The cells of row `index`, however many there are.
+    pub fn texts(&self, index: usize) -> Vec<String> {
+        let cells = self.rows[index].1.iter();
+        cells
+            .map(|cell| String::from_utf8_lossy(cell).into_owned())
+            .collect()
+    }
+}
+
+impl Block for CsvBlock {
+    fn origin(&self, index: usize) -> String {
+        format!("{}:line {}", self.name, self.rows[index].0)
+    }
+
+    fn record(&self, index: usize) -> Result<Record, String> {
+        let row = &self.rows[index].1;
+        let (found, expected) = (row.len(), self.columns.len());
+        if found != expected {
+            return Err(format!("has {found} cells where the header has {expected}"));
+        }
+        let mut columns = Map::new();
+        for (name, cell) in self.columns.iter().zip(row.iter()) {
+            let text = std::str::from_utf8(cell)
+                .map_err(|_| format!("`{name}` is no UTF-8; write the file in UTF-8"))?;
+            columns.insert(name.clone(), Value::from(text));
+        }
+        Ok(Record {
+            images: Vec::new(),
+            columns,
+        })
+    }
+}

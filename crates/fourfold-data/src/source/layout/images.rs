@@ -1,0 +1,166 @@
+//! Which columns of text name images, and where those lie.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::super::reader::Record;
+use super::super::{Row, RowImage};
+use crate::DataError;
+
+/// The names of columns that hold paths of images, the likeliest first.
+const KNOWN: [&str; 12] = [
+    "image",
+    "images",
+    "image_path",
+    "img_path",
+    "path",
+    "filepath",
+    "file_path",
+    "filename",
+    "file_name",
+    "image_name",
+    "image_file",
+    "img",
+];
+
+/// What the name of an image ends with.
+const ENDINGS: [&str; 6] = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"];
+
+/// The folder of a source's images and the columns that name them.
+#[derive(Clone, Debug, Default)]
+pub(in crate::source) struct ImageFolder {
+    pub folder: PathBuf,
+    /// Folders within it, of which a file may be in one: COCO's images lie in one a split.
+    pub within: Vec<PathBuf>,
+    pub columns: Vec<String>,
+}
+
+impl ImageFolder {
+    /// For a source that leaves images out.
+    pub fn unread(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            ..Self::default()
+        }
+    }
+
+    /// Looks for the columns that name images; `wanted` is what the recipe says. Rows that hold their images need none.
+    ///
+    /// # Errors
+    /// When there is no such column, or cells look like images but nothing says which column is meant.
+    pub fn find(
+        path: &Path,
+        folder: PathBuf,
+        wanted: Option<&str>,
+        columns: &[String],
+        record: &Record,
+        embedded: bool,
+    ) -> Result<Self, DataError> {
+        let found = |columns: Vec<String>| Self {
+            folder: folder.clone(),
+            within: Vec::new(),
+            columns,
+        };
+        let has = |name: &&str| columns.iter().any(|column| column == name);
+        if let Some(wanted) = wanted {
+            if has(&wanted) {
+                return Ok(found(vec![wanted.to_owned()]));
+            }
+            return Err(DataError::NoColumn {
+                path: path.into(),
+                used_in: "`image_column`".into(),
+                column: wanted.into(),
+                columns: columns.to_vec(),
+            });
+        }
+        let own: Vec<String> = KNOWN[..2]
+            .iter()
+            .filter(|name| has(name))
+            .map(|name| (*name).to_owned())
+            .collect();
+        if embedded || !own.is_empty() {
+            return Ok(found(own));
+        }
+        let looks = |name: &&str| record.columns.get(*name).is_some_and(names_images);
+        if let Some(known) = KNOWN.into_iter().filter(has).find(looks) {
+            return Ok(found(vec![known.to_owned()]));
+        }
+        let all: Vec<&str> = columns.iter().map(String::as_str).filter(looks).collect();
+        match all.as_slice() {
+            [] => Ok(found(Vec::new())),
+            [one] => Ok(found(vec![(*one).to_owned()])),
+            several => {
+                let message = format!(
+                    "the columns {} all name images; say which are meant with `image_column = \"{}\"`, or leave them out \
+                     with `images = false`",
+                    several.join(", "),
+                    several[0]
+                );
+                Err(DataError::file(path, message))
+            }
+        }
+    }
+
+    /// Whether the column is one of images alone, and nothing for templates.
+    pub fn hides(&self, column: &str) -> bool {
+        KNOWN[..2].contains(&column) && self.columns.iter().any(|name| name == column)
+    }
+
+    /// Takes the images that the columns of `row` name.
+    pub fn take(&self, row: &mut Row) -> Result<(), String> {
+        for name in &self.columns {
+            let cell = match self.hides(name) {
+                true => row.columns.shift_remove(name),
+                false => row.columns.get(name).cloned(),
+            };
+            let images = match cell {
+                None => continue,
+                Some(Value::Array(list)) => list,
+                Some(value) => vec![value],
+            };
+            for image in images {
+                let image = self.image(image).ok_or_else(|| {
+                    format!(
+                        "`{name}`: expected a path or a list of paths, relative to {}",
+                        self.folder.display()
+                    )
+                })?;
+                row.images.push(image);
+            }
+        }
+        Ok(())
+    }
+
+    fn image(&self, value: Value) -> Option<RowImage> {
+        match value {
+            Value::String(path) => Some(RowImage::File(self.place(Path::new(&path)))),
+            Value::Null => Some(RowImage::Missing),
+            _ => None,
+        }
+    }
+
+    /// Where a file is: in the folder, or in one of those within it.
+    fn place(&self, path: &Path) -> PathBuf {
+        let place = self.folder.join(path);
+        if self.within.is_empty() || place.exists() {
+            return place;
+        }
+        let mut others = self
+            .within
+            .iter()
+            .map(|within| self.folder.join(within).join(path));
+        others.find(|other| other.exists()).unwrap_or(place)
+    }
+}
+
+fn names_images(value: &Value) -> bool {
+    match value {
+        Value::String(text) => {
+            let text = text.to_ascii_lowercase();
+            !text.contains("://") && ENDINGS.iter().any(|ending| text.ends_with(ending))
+        }
+        Value::Array(list) => list.first().is_some_and(names_images),
+        _ => false,
+    }
+}

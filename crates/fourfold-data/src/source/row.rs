@@ -1,0 +1,128 @@
+//! A row: images still encoded, columns as JSON values.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::blob::Blob;
+use crate::{DataError, EncodedImage};
+
+/// What a record of a file holds.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Where it is, as `train.parquet:row 12` or `train.jsonl:line 13`.
+    pub origin: String,
+    /// The row's images.
+    pub images: Vec<RowImage>,
+    /// The other columns.
+    pub columns: Map<String, Value>,
+}
+
+/// An image as a row holds it; its bytes are read when they are asked for.
+#[derive(Clone)]
+pub enum RowImage {
+    /// The file's bytes are in the row.
+    Bytes(EncodedImage),
+    /// The row names a file.
+    File(PathBuf),
+    /// The image is a stretch of a larger file.
+    Part {
+        /// The larger file.
+        blob: Arc<dyn Blob>,
+        /// The first byte.
+        start: u64,
+        /// How many bytes.
+        length: u64,
+        /// The image's name within the file.
+        name: String,
+    },
+    /// The row should have an image and has none.
+    Missing,
+}
+
+/// More bytes are no image file that anybody trains on: they are refused before they are read.
+const MOST_BYTES: u64 = 512 << 20;
+
+impl RowImage {
+    /// What the image is called in messages: its name or path, or its number `index` in the row.
+    pub fn name(&self, index: usize) -> String {
+        match self {
+            Self::Bytes(image) => image.path.clone().unwrap_or_else(|| index.to_string()),
+            Self::File(path) => path.display().to_string(),
+            Self::Part { name, .. } => name.clone(),
+            Self::Missing => index.to_string(),
+        }
+    }
+
+    /// The image's bytes.
+    ///
+    /// # Errors
+    /// [`DataError::Image`] when there are none, or they cannot be read; `origin` is the row and `index` the image's
+    /// number in it.
+    pub fn load(&self, origin: &str, index: usize) -> Result<EncodedImage, DataError> {
+        self.bytes().map_err(|message| DataError::Image {
+            origin: origin.into(),
+            image: self.name(index),
+            message,
+        })
+    }
+
+    fn bytes(&self) -> Result<EncodedImage, String> {
+        let demand_size = |length: u64| {
+            let large = format!("has {length} bytes; expected at most {MOST_BYTES}");
+            (length <= MOST_BYTES).then_some(()).ok_or(large)
+        };
+        match self {
+            Self::Bytes(image) => Ok(image.clone()),
+            Self::File(path) => {
+                let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
+                if !about.is_file() {
+                    return Err("is not a regular file".into());
+                }
+                demand_size(about.len())?;
+                let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+                Ok(EncodedImage {
+                    bytes: bytes.into(),
+                    path: Some(path.to_string_lossy().into_owned()),
+                })
+            }
+            Self::Part {
+                blob,
+                start,
+                length,
+                name,
+            } => {
+                demand_size(*length)?;
+                let mut bytes = vec![0; *length as usize];
+                blob.read_at(*start, &mut bytes)
+                    .map_err(|error| format!("cannot be read from {}: {error}", blob.name()))?;
+                Ok(EncodedImage {
+                    bytes: Bytes::from(bytes),
+                    path: Some(name.clone()),
+                })
+            }
+            Self::Missing => Err(
+                "the row has none; fill it, or set images = false to read the text alone".into(),
+            ),
+        }
+    }
+}
+
+impl From<EncodedImage> for RowImage {
+    fn from(image: EncodedImage) -> Self {
+        Self::Bytes(image)
+    }
+}
+
+impl std::fmt::Debug for RowImage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(image) => image.fmt(f),
+            Self::File(path) => write!(f, "File({path:?})"),
+            Self::Part { name, length, .. } => write!(f, "Part({length} bytes, {name:?})"),
+            Self::Missing => f.write_str("Missing"),
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! WebDataset: a tar archive in which the members of one name but for what follows its first dot are a sample,
+//! `000000012.jpg`, `000000012.txt`, `000000012.json`.
+//!
+//! Source of the layout: the WebDataset format, <https://github.com/webdataset/webdataset>.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::tar::Archive;
+use serde_json::{Map, Value};
+
+use super::RowImage;
+use super::blob::{Blob, BlobReader};
+use super::reader::{Block, BlockSize, Reader, Record};
+use crate::DataError;
+
+const BLOCK_ROWS: usize = 1024;
+/// A longer text is no caption.
+const LONGEST_TEXT: u64 = 64 << 20;
+/// What a member is taken for by the last part of its name.
+const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "gif", "bmp"];
+const TEXTS: [&str; 7] = ["txt", "text", "caption", "cap", "cls", "html", "transcript"];
+
+/// The samples of an archive. Only its headers are read before a sample is asked for.
+pub(super) struct Tar {
+    blob: Arc<dyn Blob>,
+    sizes: Vec<BlockSize>,
+    /// Where each block begins, and the number of its first sample.
+    starts: Vec<(u64, usize)>,
+    columns: Vec<String>,
+}
+
+/// One file within the archive.
+#[derive(Clone, Debug)]
+struct Member {
+    extension: String,
+    start: u64,
+    length: u64,
+}
+
+/// The members of one sample.
+#[derive(Clone, Debug)]
+struct Sample {
+    key: String,
+    members: Vec<Member>,
+}
+
+impl Tar {
+    /// Goes through the headers of an archive once.
+    pub fn read(path: &Path, blob: Arc<dyn Blob>) -> Result<Self, DataError> {
+        let mut tar = Self {
+            blob,
+            sizes: Vec::new(),
+            starts: Vec::new(),
+            columns: Vec::new(),
+        };
+        let mut rows = 0;
+        let mut total = 0;
+        let (mut bytes, mut begin) = (0, 0);
+        let blob = Arc::clone(&tar.blob);
+        samples(&blob, 0, |place, sample| {
+            if rows == BLOCK_ROWS {
+                tar.sizes.push(BlockSize { rows, bytes });
+                tar.starts.push((begin, total));
+                total += rows;
+                (rows, bytes) = (0, 0);
+            }
+            if rows == 0 {
+                begin = place;
+            }
+            rows += 1;
+            bytes += 64 + sample.key.len() + 80 * sample.members.len();
+            for member in &sample.members {
+                if !is(&IMAGES, &member.extension) && !tar.columns.contains(&member.extension) {
+                    tar.columns.push(member.extension.clone());
+                }
+            }
+            true
+        })
+        .map_err(|error| damaged(path, &error))?;
+        if rows > 0 {
+            tar.sizes.push(BlockSize { rows, bytes });
+            tar.starts.push((begin, total));
+        }
+        tar.columns.insert(0, KEY.into());
+        Ok(tar)
+    }
+}
+
+/// The column that holds what a sample's members share.
+const KEY: &str = "__key__";
+
+fn damaged(path: &Path, error: &std::io::Error) -> DataError {
+    DataError::file(
+        path,
+        format!("cannot be read as a tar archive: {error}; fetch or write it anew"),
+    )
+}
+
+fn is(known: &[&str], extension: &str) -> bool {
+    let last = extension.rsplit('.').next().unwrap_or(extension);
+    known.iter().any(|known| last.eq_ignore_ascii_case(known))
+}
+
+/// Goes through the samples of an archive from `start` on, as long as `each` says so; it gets the place of the sample's
+/// first header.
+fn samples(
+    blob: &Arc<dyn Blob>,
+    start: u64,
+    mut each: impl FnMut(u64, Sample) -> bool,
+) -> std::io::Result<()> {
+    let mut archive = Archive::new(Shifted(BlobReader::new(Arc::clone(blob), start), start));
+    let mut current: Option<(u64, Sample)> = None;
+    // Long names stand in headers of their own before a member's: a block has to begin with those.
+    let mut end = start;
+    for entry in archive.entries_with_seek()? {
+        let entry = entry?;
+        let place = end;
+        let (from, length) = (start + entry.raw_file_position(), entry.size());
+        end = (from + length).next_multiple_of(512);
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        if from.checked_add(length).is_none_or(|end| end > blob.len()) {
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let message = format!("it ends within {name}: it was cut short");
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::UnexpectedEof,
+                message,
+            ));
+        }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let base = name.rfind('/').map_or(0, |slash| slash + 1);
+        // Without an extension it belongs to no sample, and neither does a hidden file.
+        let Some(dot) = name[base..].find('.').filter(|dot| *dot > 0) else {
+            continue;
+        };
+        let (key, extension) = (&name[..base + dot], &name[base + dot + 1..]);
+        let member = Member {
+            extension: extension.to_ascii_lowercase(),
+            start: from,
+            length,
+        };
+        match &mut current {
+            Some((_, sample)) if sample.key == key => sample.members.push(member),
+            _ => {
+                let next = Sample {
+                    key: key.into(),
+                    members: vec![member],
+                };
+                if let Some((place, sample)) = current.replace((place, next))
+                    && !each(place, sample)
+                {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    if let Some((place, sample)) = current {
+        each(place, sample);
+    }
+    Ok(())
+}
+
+/// A stream that begins within a blob and counts from there, as an archive of its own would.
+struct Shifted(BlobReader, u64);
+
+impl std::io::Read for Shifted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl std::io::Seek for Shifted {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        let to = match to {
+            std::io::SeekFrom::Start(place) => std::io::SeekFrom::Start(place + self.1),
+            other => other,
+        };
+        Ok(self.0.seek(to)?.saturating_sub(self.1))
+    }
+}
+
+impl Reader for Tar {
+    fn blocks(&self) -> &[BlockSize] {
+        &self.sizes
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn image_columns(&self) -> &[String] {
+        &[]
+    }
+
+    fn load(&self, block: usize) -> Result<Box<dyn Block>, DataError> {
+        let ((start, first), wanted) = (self.starts[block], self.sizes[block].rows);
+        let mut rows = Vec::with_capacity(wanted);
+        samples(&self.blob, start, |_, sample| {
+            rows.push(sample);
+            rows.len() < wanted
+        })
+        .map_err(|error| damaged(Path::new(self.blob.name()), &error))?;
+        if rows.len() != wanted {
+            let message = "changed while it was read";
+            return Err(DataError::file(self.blob.name(), message));
+        }
+        Ok(Box::new(TarBlock {
+            blob: Arc::clone(&self.blob),
+            columns: self.columns.clone(),
+            first,
+            rows,
+        }))
+    }
+}
+
+struct TarBlock {
+    blob: Arc<dyn Blob>,
+    columns: Vec<String>,
+    first: usize,
+    rows: Vec<Sample>,
+}
+
+impl Block for TarBlock {
+    fn origin(&self, index: usize) -> String {
+        let (name, number) = (self.blob.name(), self.first + index);
+        format!(
+            "{name}:sample {number} ({})",
+            self.rows[index].key.escape_debug()
+        )
+    }
+
+    fn record(&self, index: usize) -> Result<Record, String> {
+        let sample = &self.rows[index];
+        let key = &sample.key;
+        if key.starts_with('/') || key.split('/').any(|part| part == "..") {
+            return Err(
+                "its name leads out of the archive; such names serve to overwrite files".into(),
+            );
+        }
+        let mut record = Record {
+            images: Vec::new(),
+            columns: Map::new(),
+        };
+        for column in &self.columns {
+            record.columns.insert(column.clone(), Value::Null);
+        }
+        record.columns.insert(KEY.into(), key.as_str().into());
+        for member in &sample.members {
+            let name = format!("{key}.{}", member.extension);
+            if is(&IMAGES, &member.extension) {
+                // `0001.seg.png` is no picture of the sample but something about it.
+                if !member.extension.contains('.') {
+                    record.images.push(RowImage::Part {
+                        blob: Arc::clone(&self.blob),
+                        start: member.start,
+                        length: member.length,
+                        name,
+                    });
+                }
+                continue;
+            }
+            let json = is(&["json"], &member.extension);
+            if !json && !is(&TEXTS, &member.extension) {
+                continue;
+            }
+            let text = self
+                .text(member)
+                .map_err(|message| format!("{name}: {message}"))?;
+            let value = match json {
+                true => serde_json::from_str(&text)
+                    .map_err(|error| format!("{name}: expected JSON: {error}"))?,
+                false => Value::from(text),
+            };
+            record.columns.insert(member.extension.clone(), value);
+        }
+        Ok(record)
+    }
+}
+
+impl TarBlock {
+    fn text(&self, member: &Member) -> Result<String, String> {
+        if member.length > LONGEST_TEXT {
+            let length = member.length;
+            return Err(format!(
+                "has {length} bytes; expected at most {LONGEST_TEXT}"
+            ));
+        }
+        let mut bytes = vec![0; member.length as usize];
+        self.blob
+            .read_at(member.start, &mut bytes)
+            .map_err(|error| format!("cannot be read: {error}"))?;
+        String::from_utf8(bytes).map_err(|_| "is no UTF-8".to_owned())
+    }
+}

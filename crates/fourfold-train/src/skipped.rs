@@ -1,0 +1,152 @@
+//! `skipped.jsonl`: the samples that a run passed over, and when there are too many of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use fourfold_data::{Mixture, Skip};
+use serde::{Deserialize, Serialize};
+
+use crate::files;
+
+/// One line of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    /// The step that it was passed over in first.
+    step: usize,
+    #[serde(flatten)]
+    skip: Skip,
+}
+
+/// The open file. A sample is listed once, however often it is drawn.
+pub struct Skipped {
+    path: PathBuf,
+    /// Opened with the first line: most runs have none.
+    file: Option<File>,
+    /// Of each source its samples that were passed over.
+    known: BTreeMap<String, BTreeSet<usize>>,
+    /// The part of a source that may be broken.
+    most: f64,
+}
+
+impl Skipped {
+    /// Opens the file for appending after dropping what was passed over after `last_step`: a resumed run does those steps
+    /// again. Of a source no more than the part `most` may be broken.
+    ///
+    /// # Errors
+    /// Names the file, and the line that is none of its own.
+    pub fn open(path: &Path, last_step: usize, most: f64) -> Result<Self> {
+        let mut known: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+        if path.exists() {
+            let mut text = String::new();
+            for line in read(path)? {
+                if line.step <= last_step {
+                    text.push_str(
+                        &serde_json::to_string(&line).context("cannot write a skipped sample")?,
+                    );
+                    text.push('\n');
+                    known
+                        .entry(line.skip.source)
+                        .or_default()
+                        .insert(line.skip.sample);
+                }
+            }
+            files::write_atomic(path, text.as_bytes())?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file: None,
+            known,
+            most,
+        })
+    }
+
+    /// Lists those of `skips` that are new; gives them.
+    ///
+    /// # Errors
+    /// When more of a source of `mixture` is broken than may be, or the file cannot be written.
+    pub fn add(&mut self, step: usize, skips: &[Skip], mixture: &Mixture) -> Result<Vec<Skip>> {
+        let mut new = Vec::new();
+        for skip in skips {
+            if self
+                .known
+                .entry(skip.source.clone())
+                .or_default()
+                .insert(skip.sample)
+            {
+                let line = Line {
+                    step,
+                    skip: skip.clone(),
+                };
+                self.write(&line)?;
+                new.push(line.skip);
+            }
+        }
+        for skip in &new {
+            self.demand_few(&skip.source, mixture)?;
+        }
+        Ok(new)
+    }
+
+    fn write(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_string(line).context("cannot write a skipped sample")?;
+        text.push('\n');
+        let mut write = || {
+            if self.file.is_none() {
+                self.file = Some(
+                    OpenOptions::new()
+                        .create(true)
+                        .append(true)
+                        .open(&self.path)?,
+                );
+            }
+            self.file
+                .iter_mut()
+                .try_for_each(|file| file.write_all(text.as_bytes()))
+        };
+        let written: std::io::Result<()> = write();
+        written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    fn demand_few(&self, source: &str, mixture: &Mixture) -> Result<()> {
+        let broken = self.known.get(source).map_or(0, BTreeSet::len);
+        let sources = mixture.sources().iter().map(|(source, _)| source);
+        let samples: usize = sources
+            .filter(|s| s.name() == source)
+            .map(|s| s.len())
+            .sum();
+        let allowed = (self.most * samples as f64).ceil() as usize;
+        if broken > allowed {
+            bail!(
+                "{broken} of the {samples} samples of '{source}' are broken, more than the {} % that may be \
+                 (training.max_skipped = {}); {} lists them: mend the data, or allow more",
+                100.0 * self.most,
+                self.most,
+                self.path.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The lines of the file; a last one that a crash cut short is left out.
+fn read(path: &Path) -> Result<Vec<Line>> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut lines = Vec::new();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        match serde_json::from_str(line) {
+            Ok(line) => lines.push(line),
+            Err(_) if !line.ends_with('\n') => {}
+            Err(error) => {
+                let place = format!("{}, line {}", path.display(), index + 1);
+                return Err(error).with_context(|| {
+                    format!("{place}: expected a skipped sample; remove the line")
+                });
+            }
+        }
+    }
+    Ok(lines)
+}
