@@ -42,7 +42,7 @@ pub use error::DataError;
 pub use format::{Chat, TextFormat};
 pub use image::{Background, Filter, Fit, ImageTransform, PixelArray, Resize, Size, decode_rgb};
 pub use image_key::{ImageKey, KnownImages};
-pub use loader::{Batch, BatchSize, Loader, LoaderConfig, Shard, TooLong};
+pub use loader::{Batch, BatchSize, End, Loader, LoaderConfig, Shard, TooLong};
 pub use mixture::{Draw, Mixture, Sampler, SamplerState, sample_rng};
 pub use pack::{Extent, Pack, PackBudget, PackedDocument, best_fit, longest_first, pack};
 pub use sample::{EncodedImage, IMAGE_MARK, Sample, SampleRng, Turn};

@@ -32,6 +32,44 @@ pub enum TooLong {
     Drop,
 }
 
+/// Where batches end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nowhere.
+    Never,
+    /// After so many draws, counted from the mixture's beginning.
+    Draws(u64),
+    /// With the batch or pack in which the documents come to so many tokens.
+    Tokens(u64),
+}
+
+impl End {
+    /// How many of `wanted` draws may be made at `state`.
+    fn allows(self, state: &SamplerState, wanted: usize) -> usize {
+        match self {
+            Self::Never => wanted,
+            Self::Draws(limit) => limit.saturating_sub(state.total()).min(wanted as u64) as usize,
+            Self::Tokens(limit) if state.tokens >= limit => 0,
+            Self::Tokens(_) => wanted,
+        }
+    }
+
+    /// Whether so many tokens are enough.
+    fn is_reached(self, tokens: u64) -> bool {
+        matches!(self, Self::Tokens(limit) if tokens >= limit)
+    }
+
+    /// How much of the way is gone after so many draws and tokens, from 0 to 1; 0 where there is no end.
+    fn progress(self, draws: f64, tokens: u64) -> f64 {
+        let part = |done: f64, all: u64| (done / all.max(1) as f64).min(1.0);
+        match self {
+            Self::Never => 0.0,
+            Self::Draws(limit) => part(draws, limit),
+            Self::Tokens(limit) => part(tokens as f64, limit),
+        }
+    }
+}
+
 /// Which part of each batch this process reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
@@ -56,6 +94,8 @@ impl Shard {
 pub struct LoaderConfig {
     /// What one update reads, over all processes.
     pub batch: BatchSize,
+    /// Where batches end; the last may be smaller.
+    pub end: End,
     /// What a pack holds.
     pub budget: PackBudget,
     /// What becomes of documents that are too long.
@@ -93,6 +133,10 @@ pub struct Batch {
     pub dropped: usize,
     /// Broken samples that were passed over while this batch was made.
     pub skipped: Vec<Skip>,
+    /// How much of the way to the end was gone before this batch, from 0 to 1.
+    pub progress: f64,
+    /// Whether no other follows.
+    pub last: bool,
     /// The position after this batch: what a checkpoint taken after using it stores.
     pub state_after: SamplerState,
 }
@@ -141,6 +185,7 @@ impl Loader {
             config,
             sampler,
             open: None,
+            ahead: None,
         };
         let thread = std::thread::Builder::new()
             .name("data".into())
@@ -153,12 +198,13 @@ impl Loader {
         })
     }
 
-    /// The next batch; waits for it if need be. There is no end. After an error, only errors follow.
+    /// The next batch; waits for it if need be. After the last one, and after an error, only errors follow.
     ///
     /// # Errors
     /// What the loader met.
     pub fn next_batch(&mut self) -> Result<Batch, DataError> {
-        let stopped = || DataError::Loader("its thread ended after an earlier error".into());
+        let stopped =
+            || DataError::Loader("its thread ended after the last batch or an error".into());
         self.batches
             .as_ref()
             .and_then(|batches| batches.recv().ok())
@@ -204,46 +250,94 @@ impl LoaderConfig {
     }
 }
 
+fn nothing_left(drawn: u64, batch: &Batch) -> DataError {
+    DataError::NothingLeft {
+        drawn,
+        dropped: batch.dropped,
+        first: batch.skipped.first().map(|skip| skip.reason.clone()),
+    }
+}
+
 struct Worker {
     maker: Maker,
     config: LoaderConfig,
     sampler: Sampler,
     /// The window whose packs are not all used yet.
     open: Option<Window>,
+    /// A batch that was made to see whether the one before it is the last.
+    ahead: Option<Batch>,
 }
 
 impl Worker {
     fn run(mut self, sender: &SyncSender<Result<Batch, DataError>>) {
         while !self.maker.stopped() {
             let batch = self.batch();
-            let last = batch.is_err();
+            let last = batch.as_ref().map_or(true, |batch| batch.last);
             if sender.send(batch).is_err() || last {
                 return;
             }
         }
     }
 
-    /// The next batch with a document in it. Where others read parts of it, it may be without one here.
+    /// The next batch. It is known to be the last only when none is found after it.
     fn batch(&mut self) -> Result<Batch, DataError> {
+        let mut batch = match self.ahead.take() {
+            Some(batch) => batch,
+            None => self.make()?,
+        };
+        if self.config.end == End::Never {
+            return Ok(batch);
+        }
+        let next = match batch.last {
+            true => None,
+            false => Some(self.make()?),
+        };
+        match next {
+            Some(next) if next.packs.is_empty() && next.last => {
+                batch.dropped += next.dropped;
+                batch.skipped.extend(next.skipped);
+                batch.last = true;
+            }
+            next => self.ahead = next,
+        }
+        Ok(batch)
+    }
+
+    /// The next batch with a document in it, or the last. Where others read parts of it, it may be without one here.
+    fn make(&mut self) -> Result<Batch, DataError> {
         let mut batch = Batch::default();
-        let begin = self.sampler.state().total();
+        if self.open.is_none() && self.sampler.state().packs > 0 {
+            // Resumed amid a window: what is left of it says where this is.
+            let window = self
+                .maker
+                .window(&mut self.sampler, self.config.end, &mut batch)?;
+            self.open = (!window.is_empty()).then_some(window);
+        }
+        let begin = self.position();
+        batch.progress = self.config.end.progress(self.draws(), self.tokens());
+        batch.state_after = begin.clone();
         loop {
             match self.config.batch {
                 BatchSize::Documents(count) => self.documents(count, &mut batch)?,
                 BatchSize::Packs(count) => self.packs(count, &mut batch)?,
             }
-            if !batch.packs.is_empty() || self.config.shard.ranks > 1 {
+            batch.last =
+                self.open.is_none() && self.config.end.allows(self.sampler.state(), 1) == 0;
+            if !batch.packs.is_empty() || batch.last || self.config.shard.ranks > 1 {
                 break;
             }
             // Twice as many as there are samples hold a whole epoch wherever they begin.
-            let drawn = self.sampler.state().total() - begin;
+            let drawn = self.sampler.state().total() - begin.total();
             if drawn >= 2 * self.maker.mixture.len() as u64 {
-                return Err(DataError::NothingLeft {
-                    drawn,
-                    dropped: batch.dropped,
-                    first: batch.skipped.first().map(|skip| skip.reason.clone()),
-                });
+                return Err(nothing_left(drawn, &batch));
             }
+        }
+        if batch.last
+            && batch.packs.is_empty()
+            && begin.total() == 0
+            && self.config.shard.ranks == 1
+        {
+            return Err(nothing_left(self.sampler.state().total(), &batch));
         }
         batch.tokens = batch.packs.iter().map(|pack| pack.tokens.len()).sum();
         batch.targets = batch.packs.iter().map(Pack::target_count).sum();
@@ -252,13 +346,37 @@ impl Worker {
         Ok(batch)
     }
 
+    /// Tokens of the documents in all batches so far.
+    fn tokens(&self) -> u64 {
+        self.open
+            .as_ref()
+            .map_or(self.sampler.state().tokens, Window::tokens)
+    }
+
+    /// Draws up to here, those of an open window by the part of its packs that is used.
+    fn draws(&self) -> f64 {
+        let total = self.sampler.state().total();
+        self.open
+            .as_ref()
+            .map_or(total as f64, |window| window.draws(total))
+    }
+
+    /// Where the next pack is.
+    fn position(&self) -> SamplerState {
+        let state = self.sampler.state();
+        self.open
+            .as_ref()
+            .map_or_else(|| state.clone(), |window| window.state(state))
+    }
+
     /// The documents of `count` draws, packed in their order.
     fn documents(&mut self, count: usize, batch: &mut Batch) -> Result<(), DataError> {
-        let shard = self.config.shard;
-        let draws = (0..count).map(|index| (index, self.sampler.draw()));
-        let own = draws.filter(|(index, _)| shard.takes(*index));
-        let own: Vec<_> = own.map(|(_, draw)| draw).collect();
-        let packs = self.maker.packed(&own, self.sampler.state().seed, batch)?;
+        let count = self.config.end.allows(self.sampler.state(), count);
+        let draws: Vec<_> = (0..count).map(|_| self.sampler.draw()).collect();
+        let (packs, tokens) =
+            self.maker
+                .packed(&draws, self.config.shard, self.sampler.state().seed, batch)?;
+        self.sampler.add_tokens(tokens);
         batch.packs.extend(packs);
         batch.state_after = self.sampler.state().clone();
         Ok(())
@@ -267,9 +385,16 @@ impl Worker {
     /// The next `count` packs of one window, or of several if it has not so many left.
     fn packs(&mut self, count: usize, batch: &mut Batch) -> Result<(), DataError> {
         for index in 0..count {
+            if self.config.end.is_reached(self.tokens()) {
+                self.open = None;
+                break;
+            }
             let mut window = match self.open.take() {
                 Some(window) => window,
-                None => self.maker.window(&mut self.sampler, batch)?,
+                None if self.config.end.allows(self.sampler.state(), 1) == 0 => break,
+                None => self
+                    .maker
+                    .window(&mut self.sampler, self.config.end, batch)?,
             };
             if self.config.shard.takes(index) {
                 let pack = self.maker.finish(&mut window, batch)?;
@@ -278,7 +403,8 @@ impl Worker {
                 window.pass();
             }
             batch.state_after = window.state(self.sampler.state());
-            self.open = (!window.is_empty()).then_some(window);
+            let reached = self.config.end.is_reached(window.tokens());
+            self.open = (!window.is_empty() && !reached).then_some(window);
         }
         Ok(())
     }

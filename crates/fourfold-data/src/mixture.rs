@@ -90,6 +90,9 @@ pub struct SamplerState {
     pub lengths: Vec<u64>,
     /// Draws so far from each source.
     pub drawn: Vec<u64>,
+    /// Tokens of the documents made of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tokens: u64,
     /// Of the packs that are laid from the draws that follow, how many are used already.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub packs: u64,
@@ -142,6 +145,7 @@ impl Sampler {
                 seed,
                 drawn: vec![0; lengths.len()],
                 lengths,
+                tokens: 0,
                 packs: 0,
             },
         }
@@ -167,6 +171,11 @@ impl Sampler {
     /// Says that packs are laid from the draws that follow; gives how many of them a resumed run has used already.
     pub(crate) fn begin_window(&mut self) -> u64 {
         std::mem::take(&mut self.state.packs)
+    }
+
+    /// Accounts for the tokens of documents that draws have become.
+    pub(crate) fn add_tokens(&mut self, tokens: u64) {
+        self.state.tokens += tokens;
     }
 
     /// The next draw.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use common::{encoder, names, open, questions, texts};
 use fourfold_data::source::Accepted;
 use fourfold_data::{
-    Augment, Batch, BatchSize, DataError, Loader, LoaderConfig, Mixture, PackBudget, SamplerState,
-    Shard, SourceConfig, TooLong,
+    Augment, Batch, BatchSize, DataError, End, Loader, LoaderConfig, Mixture, PackBudget,
+    SamplerState, Shard, SourceConfig, TooLong,
 };
 use serde_json::json;
 
@@ -22,6 +22,7 @@ fn config() -> LoaderConfig {
         seed: 11,
         prefetch: 2,
         threads: 2,
+        end: End::Never,
         too_long: TooLong::Cut,
         shard: Shard::WHOLE,
         strict: false,
@@ -235,6 +236,7 @@ fn what_cannot_work_is_refused_at_the_start() {
         seed: 1,
         lengths: vec![3],
         drawn: vec![0],
+        tokens: 0,
         packs: 0,
     };
     let error = Loader::start(mixture(), encoder(None, 60), config(), Some(other))

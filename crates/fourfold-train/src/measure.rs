@@ -73,7 +73,7 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
             let mut cache = FeatureCache::for_stage(None, &plan.stage, limit);
             let mut pass = |at_most: usize, watched: usize| -> Result<Pass> {
                 let mut updater = Updater::new(&plan, &assembled.model, watched)?;
-                let mut loader = plan.load(false, None, cache.as_ref())?;
+                let mut loader = plan.load_endlessly(cache.as_ref())?;
                 let mut update = |number: usize| -> Result<(usize, usize)> {
                     let batch = loader.next_batch()?;
                     let model = &mut assembled.model;

@@ -60,7 +60,7 @@ pub fn peak(recipe: &Recipe, stage: &str, updates: usize) -> Result<StagePeak> {
         let limit = recipe.training.feature_cache_mib;
         let mut cache = FeatureCache::for_stage(None, &plan.stage, limit);
         let mut updater = Updater::new(plan, &assembled.model, plan.updates)?;
-        let mut loader = plan.load(false, None, cache.as_ref())?;
+        let mut loader = plan.load_endlessly(cache.as_ref())?;
         let mut found = StagePeak {
             name: plan.stage.name.clone(),
             updates: updates.min(plan.updates),

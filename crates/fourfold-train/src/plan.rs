@@ -11,7 +11,7 @@ use serde::Serialize;
 pub use self::average::Average;
 use self::outline::Outline;
 use crate::assemble::{model_config, reading, text};
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Stage};
 use crate::sources::Sources;
 use crate::stage::StagePlan;
 
@@ -139,15 +139,23 @@ pub fn plan_with(recipe: &Recipe, given: Given) -> Result<Plan> {
             .iter()
             .map(|stage| {
                 average.demand_fits(stage, &config)?;
-                let samples = stage.samples.with_context(|| {
+                let samples = match stage.tokens {
+                    Some(tokens) => Some((tokens as f64 / average.tokens).ceil() as usize),
+                    None => stage.samples,
+                };
+                let samples = samples.with_context(|| {
                     let name = &stage.name;
                     format!(
                         "stage '{name}' is as long as `epochs` of its data, which are not read where averages are given; \
                          write `samples = NUMBER` in the place of `epochs`"
                     )
                 })?;
+                let stage = Stage {
+                    batch: stage.expected_batch(average.tokens, average.images),
+                    ..stage.clone()
+                };
                 let updates = samples.div_ceil(stage.batch);
-                outline.cost(stage, updates, average, |looks, _| looks)
+                outline.cost(&stage, updates, average, |looks, _| looks)
             })
             .collect(),
         None => {

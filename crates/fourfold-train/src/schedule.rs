@@ -25,16 +25,17 @@ impl LearningRate {
         }
     }
 
-    /// The factor of update `update`, counted from 0.
+    /// The factor of update `update`, counted from 0, or between two.
     ///
     /// It rises in equal steps to 1 at the last update of the warm-up, and falls from 1 so that it would
     /// reach the floor one update after the last: no update is spent at a rate of nothing.
-    pub fn factor(&self, update: usize) -> f64 {
-        if update < self.warmup {
-            return (update + 1) as f64 / self.warmup as f64;
+    pub fn factor(&self, update: f64) -> f64 {
+        let warmup = self.warmup as f64;
+        if update < warmup {
+            return ((update + 1.0) / warmup).min(1.0);
         }
         let falling = (self.updates - self.warmup).max(1);
-        let way = ((update - self.warmup) as f64 / falling as f64).min(1.0);
+        let way = ((update - warmup) / falling as f64).min(1.0);
         let height = match self.shape {
             Schedule::Constant => return 1.0,
             Schedule::Linear => 1.0 - way,
@@ -65,7 +66,9 @@ mod tests {
     fn warm_up_rises_in_equal_steps() {
         for shape in [Schedule::Cosine, Schedule::Linear, Schedule::Constant] {
             let rate = rate(shape, 4, 104, 0.1);
-            let start: Vec<f64> = (0..5).map(|update| rate.factor(update)).collect();
+            let start: Vec<f64> = (0..5)
+                .map(|update| rate.factor(f64::from(update)))
+                .collect();
             assert_eq!(start, [0.25, 0.5, 0.75, 1.0, 1.0], "{shape:?}");
         }
     }
@@ -73,15 +76,18 @@ mod tests {
     #[test]
     fn falls_have_their_known_values() {
         let cosine = rate(Schedule::Cosine, 4, 104, 0.1);
-        assert!(near(cosine.factor(54), 0.55));
+        assert!(near(cosine.factor(54.0), 0.55));
         assert!(near(
-            cosine.factor(29),
+            cosine.factor(29.0),
             0.1 + 0.9 * (0.5 + 0.5 * 0.5f64.sqrt())
         ));
-        assert!(cosine.factor(103) > 0.1 && cosine.factor(103) < 0.101);
+        assert!(cosine.factor(103.0) > 0.1 && cosine.factor(103.0) < 0.101);
         let linear = rate(Schedule::Linear, 4, 104, 0.1);
-        assert!(near(linear.factor(54), 0.55) && near(linear.factor(103), 0.109));
-        assert!(near(rate(Schedule::Constant, 4, 104, 0.1).factor(103), 1.0));
+        assert!(near(linear.factor(54.0), 0.55) && near(linear.factor(103.0), 0.109));
+        assert!(near(
+            rate(Schedule::Constant, 4, 104, 0.1).factor(103.0),
+            1.0
+        ));
     }
 
     #[test]
@@ -89,7 +95,7 @@ mod tests {
         for (warmup, updates) in [(0, 1), (1, 1), (2, 2), (0, 2)] {
             let rate = rate(Schedule::Cosine, warmup, updates, 0.0);
             for update in 0..updates {
-                let factor = rate.factor(update);
+                let factor = rate.factor(update as f64);
                 assert!(
                     factor > 0.0 && factor <= 1.0,
                     "{warmup} {updates} {update}: {factor}"

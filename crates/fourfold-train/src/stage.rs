@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use fourfold_data::{
-    BatchSize, Encoder, EncoderConfig, Loader, LoaderConfig, Mixture, PackBudget, SamplerState,
-    Shard, Source, sample_rng, training_document,
+    BatchSize, Encoder, EncoderConfig, End, Loader, LoaderConfig, Mixture, PackBudget, Sampler,
+    SamplerState, Shard, Source, sample_rng, training_document,
 };
 use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
 
@@ -23,8 +23,9 @@ pub struct StagePlan {
     pub index: usize,
     /// The recipe's words.
     pub stage: Stage,
-    /// How many updates it makes.
+    /// How many updates it makes, or is expected to make where it counts in packs or tokens.
     pub updates: usize,
+    length: Length,
     /// What a row may see.
     pub visibility: VisibilityKind,
     /// Turns samples into documents.
@@ -112,22 +113,33 @@ impl StagePlan {
         for (source, _) in mixture.sources() {
             demand_document(&**source, &encoder, budget).with_context(within)?;
         }
-        let epoch = mixture.len() as f64;
-        let samples = match (stage.samples, stage.epochs) {
-            (Some(samples), _) => samples,
-            (None, epochs) => (epochs.unwrap_or(1.0) * epoch).round().max(1.0) as usize,
+        let seed = stage_seed(seed, index);
+        let length = Length::of(stage, &mixture);
+        let mut stage = stage.clone();
+        let samples = match length {
+            Length::Samples(samples) if stage.packs.is_none() => samples,
+            length => {
+                // How large documents are says how many updates there will be.
+                let [tokens, images] = average_size(&mixture, &encoder, seed);
+                stage.batch = stage.expected_batch(tokens, images);
+                match length {
+                    Length::Samples(samples) => samples,
+                    Length::Tokens(count) => (count as f64 / tokens.max(1.0)).ceil() as u64,
+                }
+            }
         };
-        let updates = samples.div_ceil(stage.batch);
+        let updates = (samples as usize).div_ceil(stage.batch).max(1);
         Ok(Self {
             index,
             updates,
+            length,
             visibility: stage.visibility.unwrap_or(model.visibility),
             encoder: Arc::new(encoder),
             budget,
             mixture,
-            learning_rate: LearningRate::new(stage, updates),
-            stage: stage.clone(),
-            seed: stage_seed(seed, index),
+            learning_rate: LearningRate::new(&stage, updates),
+            stage,
+            seed,
         })
     }
 
@@ -142,12 +154,38 @@ impl StagePlan {
         resume: Option<SamplerState>,
         cache: Option<&FeatureCache>,
     ) -> Result<Loader> {
+        let end = match self.length {
+            Length::Samples(samples) => End::Draws(samples),
+            Length::Tokens(tokens) => End::Tokens(tokens),
+        };
+        self.loader(strict, resume, cache, end)
+    }
+
+    /// The stage's data from its beginning on, without an end: for measuring.
+    ///
+    /// # Errors
+    /// When the loader cannot start.
+    pub fn load_endlessly(&self, cache: Option<&FeatureCache>) -> Result<Loader> {
+        self.loader(false, None, cache, End::Never)
+    }
+
+    fn loader(
+        &self,
+        strict: bool,
+        resume: Option<SamplerState>,
+        cache: Option<&FeatureCache>,
+        end: End,
+    ) -> Result<Loader> {
         let encoder = match cache {
             Some(cache) => Arc::new(self.encoder.knowing(cache.known())),
             None => Arc::clone(&self.encoder),
         };
         let config = LoaderConfig {
-            batch: BatchSize::Documents(self.stage.batch),
+            batch: match self.stage.packs {
+                Some(packs) => BatchSize::Packs(packs),
+                None => BatchSize::Documents(self.stage.batch),
+            },
+            end,
             too_long: self.stage.too_long,
             shard: Shard::WHOLE,
             budget: self.budget,
@@ -174,9 +212,23 @@ impl StagePlan {
         model.set_visibility(self.visibility);
     }
 
-    /// The learning rate of each part that trains, at update `update`, counted from 0.
-    pub fn rates(&self, update: usize) -> BTreeMap<Part, f64> {
-        let factor = self.learning_rate.factor(update);
+    /// Whether it is known beforehand how many updates there will be.
+    pub fn counts_updates(&self) -> bool {
+        matches!(self.length, Length::Samples(_)) && self.stage.packs.is_none()
+    }
+
+    /// How far the stage is before update `update`, in updates: their number where that is known beforehand, else what
+    /// corresponds to the part `progress` of its samples or tokens.
+    pub fn place(&self, update: usize, progress: f64) -> f64 {
+        match self.counts_updates() {
+            true => update as f64,
+            false => progress * self.updates as f64,
+        }
+    }
+
+    /// The learning rate of each part that trains, at [`StagePlan::place`].
+    pub fn rates(&self, place: f64) -> BTreeMap<Part, f64> {
+        let factor = self.learning_rate.factor(place);
         let parts = self.stage.train.iter();
         parts
             .filter_map(|part| Some((*part, self.stage.lr.of(*part)? * factor)))
@@ -211,6 +263,42 @@ impl StagePlan {
     pub fn mixture(&self) -> &Mixture {
         &self.mixture
     }
+}
+
+/// Where a stage ends.
+#[derive(Clone, Copy, Debug)]
+enum Length {
+    Samples(u64),
+    Tokens(u64),
+}
+
+impl Length {
+    fn of(stage: &Stage, mixture: &Mixture) -> Self {
+        let epochs = |epochs: f64| (epochs * mixture.len() as f64).round().max(1.0) as u64;
+        match (stage.tokens, stage.samples) {
+            (Some(tokens), _) => Self::Tokens(tokens),
+            (None, Some(samples)) => Self::Samples(samples as u64),
+            (None, None) => Self::Samples(epochs(stage.epochs.unwrap_or(1.0))),
+        }
+    }
+}
+
+/// Rows and images of a document on average, over the first draws; images are not read for it.
+fn average_size(mixture: &Mixture, encoder: &Encoder, seed: u64) -> [f64; 2] {
+    const DRAWS: usize = 512;
+    let mut sampler = Sampler::new(mixture, seed);
+    let (mut tokens, mut images, mut documents) = (0, 0, 0);
+    for _ in 0..DRAWS {
+        let draw = sampler.draw();
+        let source = &mixture.sources()[draw.source].0;
+        let sample = source.sample(draw.row, &mut sample_rng(seed, draw.ordinal));
+        if let Ok(document) = sample.and_then(|sample| encoder.text(&sample)) {
+            tokens += document.tokens.len();
+            images += document.visual.len();
+            documents += 1;
+        }
+    }
+    [tokens, images].map(|sum| sum as f64 / f64::from(documents.max(1)))
 }
 
 /// Demands that some sample of `source` makes a document that fits a pack: limits that none keeps are told before the

@@ -158,7 +158,11 @@ impl<'a> Session<'a> {
         let (mut model, reading) = (assembled.model, assembled.reading);
         let plans = StagePlan::all(&recipe, &sources, model.config(), &reading)?;
         if let Some(checkpoint) = &resume {
-            checkpoint.demand_position(|stage| plans.get(stage).map(|plan| plan.updates))?;
+            let most = |plan: &StagePlan| match plan.counts_updates() {
+                true => plan.updates,
+                false => usize::MAX,
+            };
+            checkpoint.demand_position(|stage| plans.get(stage).map(most))?;
         }
         check_evaluations(&recipe, &sources)?;
         if let Some(folder) = &recipe.training.feature_cache {
@@ -280,9 +284,8 @@ impl<'a> Session<'a> {
         self.looked = Origins::default();
         let features = self.features.as_ref();
         let mut loader = plan.load(self.options.strict, sampler, features)?;
-        for update in done..plan.updates {
-            let state = self.update(plan, &mut updater, &mut loader, update)?;
-            let last = update + 1 == plan.updates;
+        for update in done.. {
+            let (state, last) = self.update(plan, &mut updater, &mut loader, update)?;
             let stop = self.options.stop.load(Ordering::Relaxed);
             let every = self.recipe.training.checkpoint_every;
             let mut checkpoint = None;
@@ -311,6 +314,9 @@ impl<'a> Session<'a> {
             let everything = last && index + 1 == self.recipe.stage.len();
             if stop && !everything {
                 return Ok(checkpoint);
+            }
+            if last {
+                break;
             }
         }
         self.progress.stage_ends(&info);
@@ -351,7 +357,7 @@ impl<'a> Session<'a> {
         updater: &mut Updater,
         loader: &mut fourfold_data::Loader,
         update: usize,
-    ) -> Result<SamplerState> {
+    ) -> Result<(SamplerState, bool)> {
         let begin = Instant::now();
         let batch = loader
             .next_batch()
@@ -387,7 +393,7 @@ impl<'a> Session<'a> {
             skipped: batch.skipped.len(),
             dropped: batch.dropped,
             loss: updated.loss,
-            lr: plan.rates(update),
+            lr: plan.rates(plan.place(update, batch.progress)),
             grad_norm: updated.grad_norm,
             seconds,
             data_wait_seconds,
@@ -397,7 +403,7 @@ impl<'a> Session<'a> {
         };
         self.metrics.write(&record)?;
         self.progress.updated(&record);
-        Ok(batch.state_after)
+        Ok((batch.state_after, batch.last))
     }
 
     fn sample(&mut self) -> Result<()> {

@@ -76,7 +76,12 @@ impl Updater {
                 1.0
             };
             self.optimizer
-                .step(model, &self.gradients, &plan.rates(update), scale as f32)
+                .step(
+                    model,
+                    &self.gradients,
+                    &plan.rates(plan.place(update, batch.progress)),
+                    scale as f32,
+                )
                 .with_context(within)?;
             Ok(Updated {
                 loss,

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::{Batch, TooLong};
+use super::{Batch, End, Shard, TooLong};
 use crate::mixture::keyed;
 use crate::pack::{Extent, best_fit, fits_alone, longest_first};
 use crate::{
@@ -34,7 +34,7 @@ pub(super) struct Maker {
 }
 
 /// A document whose images are still to be read.
-struct Planned {
+pub(super) struct Planned {
     draw: Draw,
     document: Document,
     images: Vec<RowImage>,
@@ -55,6 +55,8 @@ pub(super) struct Window {
     /// Packs that are not used yet, the next one last.
     packs: Vec<Vec<Planned>>,
     used: u64,
+    /// Tokens of those.
+    used_tokens: u64,
 }
 
 impl Window {
@@ -63,10 +65,23 @@ impl Window {
         self.packs.is_empty()
     }
 
-    /// Passes over a pack.
-    pub fn pass(&mut self) {
-        self.packs.pop();
+    /// Tokens of all documents up to here.
+    pub fn tokens(&self) -> u64 {
+        self.begin.tokens + self.used_tokens
+    }
+
+    /// Draws up to here, by the part of the packs that is used; `after` all of them there are so many.
+    pub fn draws(&self, after: u64) -> f64 {
+        let (before, packs) = (self.begin.total(), self.used + self.packs.len() as u64);
+        before as f64 + (after - before) as f64 * self.used as f64 / packs.max(1) as f64
+    }
+
+    /// Takes the next pack.
+    pub fn pass(&mut self) -> Vec<Planned> {
+        let pack = self.packs.pop().unwrap_or_default();
         self.used += 1;
+        self.used_tokens += tokens(&pack);
+        pack
     }
 
     /// The position after the packs that are used; `after` is the one after all draws.
@@ -86,38 +101,58 @@ impl Maker {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The documents of `draws`, packed in their order.
+    /// The documents of those of `draws` that `shard` reads, packed in their order; and the tokens of all.
     pub fn packed(
         &self,
         draws: &[Draw],
+        shard: Shard,
         seed: u64,
         batch: &mut Batch,
-    ) -> Result<Vec<Pack>, DataError> {
+    ) -> Result<(Vec<Pack>, u64), DataError> {
         let planned = self.texts(draws, seed, batch)?;
-        let documents = self.with_images(planned, batch)?;
-        crate::pack(documents, self.budget)
+        let tokens = planned
+            .iter()
+            .map(|planned| planned.document.tokens.len() as u64)
+            .sum();
+        let first = draws.first().map_or(0, |draw| draw.ordinal);
+        let own = planned
+            .into_iter()
+            .filter(|planned| shard.takes((planned.draw.ordinal - first) as usize));
+        let documents = self.with_images(own.collect(), batch)?;
+        Ok((crate::pack(documents, self.budget)?, tokens))
     }
 
     /// The window that begins where `sampler` is, or whose first packs are used already; its draws are made.
-    pub fn window(&self, sampler: &mut Sampler, batch: &mut Batch) -> Result<Window, DataError> {
+    pub fn window(
+        &self,
+        sampler: &mut Sampler,
+        end: End,
+        batch: &mut Batch,
+    ) -> Result<Window, DataError> {
         let begin = sampler.state().clone();
         let used = sampler.begin_window();
         // What was left out of it has been accounted for when its first pack was used.
         let mut before = Batch::default();
         let batch = if used > 0 { &mut before } else { batch };
         let mut planned: Vec<Planned> = Vec::new();
-        let (mut tokens, mut images, mut bytes, mut drawn) = (0, 0, 0, 0);
+        let (mut rows, mut images, mut bytes, mut drawn) = (0, 0, 0, 0);
         let full = |held: usize, budget: usize| held / PACKS >= budget;
-        while !full(tokens, self.budget.tokens)
+        while !full(rows, self.budget.tokens)
             && !full(images, self.budget.images.max(1))
             && bytes < BYTES
         {
-            let draws: Vec<Draw> = (0..DRAWS).map(|_| sampler.draw()).collect();
+            let draws: Vec<Draw> = (0..end.allows(sampler.state(), DRAWS))
+                .map(|_| sampler.draw())
+                .collect();
+            if draws.is_empty() {
+                break;
+            }
             drawn += draws.len();
             let more = self.texts(&draws, begin.seed, batch)?;
             for planned in &more {
                 let extent = Extent::of(&planned.document);
-                tokens += extent.tokens;
+                rows += extent.tokens;
+                sampler.add_tokens(extent.tokens as u64);
                 images += extent.images;
                 bytes += planned.images.iter().map(held).sum::<usize>();
             }
@@ -149,8 +184,15 @@ impl Maker {
             })
             .collect();
         packs.reverse();
-        packs.truncate(packs.len().saturating_sub(used as usize));
-        Ok(Window { begin, packs, used })
+        let unused = packs.len().saturating_sub(used as usize);
+        let used_tokens = packs[unused..].iter().map(|pack| tokens(pack)).sum();
+        packs.truncate(unused);
+        Ok(Window {
+            begin,
+            packs,
+            used,
+            used_tokens,
+        })
     }
 
     /// The next pack of `window`, its images read; none if all of its documents turn out to be broken.
@@ -159,8 +201,7 @@ impl Maker {
         window: &mut Window,
         batch: &mut Batch,
     ) -> Result<Option<Pack>, DataError> {
-        let planned = window.packs.pop().unwrap_or_default();
-        window.used += 1;
+        let planned = window.pass();
         let mut pack = Pack::default();
         for document in self.with_images(planned, batch)? {
             pack.push(document)?;
@@ -262,6 +303,14 @@ impl Maker {
         batch.skipped.push(Skip::new(source, draw.row, &error));
         Ok(())
     }
+}
+
+/// Tokens of some documents.
+fn tokens(planned: &[Planned]) -> u64 {
+    planned
+        .iter()
+        .map(|planned| planned.document.tokens.len() as u64)
+        .sum()
 }
 
 /// Bytes of an image that are in memory.

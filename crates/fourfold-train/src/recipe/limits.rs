@@ -45,6 +45,7 @@ impl Recipe {
         for (index, stage) in self.stage.iter().enumerate() {
             let path = KeyPath::from("stage").index(index);
             at_most(BATCH, stage.batch, path.key("batch"))?;
+            at_most(BATCH, stage.packs.unwrap_or(0), path.key("packs"))?;
             at_most(TOKENS, stage.pack_tokens, path.key("pack_tokens"))?;
             let max_tokens = stage.max_tokens.unwrap_or(0);
             at_most(TOKENS, max_tokens, path.key("max_tokens"))?;

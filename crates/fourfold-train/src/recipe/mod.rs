@@ -213,9 +213,13 @@ impl Recipe {
     pub fn scale_samples(&mut self, factor: f64) {
         for stage in &mut self.stage {
             if let Some(samples) = &mut stage.samples {
-                // Whole batches, so that it is what the stage will see.
-                let updates = (*samples as f64 * factor / stage.batch as f64).round() as usize;
-                *samples = updates.max(1) * stage.batch;
+                // Whole batches, so that each update is as large.
+                let batch = stage.batch.max(1);
+                let updates = (*samples as f64 * factor / batch as f64).round() as usize;
+                *samples = updates.max(1) * batch;
+            }
+            if let Some(tokens) = &mut stage.tokens {
+                *tokens = ((*tokens as f64 * factor) as u64).max(1);
             }
             if let Some(epochs) = &mut stage.epochs {
                 *epochs *= factor;

@@ -20,14 +20,21 @@ pub struct Stage {
     /// Data names and how often each is drawn, relative to the others; or a list of names, each of which
     /// weighs its number of samples.
     pub mixture: Weights,
-    /// How many documents the stage sees, rounded up to whole batches; or give `epochs`.
+    /// How many samples the stage draws; or give `epochs` or `tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
-    /// How often, on average, it sees each sample of its mixture; or give `samples`.
+    /// How often, on average, it sees each sample of its mixture; or give `samples` or `tokens`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epochs: Option<f64>,
-    /// Documents an update.
+    /// It ends when the documents drawn come to so many tokens, visual ones included; or give `samples` or `epochs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Documents an update; or give `packs`, and it is what they are expected to hold.
+    #[serde(default, skip_serializing_if = "is_none")]
     pub batch: usize,
+    /// Packs an update, filled from many times as many documents; or give `batch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packs: Option<usize>,
     /// Most tokens in a pack; a pack is a micro-batch.
     #[serde(default = "pack_tokens")]
     pub pack_tokens: usize,
@@ -81,6 +88,10 @@ pub struct Stage {
     pub export: Vec<Part>,
 }
 
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
 fn is_cut(too_long: &TooLong) -> bool {
     *too_long == TooLong::Cut
 }
@@ -106,6 +117,16 @@ fn betas() -> [f64; 2] {
 }
 
 impl Stage {
+    /// How many documents of so many rows and images, on average, an update is expected to take.
+    pub fn expected_batch(&self, tokens: f64, images: f64) -> usize {
+        let Some(packs) = self.packs else {
+            return self.batch;
+        };
+        let rows = self.pack_tokens as f64 / tokens.max(1.0);
+        let looks = self.pack_images as f64 / images.max(1e-9);
+        ((packs as f64 * rows.min(looks)).round() as usize).max(1)
+    }
+
     /// Whether `part` trains in this stage.
     pub fn trains(&self, part: Part) -> bool {
         self.train.contains(&part)

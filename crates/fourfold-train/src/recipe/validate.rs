@@ -222,20 +222,35 @@ impl Recipe {
                 || "expected a weight above 0; remove the entry to leave the data out".into(),
             )?;
         }
+        let lengths = [
+            stage.samples.is_some(),
+            stage.epochs.is_some(),
+            stage.tokens.is_some(),
+        ];
+        let given = lengths.iter().filter(|given| **given).count();
+        demand(given == 1, path.clone(), || {
+            let given = match given {
+                0 => "none is given",
+                2 => "both are given",
+                _ => "all are given",
+            };
+            format!(
+                "stage '{}': expected `samples` or `epochs` (or `tokens`), and {given}",
+                stage.name
+            )
+        })?;
         demand(
-            stage.samples.is_some() != stage.epochs.is_some(),
-            path.clone(),
-            || {
-                let given = match stage.samples {
-                    Some(_) => "both are given",
-                    None => "none is given",
-                };
-                format!(
-                    "stage '{}': expected `samples` or `epochs`, and {given}",
-                    stage.name
-                )
+            (stage.batch > 0) != stage.packs.is_some(),
+            path.key("batch"),
+            || match stage.packs {
+                Some(_) => {
+                    "expected `batch` (documents an update) or `packs`, and both are given".into()
+                }
+                None => "expected at least 1: documents an update; or give `packs`".into(),
             },
         )?;
+        demand(stage.tokens != Some(0), path.key("tokens"), at_least_one)?;
+        demand(stage.packs != Some(0), path.key("packs"), at_least_one)?;
         demand(stage.samples != Some(0), path.key("samples"), at_least_one)?;
         let epochs = stage.epochs.unwrap_or(1.0);
         demand(
@@ -244,7 +259,6 @@ impl Recipe {
             || "expected a number above 0".into(),
         )?;
         let counts = [
-            ("batch", stage.batch),
             ("pack_tokens", stage.pack_tokens),
             ("pack_images", stage.pack_images),
             ("max_tokens", stage.max_tokens.unwrap_or(1)),

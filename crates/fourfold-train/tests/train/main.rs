@@ -5,6 +5,7 @@ mod features;
 mod formats;
 mod learning;
 mod mistakes;
+mod packing;
 mod pretrained;
 mod resuming;
 mod support;
