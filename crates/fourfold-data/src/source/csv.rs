@@ -20,7 +20,7 @@ const LONGEST_ROW: usize = 64 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dialect {
     pub delimiter: u8,
-    /// Whether a cell in `"` may hold delimiters and line ends.
+    /// Whether a cell in `"` may hold delimiters and line ends. In published tables with tabs or bars a quote is a letter.
     pub quoted: bool,
     /// Whether the first row names the columns.
     pub header: bool,
@@ -51,7 +51,7 @@ impl Dialect {
                 .is_some_and(|(_, n)| n.parse::<u32>().is_ok());
         Self {
             delimiter,
-            quoted: !token && delimiter != b'|',
+            quoted: matches!(delimiter, b',' | b';'),
             header: !token,
         }
     }
@@ -106,6 +106,7 @@ impl Csv {
         };
         let mut place = offset(cells.position());
         let mut rows = 0;
+        let mut last = place.clone();
         loop {
             let begin = offset(cells.position());
             let more = cells.read_byte_record(&mut row).map_err(fail)?;
@@ -116,11 +117,12 @@ impl Csv {
                     sizes.push(BlockSize { rows, bytes });
                     starts.push(place);
                 }
-                (place, rows) = (begin, 0);
+                (place, rows) = (begin.clone(), 0);
             }
             if !more {
                 break;
             }
+            last = begin;
             if row.as_slice().len() > LONGEST_ROW {
                 let line = place.line() + rows as u64;
                 let message = format!(
@@ -130,13 +132,40 @@ impl Csv {
             }
             rows += 1;
         }
-        Ok(Self {
+        let table = Self {
             blob,
             dialect,
             columns,
             starts,
             sizes,
-        })
+        };
+        match table.ends_within_quotes(&last).map_err(fail)? {
+            true => {
+                let message = format!(
+                    "line {}: a quote is opened and never closed, so that the rest of the file is one cell; close it, \
+                     or write `\"\"` for a quote within a cell",
+                    last.line()
+                );
+                Err(DataError::file(path, message))
+            }
+            false => Ok(table),
+        }
+    }
+
+    /// Whether the last row, which begins at `last`, ends only since the file does: then what is written after it is still
+    /// of its last cell.
+    fn ends_within_quotes(&self, last: &Position) -> Result<bool, ::csv::Error> {
+        if !self.dialect.quoted {
+            return Ok(false);
+        }
+        let row = BlobReader::new(Arc::clone(&self.blob), last.byte());
+        let mut cells = self.dialect.cells(row.chain(&b"\nx\n"[..]));
+        let mut rows = 0;
+        let mut row = ByteRecord::new();
+        while cells.read_byte_record(&mut row)? {
+            rows += 1;
+        }
+        Ok(rows == 1)
     }
 
     /// Reads a block.
@@ -200,6 +229,11 @@ impl CsvBlock {
         self.columns.len()
     }
 
+    /// Whether row `index` is text.
+    pub fn is_utf8(&self, index: usize) -> bool {
+        std::str::from_utf8(self.rows[index].1.as_slice()).is_ok()
+    }
+
     /// The cells of row `index`, however many there are.
     pub fn texts(&self, index: usize) -> Vec<String> {
         let cells = self.rows[index].1.iter();
@@ -228,6 +262,7 @@ impl Block for CsvBlock {
         }
         Ok(Record {
             images: Vec::new(),
+            empty: 0,
             columns,
         })
     }

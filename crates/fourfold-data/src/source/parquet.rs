@@ -108,22 +108,23 @@ impl Block for ParquetBlock {
     fn record(&self, index: usize) -> Result<Record, String> {
         let mut record = Record {
             images: Vec::new(),
+            empty: 0,
             columns: Map::new(),
         };
         for (name, field) in self.rows[index].get_column_iter() {
             match field {
+                // A null among the images of a list is an image that is missing.
                 Field::ListInternal(list) if self.images.contains(name) => {
                     let images = list.elements().iter();
-                    // Data sets of several images fill shorter lists up with nulls.
-                    let images = images.filter(|field| !matches!(field, Field::Null));
                     record
                         .images
                         .extend(images.map(|field| image(&self.folder, field)));
                 }
                 Field::Null if name == "images" && self.images.contains(name) => {}
-                field if self.images.contains(name) => {
-                    record.images.push(image(&self.folder, field))
-                }
+                field if self.images.contains(name) => match image(&self.folder, field) {
+                    RowImage::Missing => record.empty += 1,
+                    image => record.images.push(image),
+                },
                 field => {
                     record.columns.insert(name.clone(), json(field));
                 }

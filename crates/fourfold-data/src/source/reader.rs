@@ -43,6 +43,8 @@ pub(super) struct Record {
     /// The images of image columns whose cells hold bytes; those of formats where a column's cell is a path are still
     /// among the columns.
     pub images: Vec<RowImage>,
+    /// How many cells of image columns hold none.
+    pub empty: usize,
     /// The cells.
     pub columns: Map<String, Value>,
 }

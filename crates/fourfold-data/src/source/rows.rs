@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::cache::Cache;
 use super::layout::complete;
 use super::{BlockSize, Row, Source, SourceConfig, Table, TurnOrder};
+use crate::sample::IMAGE_MARK;
 use crate::template::Templates;
 use crate::{DataError, Sample, SampleRng, Turn};
 
@@ -44,7 +45,7 @@ impl RowSource {
     /// When the configuration uses a column that the table lacks, nothing says what the answer is, or no sample is left.
     pub fn new(table: Arc<Table>, config: SourceConfig) -> Result<Self, DataError> {
         let columns = table.columns();
-        let config = complete(&config, columns, &first_columns(&table))?;
+        let config = complete(&config, columns, &table.specimen())?;
         let prompts = config.prompt.templates();
         if prompts.is_empty() {
             let message = "an empty list; leave the key out instead";
@@ -218,6 +219,11 @@ impl RowSource {
                 origin: origin.into(),
             });
         }
+        if answer.contains(IMAGE_MARK) {
+            let message =
+                format!("its answer has `{IMAGE_MARK}` in it, and an image is nothing to say");
+            return Err(broken(origin, message));
+        }
         Ok(Turn { prompt, answer })
     }
 
@@ -331,12 +337,6 @@ impl Source for RowSource {
     fn shuffle_bytes(&self) -> usize {
         self.config.shuffle_bytes()
     }
-}
-
-/// The columns of the first row that can be read, or of none.
-fn first_columns(table: &Table) -> Map<String, Value> {
-    let first = (0..table.len()).find_map(|row| table.row(row).ok());
-    first.map_or_else(Map::new, |row| row.columns)
 }
 
 fn demand_one_expansion(config: &SourceConfig) -> Result<(), DataError> {

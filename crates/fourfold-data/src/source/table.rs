@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::blob::{self, Blob};
 use super::cache::Cache;
@@ -30,6 +30,24 @@ pub struct Table {
     columns: Vec<String>,
     layout: Layout,
     cache: Cache<Loaded>,
+}
+
+/// So many rows are looked at to see what the others are.
+const SPECIMENS: usize = 64;
+
+/// Fills cells of `whole` that are empty or absent with those of `more`.
+fn merge(whole: &mut Map<String, Value>, more: Map<String, Value>) {
+    let says = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    };
+    for (name, value) in more {
+        if !whole.get(&name).is_some_and(says) {
+            whole.insert(name, value);
+        }
+    }
 }
 
 /// A block in memory.
@@ -99,7 +117,7 @@ impl Table {
         if rows == 0 {
             return Err(DataError::file(&table.path, "the file has no rows"));
         }
-        let first = table.first_record()?;
+        let first = table.first_records()?;
         let embedded = table
             .readers
             .iter()
@@ -110,8 +128,16 @@ impl Table {
             layout.kind = Kind::Joined;
         }
         let mut named = records.clone();
-        if layout.kind == Kind::Karpathy {
-            named.push("image".into());
+        match layout.kind {
+            Kind::Karpathy => named.push("image".into()),
+            // Parts of messages name images of their own.
+            Kind::Conversation(spelling)
+                if spelling.has_parts(&first.columns)
+                    && !named.iter().any(|name| name == "images") =>
+            {
+                named.push("images".into());
+            }
+            _ => {}
         }
         let wanted = config.image_column.as_deref().filter(|_| config.images);
         layout.images = match config.images {
@@ -124,23 +150,51 @@ impl Table {
         Ok(table)
     }
 
-    /// The first record that can be read, which shows what the others are.
-    fn first_record(&self) -> Result<Record, DataError> {
+    /// The first records that can be read as one, which shows what the others are: of each column the first cell that
+    /// is not empty.
+    fn first_records(&self) -> Result<Record, DataError> {
         let mut first = None;
+        let mut whole: Option<Record> = None;
         for row in 0..self.rows {
             let (block, index) = self.place(row)?;
-            match block.0.record(index) {
-                Ok(record) => return Ok(record),
-                Err(message) => {
+            match (block.0.record(index), &mut whole) {
+                (Ok(record), None) => whole = Some(record),
+                (Ok(record), Some(whole)) => {
+                    merge(&mut whole.columns, record.columns);
+                    if whole.images.is_empty() {
+                        whole.images = record.images;
+                    }
+                }
+                (Err(message), _) => {
                     first.get_or_insert((block.0.origin(index), message));
                 }
             }
+            if row + 1 >= SPECIMENS && whole.is_some() {
+                break;
+            }
+        }
+        if let Some(whole) = whole {
+            return Ok(whole);
         }
         let rows = self.rows;
         let (origin, message) = first.unwrap_or_default();
         let message =
             format!("not one of its {rows} rows can be read; the first, {origin}: {message}");
         Err(DataError::file(&self.path, message))
+    }
+
+    /// The columns of the first rows as one row, of each the first cell that is not empty; none where no row can be read.
+    pub(super) fn specimen(&self) -> Map<String, Value> {
+        let mut specimen = Map::new();
+        for number in 0..self.rows {
+            if let Ok(row) = self.row(number) {
+                merge(&mut specimen, row.columns);
+            }
+            if number + 1 >= SPECIMENS && !specimen.is_empty() {
+                break;
+            }
+        }
+        specimen
     }
 
     /// The files, as they were written.
@@ -179,12 +233,6 @@ impl Table {
             .iter()
             .any(|reader| !reader.image_columns().is_empty())
             || !self.layout.images.columns.is_empty()
-            || self.place(0).is_ok_and(|(block, _)| {
-                block
-                    .0
-                    .record(0)
-                    .is_ok_and(|record| !record.images.is_empty())
-            })
     }
 
     /// Row `row`, `0 ≤ row < len`; columns that it lacks are null.
@@ -383,7 +431,10 @@ impl Format {
             .strip_prefix(b"\xef\xbb\xbf")
             .unwrap_or(start)
             .trim_ascii_start();
-        if start.starts_with(b"PAR1") {
+        if start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff") {
+            let message = "is written in UTF-16; write it in UTF-8";
+            Err(DataError::file(path, message))
+        } else if start.starts_with(b"PAR1") {
             Ok(Self::Parquet)
         } else if start.get(257..262) == Some(b"ustar") || named(&[".tar", ".tgz"]) {
             Ok(Self::Tar)

@@ -3,6 +3,8 @@
 //!
 //! Source of the layout: the WebDataset format, <https://github.com/webdataset/webdataset>.
 
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::RowImage;
 use super::blob::{Blob, BlobReader};
+use super::json::lenient;
 use super::reader::{Block, BlockSize, Reader, Record};
 use crate::DataError;
 
@@ -18,7 +21,9 @@ const BLOCK_ROWS: usize = 1024;
 /// A longer text is no caption.
 const LONGEST_TEXT: u64 = 64 << 20;
 /// What a member is taken for by the last part of its name.
-const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "gif", "bmp"];
+const IMAGES: [&str; 13] = [
+    "jpg", "jpeg", "png", "webp", "gif", "bmp", "ppm", "pgm", "pbm", "pnm", "tif", "tiff", "avif",
+];
 const TEXTS: [&str; 7] = ["txt", "text", "caption", "cap", "cls", "html", "transcript"];
 
 /// The samples of an archive. Only its headers are read before a sample is asked for.
@@ -28,6 +33,10 @@ pub(super) struct Tar {
     /// Where each block begins, and the number of its first sample.
     starts: Vec<(u64, usize)>,
     columns: Vec<String>,
+    /// The kinds of image that samples have.
+    images: Vec<String>,
+    /// Keys that stand at more than one place, hashed.
+    repeated: Arc<HashSet<u64>>,
 }
 
 /// One file within the archive.
@@ -53,7 +62,10 @@ impl Tar {
             sizes: Vec::new(),
             starts: Vec::new(),
             columns: Vec::new(),
+            images: Vec::new(),
+            repeated: Arc::default(),
         };
+        let (mut seen, mut repeated) = (HashSet::new(), HashSet::new());
         let mut rows = 0;
         let mut total = 0;
         let (mut bytes, mut begin) = (0, 0);
@@ -69,28 +81,49 @@ impl Tar {
                 begin = place;
             }
             rows += 1;
+            if !seen.insert(hash(&sample.key)) {
+                repeated.insert(hash(&sample.key));
+            }
             bytes += 64 + sample.key.len() + 80 * sample.members.len();
             for member in &sample.members {
-                if !is(&IMAGES, &member.extension) && !tar.columns.contains(&member.extension) {
-                    tar.columns.push(member.extension.clone());
+                let known = match member.kind() {
+                    Content::Image => &mut tar.images,
+                    Content::Text | Content::Json => &mut tar.columns,
+                    Content::Other => continue,
+                };
+                if !known.contains(&member.extension) {
+                    known.push(member.extension.clone());
                 }
             }
             true
         })
-        .map_err(|error| damaged(path, &error))?;
+        .map_err(|error| {
+            let whole = total + rows;
+            damaged(
+                path,
+                &format!("{error}; {whole} samples before that are whole"),
+            )
+        })?;
         if rows > 0 {
             tar.sizes.push(BlockSize { rows, bytes });
             tar.starts.push((begin, total));
         }
         tar.columns.insert(0, KEY.into());
+        tar.repeated = Arc::new(repeated);
         Ok(tar)
     }
 }
 
 /// The column that holds what a sample's members share.
-const KEY: &str = "__key__";
+pub(super) const KEY: &str = "__key__";
 
-fn damaged(path: &Path, error: &std::io::Error) -> DataError {
+fn hash(key: &str) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn damaged(path: &Path, error: &dyn std::fmt::Display) -> DataError {
     DataError::file(
         path,
         format!("cannot be read as a tar archive: {error}; fetch or write it anew"),
@@ -100,6 +133,43 @@ fn damaged(path: &Path, error: &std::io::Error) -> DataError {
 fn is(known: &[&str], extension: &str) -> bool {
     let last = extension.rsplit('.').next().unwrap_or(extension);
     known.iter().any(|known| last.eq_ignore_ascii_case(known))
+}
+
+/// What a member holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Image,
+    Text,
+    Json,
+    Other,
+}
+
+impl Member {
+    fn kind(&self) -> Content {
+        // `0001.seg.png` is no picture of the sample but something about it.
+        if is(&IMAGES, &self.extension) {
+            match self.extension.contains('.') {
+                true => Content::Other,
+                false => Content::Image,
+            }
+        } else if is(&["json"], &self.extension) {
+            Content::Json
+        } else if is(&TEXTS, &self.extension) {
+            Content::Text
+        } else {
+            Content::Other
+        }
+    }
+}
+
+/// The key and the extension of a member, unless it belongs to no sample: it has no extension, is hidden (`._0001.jpg` of
+/// a Macintosh), or tells of the archive (`__meta__/info.json`).
+fn parts(name: &str) -> Option<(&str, &str)> {
+    let about = |part: &str| part.len() > 4 && part.starts_with("__") && part.ends_with("__");
+    let base = name.rfind('/').map_or(0, |slash| slash + 1);
+    let dot = name[base..].find('.').filter(|dot| *dot > 0)?;
+    let key = &name[..base + dot];
+    (!key.split('/').any(about)).then_some((key, &name[base + dot + 1..]))
 }
 
 /// Goes through the samples of an archive from `start` on, as long as `each` says so; it gets the place of the sample's
@@ -114,7 +184,15 @@ fn samples(
     // Long names stand in headers of their own before a member's: a block has to begin with those.
     let mut end = start;
     for entry in archive.entries_with_seek()? {
-        let entry = entry?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                if let Some((place, sample)) = current {
+                    each(place, sample);
+                }
+                return Err(error);
+            }
+        };
         let place = end;
         let (from, length) = (start + entry.raw_file_position(), entry.size());
         end = (from + length).next_multiple_of(512);
@@ -124,18 +202,20 @@ fn samples(
         if from.checked_add(length).is_none_or(|end| end > blob.len()) {
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let message = format!("it ends within {name}: it was cut short");
+            if let Some((place, sample)) = current
+                && parts(&name).is_none_or(|(key, _)| key != sample.key)
+            {
+                each(place, sample);
+            }
             return Err(std::io::Error::new(
                 std::io::ErrorKind::UnexpectedEof,
                 message,
             ));
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let base = name.rfind('/').map_or(0, |slash| slash + 1);
-        // Without an extension it belongs to no sample, and neither does a hidden file.
-        let Some(dot) = name[base..].find('.').filter(|dot| *dot > 0) else {
+        let Some((key, extension)) = parts(&name) else {
             continue;
         };
-        let (key, extension) = (&name[..base + dot], &name[base + dot + 1..]);
         let member = Member {
             extension: extension.to_ascii_lowercase(),
             start: from,
@@ -191,7 +271,7 @@ impl Reader for Tar {
     }
 
     fn image_columns(&self) -> &[String] {
-        &[]
+        &self.images
     }
 
     fn load(&self, block: usize) -> Result<Box<dyn Block>, DataError> {
@@ -209,6 +289,8 @@ impl Reader for Tar {
         Ok(Box::new(TarBlock {
             blob: Arc::clone(&self.blob),
             columns: self.columns.clone(),
+            illustrated: !self.images.is_empty(),
+            repeated: Arc::clone(&self.repeated),
             first,
             rows,
         }))
@@ -218,6 +300,9 @@ impl Reader for Tar {
 struct TarBlock {
     blob: Arc<dyn Blob>,
     columns: Vec<String>,
+    /// Whether samples have images: one without lacks its own.
+    illustrated: bool,
+    repeated: Arc<HashSet<u64>>,
     first: usize,
     rows: Vec<Sample>,
 }
@@ -239,42 +324,47 @@ impl Block for TarBlock {
                 "its name leads out of the archive; such names serve to overwrite files".into(),
             );
         }
+        if self.repeated.contains(&hash(key)) {
+            let message = "its name stands at several places of the archive; members of a sample follow one another";
+            return Err(message.into());
+        }
         let mut record = Record {
             images: Vec::new(),
+            empty: 0,
             columns: Map::new(),
         };
         for column in &self.columns {
             record.columns.insert(column.clone(), Value::Null);
         }
         record.columns.insert(KEY.into(), key.as_str().into());
-        for member in &sample.members {
+        for (index, member) in sample.members.iter().enumerate() {
             let name = format!("{key}.{}", member.extension);
-            if is(&IMAGES, &member.extension) {
-                // `0001.seg.png` is no picture of the sample but something about it.
-                if !member.extension.contains('.') {
+            let same = |other: &Member| other.extension == member.extension;
+            if sample.members[..index].iter().any(same) {
+                return Err(format!("two of its members are called {name}"));
+            }
+            let text = || {
+                self.text(member)
+                    .map_err(|message| format!("{name}: {message}"))
+            };
+            let value = match member.kind() {
+                Content::Other => continue,
+                Content::Image => {
                     record.images.push(RowImage::Part {
                         blob: Arc::clone(&self.blob),
                         start: member.start,
                         length: member.length,
                         name,
                     });
+                    continue;
                 }
-                continue;
-            }
-            let json = is(&["json"], &member.extension);
-            if !json && !is(&TEXTS, &member.extension) {
-                continue;
-            }
-            let text = self
-                .text(member)
-                .map_err(|message| format!("{name}: {message}"))?;
-            let value = match json {
-                true => serde_json::from_str(&text)
+                Content::Text => Value::from(text()?),
+                Content::Json => lenient(text()?.as_bytes())
                     .map_err(|error| format!("{name}: expected JSON: {error}"))?,
-                false => Value::from(text),
             };
             record.columns.insert(member.extension.clone(), value);
         }
+        record.empty = usize::from(self.illustrated && record.images.is_empty());
         Ok(record)
     }
 }

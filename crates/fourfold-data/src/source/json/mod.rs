@@ -1,5 +1,6 @@
 //! JSON: one object a line, an array of objects, or an object whose members are arrays of them.
 
+mod lenient;
 mod walk;
 
 use std::collections::HashSet;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
+pub(super) use lenient::parse as lenient;
 pub(super) use walk::{Fault, Shape, Text, Walk};
 
 use super::blob::{Blob, BlobReader};
@@ -202,6 +204,7 @@ impl Block for JsonBlock {
     fn record(&self, index: usize) -> Result<Record, String> {
         Ok(Record {
             images: Vec::new(),
+            empty: 0,
             columns: object(&self.rows[index].1)?,
         })
     }
@@ -216,7 +219,7 @@ pub(super) fn object(text: &Result<Vec<u8>, String>) -> Result<Map<String, Value
             "is no UTF-8 at byte {place} of the row; write the file in UTF-8"
         ));
     }
-    match serde_json::from_slice(bytes) {
+    match lenient(bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(other) => {
             let text = other.to_string();

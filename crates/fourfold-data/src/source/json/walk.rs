@@ -49,6 +49,8 @@ pub(in crate::source) struct Walk<R> {
     shape: Shape,
     within: Within,
     number: usize,
+    /// Whether a value or member has been read after which a comma has to follow.
+    comma: bool,
     texts: Vec<(String, String)>,
 }
 
@@ -74,6 +76,7 @@ impl<R: Read> Walk<R> {
             shape,
             within: Within::Start,
             number: 0,
+            comma: false,
             texts: Vec::new(),
         }
     }
@@ -169,33 +172,31 @@ impl<R: Read> Walk<R> {
     fn element(&mut self) -> Result<Option<Text>, Fault> {
         loop {
             match self.within.clone() {
-                Within::Array(key) => {
-                    let byte = match self.next_byte()? {
-                        Some(b',') if self.number > 0 => self.next_byte()?,
-                        byte => byte,
-                    };
-                    match byte {
-                        Some(b']') if key.is_some() => self.within = Within::Object,
-                        Some(b']') => {
-                            self.demand_end()?;
-                            self.within = Within::End;
-                        }
-                        Some(first) => {
-                            let start = self.place - 1;
-                            let mut bytes = Vec::new();
-                            let dropped = self.value(first, Some(&mut bytes))?;
-                            let number = self.number;
-                            self.number += 1;
-                            return Ok(Some(Text {
-                                key,
-                                number,
-                                start,
-                                bytes: bounded(bytes, dropped),
-                            }));
-                        }
-                        None => return Err(self.cut()),
+                Within::Array(key) => match self.after_comma(b']')? {
+                    Some(b']') if key.is_some() => {
+                        self.within = Within::Object;
+                        self.comma = true;
                     }
-                }
+                    Some(b']') => {
+                        self.demand_end()?;
+                        self.within = Within::End;
+                    }
+                    Some(first) => {
+                        let start = self.place - 1;
+                        let mut bytes = Vec::new();
+                        let dropped = self.value(first, Some(&mut bytes))?;
+                        self.comma = true;
+                        let number = self.number;
+                        self.number += 1;
+                        return Ok(Some(Text {
+                            key,
+                            number,
+                            start,
+                            bytes: bounded(bytes, dropped),
+                        }));
+                    }
+                    None => return Err(self.cut()),
+                },
                 Within::Object => self.member()?,
                 Within::Start | Within::End => return Ok(None),
             }
@@ -204,12 +205,8 @@ impl<R: Read> Walk<R> {
 
     /// A member of the object: its array is walked next, any other value is passed over.
     fn member(&mut self) -> Result<(), Fault> {
-        let byte = match self.next_byte()? {
-            Some(b',') => self.next_byte()?,
-            byte => byte,
-        };
         let mut name = Vec::new();
-        match byte {
+        match self.after_comma(b'}')? {
             Some(b'}') => {
                 self.demand_end()?;
                 self.within = Within::End;
@@ -227,6 +224,8 @@ impl<R: Read> Walk<R> {
             Some(b'[') => {
                 self.within = Within::Array(Some(name));
                 self.number = 0;
+                self.comma = false;
+                return Ok(());
             }
             Some(b'"') => {
                 let mut text = Vec::new();
@@ -239,7 +238,20 @@ impl<R: Read> Walk<R> {
             }
             None => return Err(self.cut()),
         }
+        self.comma = true;
         Ok(())
+    }
+
+    /// The first byte of the next value or member, or `close`; between two of them there is a comma.
+    fn after_comma(&mut self, close: u8) -> Result<Option<u8>, Fault> {
+        match self.next_byte()? {
+            Some(b',') if self.comma => self.next_byte(),
+            Some(other) if self.comma && other != close => {
+                let expected = format!("`,` or `{}`", char::from(close));
+                Err(self.expected(&expected, Some(other)))
+            }
+            byte => Ok(byte),
+        }
     }
 
     fn demand_end(&mut self) -> Result<(), Fault> {
@@ -453,6 +465,8 @@ mod tests {
             ("[1] 2", "byte 4: expected the end of the file"),
             ("<html>", "byte 0: expected `[` or `{`, got `<`"),
             ("{\"a\" 1}", "expected `:`"),
+            ("[1 2]", "byte 3: expected `,` or `]`, got `2`"),
+            ("{\"a\": [1] \"b\": []}", "expected `,` or `}`"),
             ("", "empty"),
         ] {
             let error = texts(json, Shape::Document).unwrap_err();

@@ -53,6 +53,22 @@ pub(super) fn raw(columns: &mut Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
+/// Members of a sample that may hold its caption, the likeliest first.
+pub(super) const MEMBERS: [&str; 5] = ["txt", "caption", "text", "cap", "json"];
+
+/// A sample of WebDataset: `caption` is the first of its texts that says something, or what its `json` calls so, as
+/// img2dataset and LAION do.
+pub(super) fn members(columns: &mut Map<String, Value>) {
+    let said = |value: Option<&Value>| {
+        let text = value.and_then(Value::as_str)?;
+        (!text.trim().is_empty()).then(|| text.to_owned())
+    };
+    let json = |key: &str| said(columns.get("json").and_then(|json| json.get(key)));
+    let texts = MEMBERS.iter().find_map(|name| said(columns.get(*name)));
+    let found = texts.or_else(|| ["caption", "TEXT", "text"].into_iter().find_map(json));
+    columns.insert("caption".into(), found.map_or(Value::Null, Value::from));
+}
+
 /// The rows of a table of one caption a row, gathered by image: Flickr30k's token file and its `results.csv`, Flickr8k's
 /// `captions.txt`. None where the table is another. Captions of one image stand together in these files.
 pub(in crate::source) fn group(
@@ -115,24 +131,30 @@ pub(in crate::source) fn group(
     joined.finish().map(Some)
 }
 
-/// The cells of a row. In Flickr30k's `results.csv` one row lacks its second bar: `2199200615.jpg| 4   A dog runs …`.
+/// The cells of a row. In Flickr30k's `results.csv` one row lacks its second bar, `2199200615.jpg| 4   A dog runs …`, and a
+/// bar after the second is a letter of the caption.
 fn cells(rows: &CsvBlock, index: usize) -> Result<Map<String, Value>, String> {
     let whole = rows.record(index).map(|record| record.columns);
     let texts = rows.texts(index);
-    let (Err(_), [name, rest]) = (&whole, texts.as_slice()) else {
-        return whole;
-    };
-    let rest = rest.trim_start();
-    let number = rest
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(rest.len());
-    if number == 0 || rows.columns() != 3 {
+    if whole.is_ok() || rows.columns() != 3 || !rows.is_utf8(index) {
         return whole;
     }
+    let (name, number, caption) = match texts.as_slice() {
+        [name, rest] => {
+            let rest = rest.trim_start();
+            let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            if digits == 0 {
+                return whole;
+            }
+            (name, &rest[..digits], rest[digits..].to_owned())
+        }
+        [name, number, caption @ ..] => (name, &**number, caption.join("|")),
+        _ => return whole,
+    };
     let cells = [
         ("image_name", &**name),
-        ("comment_number", &rest[..number]),
-        ("comment", &rest[number..]),
+        ("comment_number", number),
+        ("comment", &caption),
     ];
     Ok(cells
         .into_iter()

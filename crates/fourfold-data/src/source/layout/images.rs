@@ -107,36 +107,42 @@ impl ImageFolder {
         KNOWN[..2].contains(&column) && self.columns.iter().any(|name| name == column)
     }
 
-    /// Takes the images that the columns of `row` name.
-    pub fn take(&self, row: &mut Row) -> Result<(), String> {
+    /// Takes the images that the columns of `row` name. An empty cell is an image that is missing, but where rows
+    /// `may_lack` theirs, as conversations do. A row that has no `image` at all is one of text alone; one without the
+    /// `path` that others have lacks its image.
+    pub fn take(&self, row: &mut Row, may_lack: bool) -> Result<(), String> {
         for name in &self.columns {
-            let cell = match self.hides(name) {
+            let own = self.hides(name);
+            let cell = match own {
                 true => row.columns.shift_remove(name),
                 false => row.columns.get(name).cloned(),
             };
-            let images = match cell {
-                None => continue,
+            let list = match cell {
+                None if own => continue,
+                cell if may_lack && cell.as_ref().is_none_or(is_empty) => continue,
                 Some(Value::Array(list)) => list,
-                Some(value) => vec![value],
+                cell => vec![cell.unwrap_or_default()],
             };
-            for image in images {
-                let image = self.image(image).ok_or_else(|| {
-                    format!(
-                        "`{name}`: expected a path or a list of paths, relative to {}",
-                        self.folder.display()
-                    )
-                })?;
-                row.images.push(image);
+            for image in list {
+                row.images.push(self.image(name, image)?);
             }
         }
         Ok(())
     }
 
-    fn image(&self, value: Value) -> Option<RowImage> {
+    fn image(&self, column: &str, value: Value) -> Result<RowImage, String> {
         match value {
-            Value::String(path) => Some(RowImage::File(self.place(Path::new(&path)))),
-            Value::Null => Some(RowImage::Missing),
-            _ => None,
+            Value::String(address) if address.contains("://") => Err(format!(
+                "`{column}`: {address} is an address; download the image, and name its file"
+            )),
+            Value::String(path) if !path.is_empty() => {
+                Ok(RowImage::File(self.place(Path::new(&path))))
+            }
+            value if is_empty(&value) => Ok(RowImage::Missing),
+            _ => Err(format!(
+                "`{column}`: expected a path or a list of paths, relative to {}",
+                self.folder.display()
+            )),
         }
     }
 
@@ -152,6 +158,10 @@ impl ImageFolder {
             .map(|within| self.folder.join(within).join(path));
         others.find(|other| other.exists()).unwrap_or(place)
     }
+}
+
+fn is_empty(cell: &Value) -> bool {
+    cell.is_null() || cell == ""
 }
 
 fn names_images(value: &Value) -> bool {

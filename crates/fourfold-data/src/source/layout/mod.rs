@@ -21,7 +21,8 @@ pub(super) use images::ImageFolder;
 pub(super) use vqa::{annotations_beside, join as join_vqa};
 
 use super::reader::Record;
-use super::{Prompts, Row, SourceConfig};
+use super::tar::KEY;
+use super::{Prompts, Row, RowImage, SourceConfig};
 use crate::DataError;
 
 /// What the records of a source are.
@@ -29,16 +30,16 @@ use crate::DataError;
 pub(super) enum Kind {
     /// Columns, as they are.
     Plain,
-    /// `conversations: [{from, value}]`, as LLaVA's instructions.
-    Conversations,
-    /// `messages: [{role, content}]`, as chat completions.
-    Messages,
+    /// `conversations: [{from, value}]`, as LLaVA's instructions, or `messages: [{role, content}]`, as chat completions.
+    Conversation(conversations::Spelling),
     /// `texts: [{user, assistant}]`, as The Cauldron and FineVision.
     Texts,
     /// `sentences: [{raw, tokens}]` beside `filename`, as Karpathy's splits of COCO and Flickr30k.
     Karpathy,
     /// `raw`, a JSON list in a cell, beside `filename`, as Flickr30k's table on the Hugging Face hub.
     RawCaptions,
+    /// The members of one name in a tar archive.
+    WebDataset,
     /// Rows that a reader of this crate has joined from several places of the file.
     Joined,
 }
@@ -50,7 +51,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// What `record`, the first whole one of a file, shows its records to be.
+    /// What `record`, put together from the first of a file, shows its records to be.
     pub fn of(record: &Record, images: ImageFolder) -> Self {
         let list = |name: &str| record.columns.get(name).and_then(Value::as_array);
         let objects = |name: &str, keys: [&str; 2]| {
@@ -60,10 +61,11 @@ impl Layout {
             })
         };
         let named = || record.columns.contains_key("filename");
-        let kind = if objects("conversations", ["from", "value"]) {
-            Kind::Conversations
-        } else if objects("messages", ["role", "content"]) {
-            Kind::Messages
+        let spelling = conversations::Spelling::of(&record.columns);
+        let kind = if let Some(spelling) = spelling {
+            Kind::Conversation(spelling)
+        } else if record.columns.contains_key(KEY) {
+            Kind::WebDataset
         } else if objects("texts", ["user", "assistant"]) {
             Kind::Texts
         } else if objects("sentences", ["raw", "raw"]) && named() {
@@ -92,8 +94,12 @@ impl Layout {
         let mut made = || -> Result<(), String> {
             match self.kind {
                 Kind::Plain => {}
-                Kind::Conversations => conversations::conversations(&mut row.columns)?,
-                Kind::Messages => conversations::messages(&mut row.columns)?,
+                Kind::Conversation(spelling) => {
+                    // Rows of one file may differ in it.
+                    let own = conversations::Spelling::of(&row.columns);
+                    conversations::spoken(&mut row.columns, own.unwrap_or(spelling))?;
+                }
+                Kind::WebDataset => captions::members(&mut row.columns),
                 Kind::Texts => conversations::texts(&mut row.columns)?,
                 Kind::Karpathy => captions::karpathy(&mut row.columns)?,
                 Kind::RawCaptions => captions::raw(&mut row.columns)?,
@@ -103,7 +109,13 @@ impl Layout {
                     broken.map_or(Ok(()), Err)?;
                 }
             }
-            self.images.take(&mut row)
+            // Conversations of text alone stand among those about images.
+            let may_lack = matches!(self.kind, Kind::Conversation(_) | Kind::Texts);
+            if !may_lack {
+                let missing = std::iter::repeat_n(RowImage::Missing, record.empty);
+                row.images.extend(missing);
+            }
+            self.images.take(&mut row, may_lack)
         };
         match made() {
             Ok(()) => Ok(row),
@@ -116,14 +128,18 @@ impl Layout {
 
     /// The columns that rows have, given those of the records.
     pub fn columns(&self, records: &[String]) -> Vec<String> {
-        let (gone, made): (&[&str], &[&str]) = match self.kind {
-            Kind::Plain => (&[], &[]),
-            Kind::Conversations => (&["conversations"], &["prompts", "answers"]),
-            Kind::Messages => (&["messages"], &["prompts", "answers"]),
-            Kind::Texts => (&["texts"], &["prompts", "answers"]),
-            Kind::Karpathy => (&["sentences"], &["captions"]),
-            Kind::RawCaptions => (&["raw"], &["captions"]),
-            Kind::Joined => (&[spool::ORIGIN, spool::BROKEN], &[]),
+        let captioned = records
+            .iter()
+            .any(|name| captions::MEMBERS.contains(&&**name));
+        let (gone, made): (Vec<&str>, &[&str]) = match self.kind {
+            Kind::Plain => (vec![], &[]),
+            Kind::Conversation(_) => (conversations::LISTS.to_vec(), &["prompts", "answers"]),
+            Kind::Texts => (vec!["texts"], &["prompts", "answers"]),
+            Kind::Karpathy => (vec!["sentences"], &["captions"]),
+            Kind::RawCaptions => (vec!["raw"], &["captions"]),
+            Kind::WebDataset if captioned => (vec!["caption"], &["caption"]),
+            Kind::WebDataset => (vec![], &[]),
+            Kind::Joined => (vec![spool::ORIGIN, spool::BROKEN], &[]),
         };
         let kept = records.iter().filter(|name| !gone.contains(&name.as_str()));
         let kept = kept.filter(|name| !self.images.hides(name));
@@ -133,7 +149,8 @@ impl Layout {
     }
 }
 
-/// Completes a source's configuration with the templates that its columns speak for. `first` is one of its rows.
+/// Completes a source's configuration with the templates that its columns speak for. `first` is a row put together from
+/// the first of the file.
 ///
 /// # Errors
 /// When nothing says what the answer is.
@@ -160,6 +177,8 @@ pub(super) fn complete(
         }
     } else if has("question") && has("answer") {
         (prompt, answer) = ("{{ question }}", Some("{{ answer }}"));
+    } else if has("question") && has("multiple_choice_answer") {
+        (prompt, answer) = ("{{ question }}", Some("{{ multiple_choice_answer }}"));
     } else if let Some(captions) = ["captions", "caption"].into_iter().find(|name| list(name)) {
         answer = Some("{{ caption }}");
         if !expands {
@@ -169,25 +188,23 @@ pub(super) fn complete(
         ("caption", "{{ caption }}"),
         ("text", "{{ text }}"),
         ("txt", "{{ txt }}"),
-        ("json", "{{ json.caption }}"),
         ("comment", "{{ comment }}"),
     ]
     .into_iter()
-    .find(|(name, _)| {
-        has(name)
-            && (*name != "json"
-                || first
-                    .get("json")
-                    .is_some_and(|json| json.get("caption").is_some()))
-    }) {
+    .find(|(name, _)| has(name))
+    {
         answer = Some(template);
     }
     if config.answer.is_empty() {
         let answer = answer.ok_or_else(|| {
             let message = format!(
-                "is missing: a template over the columns of {}, such as \"{{{{ caption }}}}\"; the columns are {}",
+                "is missing: a template over the columns of {}, such as \"{{{{ caption }}}}\"; the columns are {}{}",
                 config.path,
-                columns.join(", ")
+                columns.join(", "),
+                match has("question_id") {
+                    true => ". Questions of VQA are learnt with the file of their answers, `annotations`",
+                    false => "",
+                }
             );
             DataError::config("answer", message)
         })?;

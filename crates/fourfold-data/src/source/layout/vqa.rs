@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::blob::{self, Blob, BlobReader};
 use super::super::json::{Shape, Text, Walk};
@@ -74,7 +74,7 @@ pub(in crate::source) fn annotations_beside(questions: &Path) -> Option<PathBuf>
 }
 
 /// One row a question, in their order: `image`, `image_id`, `question_id`, `question`, and with annotations `answer` (the
-/// most frequent one), `answers` (of all annotators), `question_type`, `answer_type`; null where nobody answered.
+/// most frequent one), `answers` (of all annotators), `question_type`, `answer_type`.
 pub(in crate::source) fn join(
     path: &Path,
     questions: Arc<dyn Blob>,
@@ -139,21 +139,23 @@ pub(in crate::source) fn join(
             continue;
         }
         let text = |number: u32| texts.texts[number as usize].as_str();
-        let row = json!({
-            "image": format!("COCO_{split}_{:012}.jpg", question.image_id),
-            "image_id": question.image_id,
-            "question_id": question.question_id,
-            "question": question.question,
-            "answer": known.as_ref().map(|known| text(known.answer)),
-            "answers": known.as_ref().map(|known| known.answers.iter().map(|n| text(*n)).collect::<Vec<_>>()),
-            "question_type": known.as_ref().map(|known| text(known.question_type)),
-            "answer_type": known.as_ref().map(|known| text(known.answer_type)),
-        });
-        let columns = match row {
-            Value::Object(columns) => columns,
-            _ => Map::new(),
-        };
-        joined.row(&place, columns)?;
+        let mut row = Map::new();
+        let mut put = |name: &str, value: Value| row.insert(name.to_owned(), value);
+        put(
+            "image",
+            format!("COCO_{split}_{:012}.jpg", question.image_id).into(),
+        );
+        put("image_id", question.image_id.into());
+        put("question_id", question.question_id.into());
+        put("question", question.question.into());
+        if let Some(known) = known {
+            let all: Vec<&str> = known.answers.iter().map(|number| text(*number)).collect();
+            put("answer", text(known.answer).into());
+            put("answers", all.into());
+            put("question_type", text(known.question_type).into());
+            put("answer_type", text(known.answer_type).into());
+        }
+        joined.row(&place, row)?;
     }
     joined.finish()
 }
