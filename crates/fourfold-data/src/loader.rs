@@ -178,6 +178,7 @@ impl Loader {
                 encoder,
                 budget: config.budget,
                 too_long: config.too_long,
+                shard: config.shard,
                 strict: config.strict,
                 pool,
                 stop: Arc::clone(&stop),
@@ -373,9 +374,9 @@ impl Worker {
     fn documents(&mut self, count: usize, batch: &mut Batch) -> Result<(), DataError> {
         let count = self.config.end.allows(self.sampler.state(), count);
         let draws: Vec<_> = (0..count).map(|_| self.sampler.draw()).collect();
-        let (packs, tokens) =
-            self.maker
-                .packed(&draws, self.config.shard, self.sampler.state().seed, batch)?;
+        let (packs, tokens) = self
+            .maker
+            .packed(&draws, self.sampler.state().seed, batch)?;
         self.sampler.add_tokens(tokens);
         batch.packs.extend(packs);
         batch.state_after = self.sampler.state().clone();

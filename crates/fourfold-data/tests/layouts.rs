@@ -2,7 +2,11 @@
 //!
 //! `fixtures/layouts/expected.json` says it; README.md beside it, where the layouts were taken from.
 
+#[path = "layouts/cases.rs"]
+mod cases;
 mod common;
+#[path = "layouts/golden.rs"]
+mod golden;
 #[path = "layouts/read.rs"]
 mod read;
 

@@ -28,6 +28,7 @@ pub(super) struct Maker {
     pub encoder: Arc<Encoder>,
     pub budget: PackBudget,
     pub too_long: TooLong,
+    pub shard: Shard,
     pub strict: bool,
     pub pool: ThreadPool,
     pub stop: Arc<AtomicBool>,
@@ -101,15 +102,28 @@ impl Maker {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The documents of those of `draws` that `shard` reads, packed in their order; and the tokens of all.
+    /// Whether this process accounts for texts that all of them make.
+    fn accounts(&self) -> bool {
+        self.shard.rank == 0
+    }
+
+    /// The documents of those of `draws` that are read here, packed in their order; and the tokens of all.
     pub fn packed(
         &self,
         draws: &[Draw],
-        shard: Shard,
         seed: u64,
         batch: &mut Batch,
     ) -> Result<(Vec<Pack>, u64), DataError> {
-        let planned = self.texts(draws, seed, batch)?;
+        let mut elsewhere = Batch::default();
+        let planned = self.texts(
+            draws,
+            seed,
+            if self.accounts() {
+                &mut *batch
+            } else {
+                &mut elsewhere
+            },
+        )?;
         let tokens = planned
             .iter()
             .map(|planned| planned.document.tokens.len() as u64)
@@ -117,7 +131,7 @@ impl Maker {
         let first = draws.first().map_or(0, |draw| draw.ordinal);
         let own = planned
             .into_iter()
-            .filter(|planned| shard.takes((planned.draw.ordinal - first) as usize));
+            .filter(|planned| self.shard.takes((planned.draw.ordinal - first) as usize));
         let documents = self.with_images(own.collect(), batch)?;
         Ok((crate::pack(documents, self.budget)?, tokens))
     }
@@ -133,7 +147,8 @@ impl Maker {
         let used = sampler.begin_window();
         // What was left out of it has been accounted for when its first pack was used.
         let mut before = Batch::default();
-        let batch = if used > 0 { &mut before } else { batch };
+        let counts = used == 0 && self.accounts();
+        let batch = if counts { batch } else { &mut before };
         let mut planned: Vec<Planned> = Vec::new();
         let (mut rows, mut images, mut bytes, mut drawn) = (0, 0, 0, 0);
         let full = |held: usize, budget: usize| held / PACKS >= budget;

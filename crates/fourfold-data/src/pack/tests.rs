@@ -107,3 +107,93 @@ fn packs_of_many_short_documents_are_nearly_full() {
     .unwrap();
     assert!(rows as f64 / (packs.len() * 1024) as f64 > 0.97);
 }
+
+#[test]
+fn best_fit_places_every_document_once_within_budget() {
+    let mut rng = sample_rng(9, 0);
+    for round in 0..300 {
+        let budget = PackBudget {
+            tokens: rng.random_range(8..300),
+            images: rng.random_range(1..6),
+        };
+        // Some are larger than a pack, some have no image and some more than a pack may.
+        let documents: Vec<Extent> = (0..rng.random_range(0..120))
+            .map(|_| Extent {
+                tokens: rng.random_range(1..=budget.tokens + 20),
+                images: rng.random_range(0..=budget.images + 1),
+            })
+            .collect();
+        let packs = best_fit(&documents, longest_first(&documents), budget);
+        let mut placed: Vec<usize> = packs.iter().flatten().copied().collect();
+        placed.sort_unstable();
+        let all: Vec<usize> = (0..documents.len()).collect();
+        assert_eq!(placed, all, "round {round}: none is lost, none comes twice");
+        for pack in &packs {
+            let sum =
+                |of: fn(&Extent) -> usize| pack.iter().map(|&i| of(&documents[i])).sum::<usize>();
+            let (tokens, images) = (sum(|d| d.tokens), sum(|d| d.images));
+            let within = tokens <= budget.tokens && images <= budget.images;
+            assert!(
+                within || pack.len() == 1,
+                "round {round}: {pack:?} has {tokens} rows"
+            );
+        }
+        // No two packs could be one: the later would have gone into the earlier.
+        for (index, later) in packs.iter().enumerate() {
+            let tokens = |pack: &[usize]| pack.iter().map(|&i| documents[i].tokens).sum::<usize>();
+            let images = |pack: &[usize]| pack.iter().map(|&i| documents[i].images).sum::<usize>();
+            for earlier in &packs[..index] {
+                let joined = tokens(earlier) + tokens(later) <= budget.tokens
+                    && images(earlier) + images(later) <= budget.images;
+                assert!(!joined, "round {round}");
+            }
+        }
+    }
+}
+
+#[test]
+fn longest_first_keeps_the_order_of_equals() {
+    let extent = |tokens| Extent { tokens, images: 0 };
+    let documents = [3, 5, 3, 9, 5].map(extent);
+    assert_eq!(longest_first(&documents), [3, 1, 4, 0, 2]);
+}
+
+/// A window as the loader takes it, of so many documents as fill 64 packs, with captions as long as COCO's: 10 to 13 words
+/// mostly, some of 50, behind 64 or 256 rows of an image; and with a third of them text or conversations.
+#[test]
+fn a_window_of_captions_fills_its_packs() {
+    let mut rng = sample_rng(3, 0);
+    for (visual, budget) in [(64, 1024), (64, 2048), (256, 2048), (256, 4096)] {
+        for mixed in [false, true] {
+            let budget = PackBudget {
+                tokens: budget,
+                images: 64,
+            };
+            let mut documents: Vec<Extent> = Vec::new();
+            let mut rows = 0;
+            while rows / 64 < budget.tokens {
+                // The sum of some dice is as skewed as lengths of captions are.
+                let words = 8 + (0..4).map(|_| rng.random_range(0..4)).sum::<usize>();
+                let tail = if rng.random_range(0..20) == 0 {
+                    rng.random_range(0..40)
+                } else {
+                    0
+                };
+                let (images, text) = match mixed && rng.random_range(0..3) == 0 {
+                    true => (0, rng.random_range(30..500)),
+                    false => (1, (words + tail) * 5 / 4 + 6),
+                };
+                let tokens = images * visual + text;
+                rows += tokens;
+                documents.push(Extent { tokens, images });
+            }
+            let packs = best_fit(&documents, longest_first(&documents), budget).len();
+            let fill = rows as f64 / (packs * budget.tokens) as f64;
+            println!("{visual} rows an image, {budget:?}, mixed {mixed}: {fill:.4}");
+            assert!(
+                fill > 0.97,
+                "{visual} rows an image, {budget:?}, mixed {mixed}: {fill:.4}"
+            );
+        }
+    }
+}

@@ -27,6 +27,9 @@ const KNOWN: [&str; 12] = [
 /// What the name of an image ends with.
 const ENDINGS: [&str; 6] = [".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"];
 
+/// No system has longer ones.
+const LONGEST_PATH: usize = 1 << 15;
+
 /// The folder of a source's images and the columns that name them.
 #[derive(Clone, Debug, Default)]
 pub(in crate::source) struct ImageFolder {
@@ -135,6 +138,13 @@ impl ImageFolder {
             Value::String(address) if address.contains("://") => Err(format!(
                 "`{column}`: {address} is an address; download the image, and name its file"
             )),
+            // As messages for a server hold them, in base64.
+            Value::String(text) if text.starts_with("data:") || text.len() > LONGEST_PATH => {
+                Err(format!(
+                    "`{column}`: expected a path, got a text of {} bytes; write images to files of their own",
+                    text.len()
+                ))
+            }
             Value::String(path) if !path.is_empty() => {
                 Ok(RowImage::File(self.place(Path::new(&path))))
             }
