@@ -34,6 +34,9 @@ type Visible = Vec<(usize, Option<u32>)>;
 /// Bytes of lists of visible samples that are kept.
 const VISIBLE_BYTES: usize = 64 << 20;
 
+/// Bytes of a sample's text. Tokenizing takes some hundred times as much memory, in each thread, and no context is as long.
+const MOST_TEXT: usize = 1 << 20;
+
 /// The element of a row whose lists disagree: one sample, whose error tells of the row when it is drawn.
 const BROKEN: u32 = u32::MAX;
 
@@ -310,6 +313,13 @@ impl Source for RowSource {
             let columns = Self::bind(&row, &self.config.each, element.unwrap_or(0) as usize);
             vec![self.turn(&columns, &origin, rng)?]
         };
+        let text: usize = turns.iter().map(|t| t.prompt.len() + t.answer.len()).sum();
+        if text > MOST_TEXT {
+            let message = format!(
+                "has {text} bytes of text; expected at most {MOST_TEXT}: cut it in several samples"
+            );
+            return Err(fail(message));
+        }
         let (images, turns) = match self.config.images {
             true => (row.images, turns),
             false => (

@@ -121,3 +121,30 @@ fn images_of_parts_are_files() {
         assert!(error.contains(reason), "{error}");
     }
 }
+
+#[test]
+fn a_caption_of_ten_megabytes_is_no_sample() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let text = |count: usize| "a red cat ".repeat(count);
+    std::fs::write(
+        &path,
+        format!(
+            "path,text\nblue.png,{}\nblue.png,{}\n",
+            text(1 << 20),
+            text(10_000)
+        ),
+    )
+    .unwrap();
+    let source = source(path);
+    let error = sample(&*source, 0).unwrap_err();
+    assert!(
+        error.contains("rows.csv:line 2") && error.contains("10485759 bytes of text"),
+        "{error}"
+    );
+    // A long one is cut where it is too long.
+    let document = crate::common::encoder(None, 60)
+        .text(&sample(&*source, 1).unwrap())
+        .unwrap();
+    assert!(document.truncated && document.tokens.len() <= 60);
+}
