@@ -44,7 +44,7 @@ pub use image::{Background, Filter, Fit, ImageTransform, PixelArray, Resize, Siz
 pub use image_key::{ImageKey, KnownImages};
 pub use loader::{Batch, BatchSize, End, Loader, LoaderConfig, Shard, TooLong};
 pub use mixture::{Draw, Mixture, Sampler, SamplerState, sample_rng};
-pub use pack::{Extent, Pack, PackBudget, PackedDocument, best_fit, longest_first, pack};
+pub use pack::{Extent, Pack, PackBudget, PackedDocument, best_fit, fullest, longest_first, pack};
 pub use sample::{EncodedImage, IMAGE_MARK, Sample, SampleRng, Turn};
 pub use skip::{Skip, SkipReport};
 pub use source::{Paths, Prompts, RowImage, Source, SourceConfig, Tables, TurnOrder};

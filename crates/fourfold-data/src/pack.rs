@@ -1,5 +1,9 @@
 //! Packs: documents laid end to end under a budget of tokens and images. No padding.
 
+mod fill;
+
+pub use fill::fullest;
+
 use crate::{DataError, Document, DocumentImage, VisualSpan};
 
 /// What one pack may hold at most.
@@ -121,7 +125,7 @@ impl Extent {
 /// earliest of them, or opens a new one. Gives each pack's documents, by their place in `documents`. None is split or
 /// lost. A document that is larger than a pack has one of its own.
 ///
-/// Longest first ([`longest_first`]) fills packs best.
+/// Longest first ([`longest_first`]) fills packs best, but not as full as [`fullest`].
 pub fn best_fit(
     documents: &[Extent],
     order: impl IntoIterator<Item = usize>,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{Batch, End, Shard, TooLong};
 use crate::mixture::keyed;
-use crate::pack::{Extent, best_fit, fits_alone, longest_first};
+use crate::pack::{Extent, fits_alone, fullest};
 use crate::{
     DataError, Document, Draw, Encoder, Mixture, Pack, PackBudget, RowImage, SampleRng, Sampler,
     SamplerState, Skip, sample_rng,
@@ -181,7 +181,7 @@ impl Maker {
             .iter()
             .map(|planned| Extent::of(&planned.document))
             .collect();
-        let mut members = best_fit(&extents, longest_first(&extents), self.budget);
+        let mut members = fullest(&extents, self.budget);
         let mut planned: Vec<Option<Planned>> = planned.into_iter().map(Some).collect();
         // Packs of long documents would come first; and within a pack the longest, which the model must not learn.
         let mut rng = keyed(begin.seed, "packs", begin.total(), 0);
