@@ -91,8 +91,9 @@ impl Tar {
                     Content::Text | Content::Json => &mut tar.columns,
                     Content::Other => continue,
                 };
-                if !known.contains(&member.extension) {
-                    known.push(member.extension.clone());
+                let column = column(&member.extension);
+                if !known.iter().any(|known| known == column) {
+                    known.push(column.to_owned());
                 }
             }
             true
@@ -130,6 +131,15 @@ fn damaged(path: &Path, error: &dyn std::fmt::Display) -> DataError {
     )
 }
 
+/// The column that a member is: its extension, but of the lists that `data convert` writes, `prompts.json`, what stands
+/// before `.json`.
+fn column(extension: &str) -> &str {
+    match extension.strip_suffix(".json") {
+        Some(list @ ("prompts" | "answers" | "captions")) => list,
+        _ => extension,
+    }
+}
+
 fn is(known: &[&str], extension: &str) -> bool {
     let last = extension.rsplit('.').next().unwrap_or(extension);
     known.iter().any(|known| last.eq_ignore_ascii_case(known))
@@ -146,11 +156,12 @@ enum Content {
 
 impl Member {
     fn kind(&self) -> Content {
-        // `0001.seg.png` is no picture of the sample but something about it.
+        // `0001.seg.png` is no picture of the sample but something about it; `0001.0.png` is one of several.
         if is(&IMAGES, &self.extension) {
-            match self.extension.contains('.') {
-                true => Content::Other,
-                false => Content::Image,
+            let before = self.extension.rsplit_once('.').map_or("", |(before, _)| before);
+            match before.bytes().all(|byte| byte.is_ascii_digit()) {
+                true => Content::Image,
+                false => Content::Other,
             }
         } else if is(&["json"], &self.extension) {
             Content::Json
@@ -362,7 +373,8 @@ impl Block for TarBlock {
                 Content::Json => lenient(text()?.as_bytes())
                     .map_err(|error| format!("{name}: expected JSON: {error}"))?,
             };
-            record.columns.insert(member.extension.clone(), value);
+            let column = column(&member.extension).to_owned();
+            record.columns.insert(column, value);
         }
         record.empty = usize::from(self.illustrated && record.images.is_empty());
         Ok(record)

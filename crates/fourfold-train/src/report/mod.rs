@@ -1,12 +1,14 @@
 //! `report.html`: a run on one page, which opens without a network.
 
 mod chart;
-mod encode;
+pub mod encode;
 mod page;
 
 use std::fs;
 
 use anyhow::{Context, Result};
+
+pub use page::STYLE;
 
 use crate::evaluation::{Layout, read_scores, table};
 use crate::files;

@@ -9,7 +9,8 @@ use super::encode::{base64, escape, media_type};
 use crate::metrics::StepRecord;
 use crate::samples::SampleRecord;
 
-const STYLE: &str = "\
+/// How pages look.
+pub const STYLE: &str = "\
 :root{color-scheme:light dark}\
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 h2{margin-top:2.5rem}\

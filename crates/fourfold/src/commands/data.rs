@@ -1,14 +1,24 @@
-//! `fourfold data`: looks at data and goes through it before training.
+//! `fourfold data`: looks at data, goes through it before training, counts, and writes it anew.
 
+mod bar;
 mod check;
+mod convert;
+mod held_out;
+mod page;
+mod rows;
 mod show;
+mod sight;
+mod stats;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
-use fourfold_data::{Encoder, EncoderConfig, PackBudget, Prompts, Source, SourceConfig, Tables};
+use fourfold_data::{
+    DataError, Encoder, EncoderConfig, PackBudget, Paths, Prompts, Source, SourceConfig, Tables,
+};
+use fourfold_model::VisibilityKind;
 use fourfold_train::assemble::{model_config, reading, text};
 use fourfold_train::hub::Need;
 use fourfold_train::recipe::{Recipe, Stage, unknown_word};
@@ -16,12 +26,14 @@ use fourfold_train::sources::Sources;
 
 use crate::hub::local;
 
-/// Shows data, or goes through it and counts
+/// Shows, checks, counts and converts data
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   fourfold data show datasets/emoji/train.parquet
-  fourfold data check recipes/quickstart.toml")]
+  fourfold data check recipes/quickstart.toml
+  fourfold data stats recipes/quickstart.toml
+  fourfold data convert 'shards/*.tar' train.parquet")]
 pub struct Data {
     #[command(subcommand)]
     command: DataCommand,
@@ -31,6 +43,8 @@ pub struct Data {
 enum DataCommand {
     Show(show::Show),
     Check(check::Check),
+    Stats(stats::Stats),
+    Convert(convert::Convert),
 }
 
 impl Data {
@@ -42,6 +56,8 @@ impl Data {
         match self.command {
             DataCommand::Show(command) => command.run(),
             DataCommand::Check(command) => command.run(),
+            DataCommand::Stats(command) => command.run(),
+            DataCommand::Convert(command) => command.run(),
         }
     }
 }
@@ -49,7 +65,7 @@ impl Data {
 /// What to look at.
 #[derive(Args, Debug)]
 pub struct Target {
-    /// A recipe (.toml) or a data file (.parquet, .jsonl)
+    /// A recipe (.toml), or a data file (Parquet, JSON, CSV, tar) or a quoted pattern of such
     #[arg(value_name = "RECIPE|FILE")]
     path: PathBuf,
     /// Only this [data.NAME] or [evaluation.NAME] of the recipe
@@ -67,8 +83,11 @@ impl Target {
     /// The recipe, if the path names one.
     fn recipe(&self) -> Result<Option<Recipe>> {
         ensure!(
-            self.path.exists(),
-            "there is no {}; expected a recipe (.toml) or a data file (.parquet, .jsonl)",
+            self.path.exists()
+                || Paths::from(&*self.path)
+                    .files()
+                    .is_ok_and(|files| files.iter().all(|file| file.exists())),
+            "there is no {}; expected a recipe (.toml), a data file (Parquet, JSON, CSV, tar), or a pattern of such files",
             self.path.display()
         );
         if self
@@ -93,17 +112,30 @@ impl Target {
 
     /// A data file seen through the templates of the command line, if there are any.
     fn source(&self) -> Result<Option<Arc<dyn Source>>> {
-        let Some(answer) = self.answer.clone() else {
+        if self.answer.is_none() {
             return Ok(None);
-        };
-        let config = SourceConfig {
+        }
+        Ok(Some(Tables::new().open(&self.file_config())?))
+    }
+
+    /// A data file as the command line describes it.
+    fn file_config(&self) -> SourceConfig {
+        SourceConfig {
             path: self.path.clone().into(),
             prompt: Prompts::One(self.prompt.clone().unwrap_or_default()),
-            answer,
+            answer: self.answer.clone().unwrap_or_default(),
             images: true,
             ..SourceConfig::default()
-        };
-        Ok(Some(Tables::new().open(&config)?))
+        }
+    }
+
+    /// A data file, seen through the templates of the command line, or those that its layout proposes, or as rows
+    /// without turns where nothing says what the answer is.
+    fn any_source(&self) -> Result<Arc<dyn Source>> {
+        if let Some(source) = self.source()? {
+            return Ok(source);
+        }
+        open_file(&self.path)
     }
 
     /// The chosen names of a recipe's data and evaluations.
@@ -130,6 +162,7 @@ struct Prepared {
     sources: Sources,
     encoder: EncoderConfig,
     tokenizer: Arc<fourfold_data::Tokenizer>,
+    visibility: VisibilityKind,
 }
 
 impl Prepared {
@@ -141,6 +174,7 @@ impl Prepared {
         let reading = reading(recipe, text, &config)?;
         Ok(Self {
             sources,
+            visibility: config.visibility,
             encoder: EncoderConfig {
                 format: reading.format,
                 transform: reading.transform,
@@ -150,6 +184,14 @@ impl Prepared {
             },
             tokenizer: reading.tokenizer,
         })
+    }
+
+    /// What rows see in the first stage that trains on `name`, or in the model where none does.
+    fn visibility(&self, recipe: &Recipe, name: &str) -> VisibilityKind {
+        let uses = |stage: &&Stage| stage.mixture.entries().iter().any(|entry| entry.0 == name);
+        let stage = recipe.stage.iter().find(uses);
+        let given = stage.and_then(|stage| stage.visibility);
+        given.unwrap_or(self.visibility)
     }
 
     /// The source called `name`, its encoder and what a pack holds; of several stages, documents are cut as in the one
@@ -167,6 +209,24 @@ impl Prepared {
         let encoder = Encoder::new(Arc::clone(&self.tokenizer), config)
             .with_context(|| format!("in the data '{name}'"))?;
         Ok((self.sources.get(name)?, encoder, budget))
+    }
+}
+
+/// A data file without a recipe: by the templates that its layout proposes, or as rows without turns.
+fn open_file(path: &Path) -> Result<Arc<dyn Source>> {
+    let config = SourceConfig {
+        path: path.into(),
+        images: true,
+        ..SourceConfig::default()
+    };
+    let name = file_name(path);
+    let tables = Tables::new();
+    match tables.open_as(&name, &config) {
+        Ok(source) => Ok(source),
+        Err(DataError::Config { key, .. }) if key == "answer" => {
+            Ok(Arc::new(rows::Rows::new(name, tables.table(&config)?)))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

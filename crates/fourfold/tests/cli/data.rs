@@ -59,7 +59,11 @@ fn data_is_shown_and_checked() {
         documents.contains("colors.jsonl:line 3: ") && documents.contains("<|image|>×4"),
         "{documents}"
     );
-    let checked = good(place, &["data", "check", "tiny.toml", "--json"]).out;
+    let checked = good(
+        place,
+        &["data", "check", "tiny.toml", "--no-overlap", "--json"],
+    )
+    .out;
     let reports: Value = serde_json::from_str(&checked).expect("JSON");
     assert_eq!(
         (&reports[0]["name"], &reports[0]["good"]),
@@ -86,11 +90,25 @@ fn data_is_shown_and_checked() {
         .collect();
     write(place, "colors.jsonl", &lines);
     for target in ["colors.jsonl", "tiny.toml"] {
-        let ended = run(place, &["data", "check", target]);
+        let arguments = ["data", "check", target, "--skipped", "skipped.jsonl"];
+        let ended = run(place, &arguments);
         assert_eq!(ended.code, 1);
-        for line in 1..=30 {
-            let line = format!("colors.jsonl:line {line}: ");
-            assert!(ended.out.contains(&line), "{target}: {}", ended.out);
+        if target == "colors.jsonl" {
+            assert!(
+                ended.out.contains("image that cannot be read: 30")
+                    && ended.out.contains("… and 25 more"),
+                "{}",
+                ended.out
+            );
+            let skipped = fs::read_to_string(place.join("skipped.jsonl")).expect("written");
+            let origins: Vec<Value> = json_lines(&skipped)
+                .iter()
+                .map(|skip| skip["origin"].clone())
+                .collect();
+            let expected: Vec<String> = (1..=30)
+                .map(|line| format!("colors.jsonl:line {line}"))
+                .collect();
+            assert_eq!(origins, expected);
         }
     }
 }

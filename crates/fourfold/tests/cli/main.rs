@@ -3,6 +3,9 @@
 mod answers;
 mod bench;
 mod data;
+mod data_check;
+mod data_convert;
+mod data_show;
 mod exports;
 mod mistakes;
 mod plan;

@@ -1,0 +1,140 @@
+//! Numbers of data, and data written anew.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+#[test]
+fn a_recipe_and_a_file_are_counted() {
+    let place = workplace();
+    let place = place.path();
+    let out = good(place, &["data", "stats", "tiny.toml", "--json"]).out;
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    let names = &report["data"][0];
+    assert_eq!(
+        (&names["name"], &names["images"]["max"]),
+        (&"names".into(), &1.into())
+    );
+    assert_eq!(names["widths"]["median"], 16);
+    assert!(names["tokens"]["min"].as_u64() > Some(4), "{names}");
+    assert_eq!(report["stages"][0]["documents"], 3, "{report}");
+    assert_eq!(report["stages"][0]["pack_tokens"], 2048);
+    let text = good(
+        place,
+        &["data", "stats", "tiny.toml", "--pack-tokens", "20"],
+    )
+    .out;
+    assert!(
+        text.contains("# stage align: 3 documents in ") && text.contains("of 20 tokens"),
+        "{text}"
+    );
+    assert!(text.contains("3  What colour?"), "{text}");
+    let text = good(place, &["data", "stats", "colors.jsonl"]).out;
+    assert!(text.contains("characters of `name`: 3 to 5"), "{text}");
+    let text = good(
+        place,
+        &["data", "stats", "colors.jsonl", "--answer", "{{ name }}"],
+    )
+    .out;
+    assert!(
+        text.contains("words an answer: 1 to 1") && !text.contains("tokens"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_recipes_data_is_converted_and_read_again() {
+    let place = workplace();
+    let place = place.path();
+    write(place, "green.png", "no picture");
+    let arguments = [
+        "data",
+        "convert",
+        "tiny.toml",
+        "--data",
+        "names",
+        "out/train-{00000..}.tar",
+        "--shard-size",
+        "2",
+    ];
+    let ended = good(place, &arguments);
+    assert!(
+        ended.out.contains("2 samples in 2 shards") && ended.out.contains("1 skipped"),
+        "{}",
+        ended.out
+    );
+    assert!(ended.err.contains("colors.jsonl:line 2"), "{}", ended.err);
+    let again = good(place, &arguments).out;
+    assert!(again.contains("2 shards were there already"), "{again}");
+    let shown = good(place, &["data", "check", "out/*.tar", "--json"]).out;
+    let report: Value = serde_json::from_str(&shown).expect("JSON");
+    assert_eq!(
+        (&report[0]["good"], &report[0]["images"]),
+        (&2.into(), &2.into())
+    );
+    good(place, &["data", "convert", "out/*.tar", "again.parquet"]);
+    let rows = good(place, &["data", "show", "again.parquet", "--count", "1"]).out;
+    assert!(
+        rows.contains("prompts: [\"What colour?\"]") && rows.contains("answers: [\"red\"]"),
+        "{rows}"
+    );
+    let message = refused(place, &["data", "convert", "out/*.tar", "again.parquet"], 1);
+    assert!(
+        message.contains("again.parquet exists already"),
+        "{message}"
+    );
+    good(
+        place,
+        &["data", "convert", "out/*.tar", "again.parquet", "--force"],
+    );
+    let message = refused(
+        place,
+        &[
+            "data",
+            "convert",
+            "again.parquet",
+            "again.parquet",
+            "--force",
+        ],
+        1,
+    );
+    assert!(message.contains("is what is read"), "{message}");
+    assert!(fs::metadata(place.join("again.parquet")).is_ok());
+}
+
+#[test]
+fn what_cannot_be_converted_is_told() {
+    let place = workplace();
+    let place = place.path();
+    let message = refused(place, &["data", "convert", "colors.jsonl", "x.parquet"], 1);
+    assert!(
+        message.contains("--answer") && message.contains("name"),
+        "{message}"
+    );
+    let message = refused(place, &["data", "convert", "tiny.toml", "x.parquet"], 1);
+    assert!(
+        message.contains("--data") && message.contains("held-out"),
+        "{message}"
+    );
+    let answer = ["--answer", "{{ name }}"];
+    let with = |destination: &str| {
+        [
+            &["data", "convert", "colors.jsonl", destination],
+            &answer[..],
+        ]
+        .concat()
+    };
+    for destination in ["x.csv", "x-{3..}.tar", "x-{00..}.zip"] {
+        let message = refused(place, &with(destination), 1);
+        assert!(
+            message.contains("expected") && message.contains(destination),
+            "{message}"
+        );
+    }
+    let mut sized = with("x.tar");
+    sized.extend(["--shard-size", "2"]);
+    let message = refused(place, &sized, 1);
+    assert!(message.contains("train-{00000..}.tar"), "{message}");
+}
