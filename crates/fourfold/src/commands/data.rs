@@ -77,6 +77,12 @@ pub struct Target {
     /// A template over the columns of a data file: what is to be said
     #[arg(long, value_name = "TEMPLATE")]
     answer: Option<String>,
+    /// The folder that a data file's paths of images are relative to; its own when absent
+    #[arg(long, value_name = "FOLDER")]
+    image_folder: Option<PathBuf>,
+    /// The column of a data file that names images, where nothing else tells
+    #[arg(long, value_name = "NAME")]
+    image_column: Option<String>,
 }
 
 impl Target {
@@ -103,8 +109,10 @@ impl Target {
             }
             return Ok(None);
         }
-        if self.answer.is_some() {
-            bail!("--prompt and --answer are for data files; a recipe brings its own templates");
+        if self.answer.is_some() || self.image_folder.is_some() || self.image_column.is_some() {
+            bail!(
+                "--prompt, --answer and --image-* are for data files; a recipe says all that itself"
+            );
         }
         let recipe = Recipe::load(&self.path, &[])?;
         local(&recipe, Need::Description).map(Some)
@@ -124,6 +132,8 @@ impl Target {
             path: self.path.clone().into(),
             prompt: Prompts::One(self.prompt.clone().unwrap_or_default()),
             answer: self.answer.clone().unwrap_or_default(),
+            image_folder: self.image_folder.clone(),
+            image_column: self.image_column.clone(),
             images: true,
             ..SourceConfig::default()
         }
@@ -135,7 +145,7 @@ impl Target {
         if let Some(source) = self.source()? {
             return Ok(source);
         }
-        open_file(&self.path)
+        open_file(&file_name(&self.path), &self.file_config())
     }
 
     /// The chosen names of a recipe's data and evaluations.
@@ -213,19 +223,14 @@ impl Prepared {
 }
 
 /// A data file without a recipe: by the templates that its layout proposes, or as rows without turns.
-fn open_file(path: &Path) -> Result<Arc<dyn Source>> {
-    let config = SourceConfig {
-        path: path.into(),
-        images: true,
-        ..SourceConfig::default()
-    };
-    let name = file_name(path);
+fn open_file(name: &str, config: &SourceConfig) -> Result<Arc<dyn Source>> {
     let tables = Tables::new();
-    match tables.open_as(&name, &config) {
+    match tables.open_as(name, config) {
         Ok(source) => Ok(source),
-        Err(DataError::Config { key, .. }) if key == "answer" => {
-            Ok(Arc::new(rows::Rows::new(name, tables.table(&config)?)))
-        }
+        Err(DataError::Config { key, .. }) if key == "answer" => Ok(Arc::new(rows::Rows::new(
+            name.into(),
+            tables.table(config)?,
+        ))),
         Err(error) => Err(error.into()),
     }
 }

@@ -23,11 +23,11 @@ fn a_recipe_and_a_file_are_counted() {
     assert_eq!(report["stages"][0]["pack_tokens"], 2048);
     let text = good(
         place,
-        &["data", "stats", "tiny.toml", "--pack-tokens", "20"],
+        &["data", "stats", "tiny.toml", "--pack-tokens", "60"],
     )
     .out;
     assert!(
-        text.contains("# stage align: 3 documents in ") && text.contains("of 20 tokens"),
+        text.contains("# stage align: 3 documents in ") && text.contains("of 60 tokens"),
         "{text}"
     );
     assert!(text.contains("3  What colour?"), "{text}");
@@ -118,14 +118,10 @@ fn what_cannot_be_converted_is_told() {
         message.contains("--data") && message.contains("held-out"),
         "{message}"
     );
-    let answer = ["--answer", "{{ name }}"];
-    let with = |destination: &str| {
-        [
-            &["data", "convert", "colors.jsonl", destination],
-            &answer[..],
-        ]
-        .concat()
-    };
+    fn with(destination: &str) -> Vec<&str> {
+        let start = ["data", "convert", "colors.jsonl", destination];
+        [&start[..], &["--answer", "{{ name }}"]].concat()
+    }
     for destination in ["x.csv", "x-{3..}.tar", "x-{00..}.zip"] {
         let message = refused(place, &with(destination), 1);
         assert!(

@@ -22,7 +22,7 @@ use crate::output::{printable, say};
 Examples:
   fourfold data check recipes/quickstart.toml
   fourfold data check my.jsonl --answer \"{{ caption }}\" --json
-  fourfold data check llava_v1_5_mix665k.json --blocklist dataset_coco.json
+  fourfold data check llava_v1_5_mix665k.json --image-folder images --blocklist dataset_coco.json
   fourfold data check recipes/mine.toml --data captions --against held-out --skipped broken.jsonl
 
 Broken are samples with an image that is missing or cannot be decoded, an empty answer, a row or a template that fails,

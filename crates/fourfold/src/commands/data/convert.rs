@@ -11,8 +11,8 @@ use fourfold_data::source::Table;
 use fourfold_data::{Source, SourceConfig};
 use serde_json::{Value, json};
 
+use super::Target;
 use super::bar::Bar;
-use super::{Target, open_file};
 use crate::machine::Machine;
 use crate::output::{note, printable, say, shown};
 
@@ -25,7 +25,7 @@ const TOLD: usize = 5;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  fourfold data convert llava_v1_5_mix665k.json llava/
+  fourfold data convert llava_v1_5_mix665k.json llava/ --image-folder images
   fourfold data convert 'cc3m/*.tar' cc3m.parquet --max-side 512
   fourfold data convert recipes/mine.toml --data captions 'shards/train-{00000..}.tar' --shard-size 5000
 
@@ -123,7 +123,7 @@ impl Convert {
         if Content::captions(&table).is_some() {
             return Ok((Opened::Rows(Box::new(table)), config));
         }
-        let source = open_file(&self.target.path)?;
+        let source = self.target.any_source()?;
         let first = (0..source.len()).find_map(|row| {
             let sample = source.sample(row, &mut fourfold_data::sample_rng(0, row as u64));
             sample.ok()

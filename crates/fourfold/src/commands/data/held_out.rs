@@ -1,10 +1,11 @@
 //! The test splits that data must not share images with.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use fourfold_data::{HeldOut, Paths, Source};
+use fourfold_data::{HeldOut, Paths, Source, SourceConfig};
 use fourfold_train::recipe::{Recipe, unknown_word};
 
 use super::bar::Bar;
@@ -62,14 +63,11 @@ impl Splits {
 }
 
 /// The evaluations with images; those over the same rows of the same file together.
-fn evaluations(
-    recipe: &Recipe,
-    prepared: &Prepared,
-) -> Result<Vec<(String, std::sync::Arc<dyn Source>)>> {
-    let mut groups: Vec<(Vec<&str>, &fourfold_data::SourceConfig)> = Vec::new();
+fn evaluations(recipe: &Recipe, prepared: &Prepared) -> Result<Vec<(String, Arc<dyn Source>)>> {
+    let mut groups: Vec<(Vec<&str>, &SourceConfig)> = Vec::new();
     for (name, evaluation) in &recipe.evaluation {
         let config = &evaluation.source;
-        let same = |(_, other): &&mut (Vec<&str>, &fourfold_data::SourceConfig)| {
+        let same = |(_, other): &&mut (Vec<&str>, &SourceConfig)| {
             other.path == config.path
                 && other.filter == config.filter
                 && other.image_folder == config.image_folder
@@ -93,7 +91,7 @@ fn evaluations(
     Ok(opened)
 }
 
-fn file(word: &str, recipe: Option<&Recipe>) -> Result<std::sync::Arc<dyn Source>> {
+fn file(word: &str, recipe: Option<&Recipe>) -> Result<Arc<dyn Source>> {
     let path = Path::new(word);
     let exists = Paths::from(path)
         .files()
@@ -111,7 +109,12 @@ fn file(word: &str, recipe: Option<&Recipe>) -> Result<std::sync::Arc<dyn Source
             ),
         }
     }
-    open_file(path).with_context(|| format!("--against {word}"))
+    let config = SourceConfig {
+        path: path.into(),
+        images: true,
+        ..SourceConfig::default()
+    };
+    open_file(word, &config).with_context(|| format!("--against {word}"))
 }
 
 fn read(name: &str, source: &dyn Source) -> Result<HeldOut> {

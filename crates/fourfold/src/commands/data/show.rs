@@ -106,7 +106,7 @@ impl Show {
                         }
                     }
                 }
-                None => self.rows(&Table::open(&self.target.path)?, page.as_mut())?,
+                None => self.rows(&Table::read(&self.target.file_config())?, page.as_mut())?,
             },
         }
         if let (Some(page), Some(path)) = (page, &self.html) {
