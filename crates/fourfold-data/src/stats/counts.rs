@@ -128,6 +128,9 @@ impl Counts {
 
     /// The distribution in a line.
     pub fn summary(&self) -> String {
+        if self.total > 0 && self.smallest() == self.largest() {
+            return format!("all {}", self.largest());
+        }
         format!(
             "{} to {}, mean {:.1}, median {}, 90 % at most {}, 99 % at most {}",
             self.smallest(),
@@ -211,6 +214,7 @@ mod tests {
                 count: 2
             }]
         );
+        assert_eq!(counts([7, 7]).summary(), "all 7");
         assert!(Counts::default().bins().is_empty());
         assert!(counts([1, 1, 2]).histogram().lines().count() == 2);
     }

@@ -39,7 +39,7 @@ fn a_recipe_and_a_file_are_counted() {
     )
     .out;
     assert!(
-        text.contains("words an answer: 1 to 1") && !text.contains("tokens"),
+        text.contains("words an answer: all 1") && !text.contains("tokens"),
         "{text}"
     );
 }
