@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fourfold_data::hash::sha256_file;
+use fourfold_data::hash::file_identity;
 use fourfold_tensor::{Isa, Precision};
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -31,7 +32,8 @@ pub struct Environment {
     pub threads: usize,
     /// The number format of matrix products.
     pub precision: &'static str,
-    /// SHA-256 of each data file.
+    /// What tells the content of each data file: see [`fourfold_data::hash::file_identity`]. SHA-256 of most; of a large
+    /// one `sampled-sha256:`; of a URL the size and entity tag that its store gave.
     pub data: BTreeMap<String, String>,
     /// The commit of each model of the hub, by the id in the recipe.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -79,13 +81,14 @@ pub fn commits(path: &Path) -> Result<Pins> {
     }
 }
 
-/// SHA-256 of each of `files`, by the name it is given.
+/// What tells the content of each of `files`, by the name it is given ([`fourfold_data::hash::file_identity`]).
 ///
 /// # Errors
-/// Names the file that cannot be read.
+/// Names the first file that cannot be read.
 pub fn hash_files(files: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, String>> {
-    let hash = |(name, path): (&String, &PathBuf)| Ok((name.clone(), sha256_file(path)?));
-    files.iter().map(hash).collect()
+    let hash = |(name, path): (&String, &PathBuf)| Ok((name.clone(), file_identity(path)?));
+    let hashes: Vec<Result<_>> = files.par_iter().map(hash).collect();
+    hashes.into_iter().collect()
 }
 
 fn processor() -> Option<String> {

@@ -142,7 +142,14 @@ impl<'a> Session<'a> {
         };
         let precision = recipe.precision.resolve();
         recipe.precision = precision.into();
-        let data = hash_files(&recipe.data_files(folder)?)?;
+        // Every file once: those of the data are among all.
+        let files = recipe.data_files(folder)?;
+        let all = hash_files(&recipe.all_files(folder)?)?;
+        let data: BTreeMap<String, String> = all
+            .iter()
+            .filter(|(name, _)| files.contains_key(*name))
+            .map(|(name, hash)| (name.clone(), hash.clone()))
+            .collect();
         let (local, hub) =
             recipe.fetched(&options.hub, Need::Weights, &pins, progress, &options.stop)?;
         if let Some(names) = recipe.pretrained() {
@@ -183,7 +190,6 @@ impl<'a> Session<'a> {
             }
             None => None,
         };
-        let all = hash_files(&recipe.all_files(folder)?)?;
         let text = recipe.to_toml(folder)?;
         let (run, lock) = match (lock, options.start) {
             (Some(lock), _) => {

@@ -68,6 +68,7 @@ impl Item {
         let mut names = Map::new();
         let path = row.images.iter().find_map(|image| match image {
             RowImage::File(path) => Some(path.display().to_string()),
+            RowImage::Url { url, .. } => Some(url.clone()),
             _ => None,
         });
         let id = row.columns.get("id").filter(|id| !id.is_null());

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::{location, remote};
 use crate::DataError;
 
 /// A file, wherever its bytes are.
@@ -25,6 +26,14 @@ pub trait Blob: Send + Sync {
     /// # Errors
     /// When the file ends before, or cannot be read.
     fn read_at(&self, start: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// As [`Blob::read_at`], for who will read on from there: of a file that is far away, more is fetched than asked for.
+    ///
+    /// # Errors
+    /// As [`Blob::read_at`].
+    fn read_on(&self, start: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_at(start, buffer)
+    }
 }
 
 /// A file of this machine.
@@ -63,51 +72,57 @@ impl Blob for FileBlob {
     }
 }
 
-/// Opens a file; what is compressed with gzip or zstd is unpacked, since rows are read at any place. What it unpacks to
+impl FileBlob {
+    fn open(path: &Path) -> Result<Self, DataError> {
+        let fail = |source| DataError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        };
+        let file = File::open(path).map_err(fail)?;
+        let about = file.metadata().map_err(fail)?;
+        if !about.is_file() {
+            return Err(DataError::file(path, "is not a regular file"));
+        }
+        Ok(Self {
+            name: location::name(path),
+            file,
+            length: about.len(),
+        })
+    }
+}
+
+/// Opens a file, here or in a store; what is compressed with gzip or zstd is unpacked, since rows are read at any place. What it unpacks to
 /// lies in a nameless temporary file, gone with the last that reads it.
 ///
 /// # Errors
 /// Names the file that cannot be read or unpacked.
 pub fn open(path: &Path) -> Result<Arc<dyn Blob>, DataError> {
-    let fail = |source| DataError::Io {
-        action: "read",
-        path: path.into(),
-        source,
-    };
-    let file = File::open(path).map_err(fail)?;
-    let about = file.metadata().map_err(fail)?;
-    if !about.is_file() {
-        return Err(DataError::file(path, "is not a regular file"));
-    }
-    let plain = FileBlob {
-        name: file_name(path),
-        file,
-        length: about.len(),
+    let plain: Arc<dyn Blob> = match location::is_url(path) {
+        true => remote::open(path)?,
+        false => Arc::new(FileBlob::open(path)?),
     };
     let mut start = [0; 4];
-    let known = plain.length.min(4) as usize;
-    plain.read_at(0, &mut start[..known]).map_err(fail)?;
-    let unpack: fn(FileBlob) -> io::Result<FileBlob> = match start {
-        [0x1f, 0x8b, ..] => |packed| {
-            let name = packed.name.clone();
-            spool(
-                &name,
-                flate2::bufread::MultiGzDecoder::new(BufReader::new(packed.file)),
-            )
-        },
-        [0x28, 0xb5, 0x2f, 0xfd] => |packed| {
-            let name = packed.name.clone();
-            spool(&name, zstd::stream::read::Decoder::new(packed.file)?)
-        },
-        _ => return Ok(Arc::new(plain)),
+    let known = plain.len().min(4) as usize;
+    plain
+        .read_at(0, &mut start[..known])
+        .map_err(|source| DataError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })?;
+    let packed = || BufReader::with_capacity(1 << 18, BlobReader::new(Arc::clone(&plain), 0));
+    let unpacked = match start {
+        [0x1f, 0x8b, ..] => spool(plain.name(), flate2::bufread::MultiGzDecoder::new(packed())),
+        [0x28, 0xb5, 0x2f, 0xfd] => zstd::stream::read::Decoder::with_buffer(packed())
+            .and_then(|content| spool(plain.name(), content)),
+        _ => return Ok(plain),
     };
-    unpack(plain)
-        .map(|blob| Arc::new(blob) as Arc<dyn Blob>)
-        .map_err(|error| {
-            let message =
-                format!("cannot be unpacked: {error}; fetch it anew, or unpack it by hand");
-            DataError::file(path, message)
-        })
+    let unpacked = unpacked.map_err(|error| {
+        let message = format!("cannot be unpacked: {error}; fetch it anew, or unpack it by hand");
+        DataError::file(path, message)
+    })?;
+    Ok(Arc::new(unpacked))
 }
 
 /// A nameless temporary file that holds what `content` gives.
@@ -159,12 +174,6 @@ impl Write for Spool {
     }
 }
 
-/// The last part of a path.
-pub(super) fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    name.to_string_lossy().into_owned()
-}
-
 /// A blob as a stream.
 pub(super) struct BlobReader {
     blob: Arc<dyn Blob>,
@@ -181,7 +190,7 @@ impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.blob.len().saturating_sub(self.place);
         let count = left.min(buffer.len() as u64) as usize;
-        self.blob.read_at(self.place, &mut buffer[..count])?;
+        self.blob.read_on(self.place, &mut buffer[..count])?;
         self.place += count as u64;
         Ok(count)
     }

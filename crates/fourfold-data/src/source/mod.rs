@@ -14,9 +14,15 @@ mod config;
 mod csv;
 mod json;
 mod layout;
+pub mod location;
 mod parquet;
 mod paths;
 mod reader;
+#[cfg(feature = "remote")]
+pub(crate) mod remote;
+#[cfg(not(feature = "remote"))]
+#[path = "without_remote.rs"]
+pub(crate) mod remote;
 mod row;
 mod rows;
 mod table;

@@ -83,7 +83,7 @@ impl Reader for Parquet {
             return Err(DataError::file(&self.path, message));
         }
         Ok(Box::new(ParquetBlock {
-            name: super::blob::file_name(&self.path),
+            name: super::location::name(&self.path),
             folder: self.folder.clone(),
             images: self.images.clone(),
             first,
@@ -184,7 +184,7 @@ fn image(folder: &Path, field: &Field) -> RowImage {
             bytes: Bytes::copy_from_slice(content.data()),
             path: path.cloned(),
         }),
-        (None, Some(path)) => RowImage::File(folder.join(path)),
+        (None, Some(path)) => RowImage::named(folder, path),
         (None, None) => RowImage::Missing,
     }
 }

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::{location, remote};
 use crate::DataError;
 
 /// Paths as a recipe writes them: a text or a list of texts. `*`, `?` and `[…]` match as in a shell, `{00000..00331}`
-/// counts.
+/// counts. A URL of an object store (`s3://`, `gs://`) or a web server (`http://`, `https://`) is a path too; `*` is what
+/// stores match, web servers do not list their files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Paths {
@@ -83,6 +85,9 @@ impl std::fmt::Display for Paths {
 /// The files that a path with `*`, `?` or `[…]` matches; the path itself where it has none of them, or is one that
 /// exists.
 fn matched(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if location::is_url(path) {
+        return remote::matched(path);
+    }
     let text = path.to_string_lossy();
     if path.exists() || !text.contains(['*', '?', '[']) {
         return Ok(vec![path.into()]);

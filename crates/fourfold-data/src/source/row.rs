@@ -1,12 +1,13 @@
 //! A row: images still encoded, columns as JSON values.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::blob::Blob;
+use super::{location, remote};
 use crate::{DataError, EncodedImage};
 
 /// What a record of a file holds.
@@ -27,6 +28,13 @@ pub enum RowImage {
     Bytes(EncodedImage),
     /// The row names a file.
     File(PathBuf),
+    /// The row names a file of an object store or web server.
+    Url {
+        /// Where it is.
+        url: String,
+        /// Where it is if it is not there.
+        others: Vec<String>,
+    },
     /// The image is a stretch of a larger file.
     Part {
         /// The larger file.
@@ -46,11 +54,28 @@ pub enum RowImage {
 const MOST_BYTES: u64 = 512 << 20;
 
 impl RowImage {
+    /// The image that a row calls `name`, whose source has its images in `folder`; either may be a URL.
+    pub fn named(folder: &Path, name: &str) -> Self {
+        Self::at(location::within(folder, name))
+    }
+
+    /// The image at a path or URL.
+    pub fn at(path: PathBuf) -> Self {
+        match path.to_str().filter(|_| location::is_url(&path)) {
+            Some(url) => Self::Url {
+                url: url.to_owned(),
+                others: Vec::new(),
+            },
+            None => Self::File(path),
+        }
+    }
+
     /// What the image is called in messages: its name or path, or its number `index` in the row.
     pub fn name(&self, index: usize) -> String {
         match self {
             Self::Bytes(image) => image.path.clone().unwrap_or_else(|| index.to_string()),
             Self::File(path) => path.display().to_string(),
+            Self::Url { url, .. } => url.clone(),
             Self::Part { name, .. } => name.clone(),
             Self::Missing => index.to_string(),
         }
@@ -88,6 +113,10 @@ impl RowImage {
                     path: Some(path.to_string_lossy().into_owned()),
                 })
             }
+            Self::Url { url, others } => {
+                let urls: Vec<String> = [url].into_iter().chain(others).cloned().collect();
+                remote::image(&urls, MOST_BYTES)
+            }
             Self::Part {
                 blob,
                 start,
@@ -121,6 +150,7 @@ impl std::fmt::Debug for RowImage {
         match self {
             Self::Bytes(image) => image.fmt(f),
             Self::File(path) => write!(f, "File({path:?})"),
+            Self::Url { url, .. } => write!(f, "Url({url:?})"),
             Self::Part { name, length, .. } => write!(f, "Part({length} bytes, {name:?})"),
             Self::Missing => f.write_str("Missing"),
         }

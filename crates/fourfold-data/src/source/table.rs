@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use super::blob::{self, Blob};
@@ -13,7 +14,7 @@ use super::layout::{self, ImageFolder, Kind, Layout};
 use super::parquet::Parquet;
 use super::reader::{Block, BlockSize, Reader, Record};
 use super::tar::Tar;
-use super::{Row, SourceConfig};
+use super::{Row, SourceConfig, location};
 use crate::DataError;
 
 /// The rows of a source's files, before templates.
@@ -73,11 +74,13 @@ impl Table {
     pub fn read(config: &SourceConfig) -> Result<Self, DataError> {
         let files = config.path.files()?;
         let path = files[0].clone();
-        let own = || path.parent().unwrap_or(Path::new("")).to_owned();
+        let own = || location::folder(&path);
         let folder = config.image_folder.clone().unwrap_or_else(own);
         let opened: Vec<Opened> = files
-            .iter()
+            .par_iter()
             .map(|file| Opened::read(file, &folder, config))
+            .collect::<Vec<_>>()
+            .into_iter()
             .collect::<Result<_, _>>()?;
         let joined = opened.iter().all(|opened| opened.joined);
         let within: Vec<PathBuf> = opened
@@ -424,7 +427,7 @@ impl Format {
         if start.is_empty() {
             return Err(DataError::file(path, "the file is empty"));
         }
-        let name = path.to_string_lossy().to_ascii_lowercase();
+        let name = location::name(path).to_ascii_lowercase();
         let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
         let named = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
         let text = start

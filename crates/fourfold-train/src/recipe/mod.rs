@@ -141,7 +141,7 @@ impl Recipe {
         let (mut recipe, text) = Self::from_text(RecipeText::load(file, overrides)?)?;
         let base = file.parent().unwrap_or(Path::new(""));
         recipe.for_each_origin(|_, origin| origin.resolve(base));
-        recipe.for_each_path(|_, path| *path = paths::normal(&base.join(&*path)));
+        recipe.for_each_path(|_, path| *path = paths::placed(base, path));
         recipe.folder = paths::normal(file).parent().map(Path::to_owned);
         Ok((recipe, text))
     }

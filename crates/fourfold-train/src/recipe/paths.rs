@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use fourfold_data::source::location::{self, is_url};
 use fourfold_data::{Chat, DataError, Paths, SourceConfig};
 
 use super::key::{KeyError, KeyPath};
@@ -79,7 +80,7 @@ impl Recipe {
         let folder_is = real(folder);
         let mut inside = None;
         self.clone().for_each_path(|key, path| {
-            if inside.is_none() && real(path).starts_with(&folder_is) {
+            if inside.is_none() && !is_url(path) && real(path).starts_with(&folder_is) {
                 inside = Some((key, path.clone()));
             }
         });
@@ -139,7 +140,17 @@ impl Recipe {
                     .files()
                     .is_ok_and(|files| files.iter().all(|file| file.exists()))
             };
-            let message = if !path.exists() && !is_pattern() {
+            // Only data may lie in a store; whether it is there is found when it is opened.
+            let is_data = || {
+                let key = key.display(|_| None);
+                key.starts_with("data.") || key.starts_with("evaluation.")
+            };
+            let message = if is_url(path) && is_data() {
+                if location::REMOTE {
+                    return;
+                }
+                format!("{}: {}", path.display(), location::NOT_BUILT)
+            } else if !path.exists() && !is_pattern() {
                 let or_id = match origins.contains(&key) {
                     true => {
                         ", and a model of the Hugging Face hub is written OWNER/NAME or OWNER/NAME@REVISION"
@@ -235,6 +246,14 @@ fn by_relative_path(paths: &[PathBuf], folder: &Path) -> BTreeMap<String, PathBu
         .collect()
 }
 
+/// A path that a recipe in `base` writes, absolute; a URL as it is.
+pub(super) fn placed(base: &Path, path: &Path) -> PathBuf {
+    match is_url(path) {
+        true => path.to_owned(),
+        false => normal(&base.join(path)),
+    }
+}
+
 /// `path`, absolute and without `.` and `..`.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -251,8 +270,11 @@ pub(super) fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// `path` as seen from `folder`; unchanged when they share nothing but the root.
+/// `path` as seen from `folder`; unchanged when they share nothing but the root, or it is a URL.
 pub(super) fn relative(path: &Path, folder: &Path) -> PathBuf {
+    if is_url(path) {
+        return path.to_owned();
+    }
     let (to, from) = (normal(path), normal(folder));
     let shared = to
         .components()

@@ -236,3 +236,59 @@ fn an_evaluation_is_called_as_a_file_can_be() {
         assert!(message.contains("predictions/NAME.jsonl"), "{message}");
     }
 }
+
+/// A URL is no path to make absolute, to look for, or to see from a run's folder.
+#[test]
+fn urls_of_data_stay_as_they_are_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("r.toml");
+    let urls = "[\"s3://box/a/{0..1}.tar\", \"https://host/b.jsonl?key=//1\"]\nimage_folder = \"gs://box/images\"";
+    let text = RECIPE.replacen("\"pictures.jsonl\"", urls, 1);
+    std::fs::write(&file, text).expect("written");
+    for model in ["eyes", "words"] {
+        std::fs::create_dir(folder.path().join(model)).expect("made");
+    }
+    let recipe = Recipe::read(&file).expect("read");
+    let written = recipe
+        .to_toml(&folder.path().join("runs/one"))
+        .expect("written");
+    for url in [
+        "\"s3://box/a/{0..1}.tar\"",
+        "\"https://host/b.jsonl?key=//1\"",
+        "\"gs://box/images\"",
+    ] {
+        assert!(written.contains(url), "{url} in {written}");
+    }
+    recipe
+        .demand_outside(folder.path().join("runs").as_path())
+        .expect("no path of this machine");
+    match (
+        Recipe::load(&file, &[]),
+        fourfold_data::source::location::REMOTE,
+    ) {
+        (Ok(recipe), true) => {
+            let files = recipe
+                .data_files(folder.path())
+                .expect("nothing is asked of a store");
+            let names: Vec<&str> = files.keys().map(String::as_str).collect();
+            let expected = [
+                "https://host/b.jsonl?key=//1",
+                "s3://box/a/0.tar",
+                "s3://box/a/1.tar",
+            ];
+            assert_eq!(names, expected);
+        }
+        (Err(error), false) => {
+            let message = format!("{error:#}");
+            for part in [
+                "r.toml, line 11",
+                "data.pictures.path",
+                "s3://box/a",
+                "--features remote",
+            ] {
+                assert!(message.contains(part), "{part} in {message}");
+            }
+        }
+        (loaded, built) => panic!("{built}: {loaded:?}"),
+    }
+}

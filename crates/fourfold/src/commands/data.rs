@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
+use fourfold_data::source::location::is_url;
 use fourfold_data::{
     DataError, Encoder, EncoderConfig, PackBudget, Paths, Prompts, Source, SourceConfig, Tables,
 };
@@ -90,6 +91,7 @@ impl Target {
     fn recipe(&self) -> Result<Option<Recipe>> {
         ensure!(
             self.path.exists()
+                || is_url(&self.path)
                 || Paths::from(&*self.path)
                     .files()
                     .is_ok_and(|files| files.iter().all(|file| file.exists())),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use fourfold_data::source::location::is_url;
 use fourfold_data::{Prompts, Source, SourceConfig, Tables};
 use fourfold_model::Model;
 use fourfold_train::assemble::Reading;
@@ -192,7 +193,7 @@ impl Eval {
 
     fn file(&self, data: &str, recipe: Option<&Recipe>) -> Result<SourceConfig> {
         let path = PathBuf::from(data);
-        if !path.exists() {
+        if !path.exists() && !is_url(&path) {
             let names = recipe
                 .into_iter()
                 .flat_map(|r| r.evaluation.keys().chain(r.data.keys()));

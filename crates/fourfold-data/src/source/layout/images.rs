@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::reader::Record;
-use super::super::{Row, RowImage};
+use super::super::{Row, RowImage, location};
 use crate::DataError;
 
 /// The names of columns that hold paths of images, the likeliest first.
@@ -135,7 +135,7 @@ impl ImageFolder {
 
     fn image(&self, column: &str, value: Value) -> Result<RowImage, String> {
         match value {
-            Value::String(address) if address.contains("://") => Err(format!(
+            Value::String(address) if address.contains("://") && !is_url(&self.folder) => Err(format!(
                 "`{column}`: {address} is an address; download the image, and name its file"
             )),
             // As messages for a server hold them, in base64.
@@ -146,7 +146,7 @@ impl ImageFolder {
                 ))
             }
             Value::String(path) if !path.is_empty() => {
-                Ok(RowImage::File(self.place(Path::new(&path))))
+                Ok(self.named(&path))
             }
             value if is_empty(&value) => Ok(RowImage::Missing),
             _ => Err(format!(
@@ -156,17 +156,25 @@ impl ImageFolder {
         }
     }
 
-    /// Where a file is: in the folder, or in one of those within it.
-    fn place(&self, path: &Path) -> PathBuf {
-        let place = self.folder.join(path);
-        if self.within.is_empty() || place.exists() {
-            return place;
-        }
-        let mut others = self
+    /// The file called `name`: in the folder, or in one of those within it.
+    fn named(&self, name: &str) -> RowImage {
+        let place = location::within(&self.folder, name);
+        let others = self
             .within
             .iter()
-            .map(|within| self.folder.join(within).join(path));
-        others.find(|other| other.exists()).unwrap_or(place)
+            .map(|within| location::within(&self.folder, &format!("{}/{name}", within.display())));
+        match RowImage::at(place) {
+            // Whether a store has it is known when it is read.
+            RowImage::Url { url, .. } => RowImage::Url {
+                url,
+                others: others.map(|other| other.display().to_string()).collect(),
+            },
+            RowImage::File(place) if !self.within.is_empty() && !place.exists() => {
+                let mut others = others;
+                RowImage::File(others.find(|other| other.exists()).unwrap_or(place))
+            }
+            image => image,
+        }
     }
 }
 

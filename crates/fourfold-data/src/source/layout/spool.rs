@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::super::blob::{Blob, Spool, file_name};
+use super::super::blob::{Blob, Spool};
+use super::super::location;
 use crate::DataError;
 
 /// Where a joined row comes from.
@@ -28,7 +29,7 @@ impl<'p> Joined<'p> {
 
     /// Keeps a row; `place` says where in the file it is.
     pub fn row(&mut self, place: &str, mut columns: Map<String, Value>) -> Result<(), DataError> {
-        let origin = format!("{}:{place}", file_name(self.path));
+        let origin = format!("{}:{place}", location::name(self.path));
         columns.insert(ORIGIN.into(), origin.into());
         let mut line = Value::Object(columns).to_string();
         line.push('\n');
@@ -45,7 +46,7 @@ impl<'p> Joined<'p> {
     pub fn finish(self) -> Result<Arc<dyn Blob>, DataError> {
         let path = self.path;
         self.spool
-            .into_blob(&file_name(path))
+            .into_blob(&location::name(path))
             .map_err(|error| unwritten(path, error))
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::super::blob::{self, Blob, BlobReader};
 use super::super::json::{Shape, Text, Walk};
+use super::super::location;
 use super::spool::Joined;
 use crate::DataError;
 
@@ -65,12 +66,12 @@ impl Texts {
 /// The annotations that are published with a file of questions, if they lie beside it:
 /// `v2_OpenEnded_mscoco_val2014_questions.json`, `v2_mscoco_val2014_annotations.json`.
 pub(in crate::source) fn annotations_beside(questions: &Path) -> Option<PathBuf> {
-    let name = questions.file_name()?.to_string_lossy();
+    let name = location::name(questions);
     let name = name
         .replace("OpenEnded_", "")
         .replace("MultipleChoice_", "");
-    let beside = questions.with_file_name(name.replace("_questions.", "_annotations."));
-    (beside != questions && beside.exists()).then_some(beside)
+    let beside = location::beside(questions, &name.replace("_questions.", "_annotations."));
+    (beside != questions && location::exists(&beside)).then_some(beside)
 }
 
 /// One row a question, in their order: `image`, `image_id`, `question_id`, `question`, and with annotations `answer` (the
