@@ -165,7 +165,8 @@ fn changed(bytes: &[u8], files: &[(PathBuf, Vec<u8>)], rng: &mut ChaCha8Rng) -> 
             // A number in octal, where the header of a tar member has its size.
             4 => {
                 let field = at / 512 * 512 + 124;
-                let number = rng.random_range(0..1u64 << rng.random_range(1..33));
+                let bits = rng.random_range(1..33);
+                let number = rng.random_range(0..1u64 << bits);
                 let digits = format!("{number:011o}");
                 if let Some(place) = bytes.get_mut(field..field + 11) {
                     place.copy_from_slice(digits.as_bytes());

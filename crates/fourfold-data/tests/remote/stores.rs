@@ -139,7 +139,9 @@ fn a_refusal_of_s3_names_the_variables() {
             .err()
             .unwrap();
         assert!(
-            error.starts_with("s3://box/layouts/tables/plain.csv: the store refuses access"),
+            error.starts_with(
+                "cannot read s3://box/layouts/tables/plain.csv: the store refuses access"
+            ),
             "{error}"
         );
         assert!(

@@ -18,7 +18,7 @@ fn published_layouts_read_as_local_files_do() {
         ("llava/mix665k.jsonl.gz", Some("llava/images")),
         ("llava/mix665k.jsonl.zst", Some("llava/images")),
         ("tables/plain.csv", None),
-        ("webdataset/laion.tar", None),
+        ("webdataset/cc3m-train-0000.tar", None),
         ("webdataset/shard.tar.gz", None),
         (
             "vqa/v2_OpenEnded_mscoco_val2014_questions.json",
@@ -191,7 +191,7 @@ fn a_file_is_known_by_size_and_tag_and_a_change_is_an_error() {
     // What a run noted down about its data is what it has to read.
     server.put("/rows.jsonl", "{\"text\": \"b\"}\n");
     let error = table(&[&url], None).err().unwrap();
-    assert!(error.starts_with(&url) || error.contains(&url), "{error}");
+    assert!(error.contains(&url), "{error}");
     assert!(error.contains("changed in the store"), "{error}");
 }
 
@@ -213,7 +213,7 @@ fn urls_that_lead_nowhere_say_so() {
     ] {
         let error = table(&[&url], None).err().unwrap();
         assert!(
-            error.starts_with(&url) && error.contains(expected),
+            error.contains(&url) && error.contains(expected),
             "{url}: {error}"
         );
     }

@@ -24,14 +24,14 @@ impl Failure {
     pub fn of_store(url: &str, error: Error) -> Self {
         let reason = reason(&error);
         match error {
-            Error::NotFound { .. } => Self::Missing(format!(
+            _ if is_missing(&error) => Self::Missing(format!(
                 "there is no such file in the store ({reason}); check bucket or host, and the file's name"
             )),
             Error::Unauthenticated { .. } | Error::PermissionDenied { .. } => Self::Refused(format!(
                 "the store refuses access ({reason}); {}",
                 keys(url)
             )),
-            _ if reason.contains("non-partial response") => Self::Refused(
+            _ if is_whole(&error, &reason) => Self::Refused(
                 "the server ignores ranges of bytes, which is how large files are read; fetch the file and give its path"
                     .into(),
             ),
@@ -77,6 +77,16 @@ impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
         Self::other(failure.to_string())
     }
+}
+
+/// Whether there is no such file. The library says the same where a server refuses to be asked for the size alone (405).
+pub(super) fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::NotFound { .. }) && !reason(error).contains(": 405")
+}
+
+/// Whether the whole file was the answer to a question for a part.
+fn is_whole(error: &Error, reason: &str) -> bool {
+    matches!(error, Error::NotSupported { .. }) || reason.contains("non-partial response")
 }
 
 /// Where the keys of a store are looked for.

@@ -114,7 +114,7 @@ fn about(url: &str, place: &Place) -> Result<ObjectMeta, Failure> {
     let about = wait(async {
         match place.store.head(&place.path).await {
             Ok(about) => Ok(about),
-            Err(error @ object_store::Error::NotFound { .. }) => Err(Failure::of_store(url, error)),
+            Err(error) if failure::is_missing(&error) => Err(Failure::of_store(url, error)),
             // Some servers, and URLs that were signed for reading alone, refuse the question and answer a range.
             Err(error) => {
                 let options = GetOptions {
