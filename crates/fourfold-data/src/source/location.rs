@@ -68,15 +68,16 @@ pub(super) fn folder(path: &Path) -> PathBuf {
     }
 }
 
-/// The file called `name` within `folder`: a URL where the folder or the name itself is one. A name never leads out of
-/// a store's bucket or host, nor from there to a file of this machine.
+/// The file called `name` within `folder`: a URL where the folder is one; the name may then be another. A name never
+/// leads out of a store's bucket or host, nor from there to a file of this machine, nor from a folder of this machine
+/// to the network: a file that is read here does not decide what is asked of others.
 pub(super) fn within(folder: &Path, name: &str) -> PathBuf {
-    if is_url(Path::new(name)) {
-        return name.into();
-    }
     let Some(text) = folder.to_str().filter(|_| is_url(folder)) else {
         return folder.join(name);
     };
+    if is_url(Path::new(name)) {
+        return name.into();
+    }
     let (scheme, rest) = scheme(without_query(text)).unwrap_or(("", text));
     let mut rest = rest.trim_end_matches('/').split('/');
     let place = rest.next().unwrap_or_default();
@@ -155,7 +156,9 @@ mod tests {
             joined("https://h/d?key=1", "50%#1.jpg"),
             "https://h/d/50%25%231.jpg"
         );
-        assert_eq!(joined("/data", "https://h/x.jpg"), "https://h/x.jpg");
+        assert_eq!(joined("s3://b", "https://h/x.jpg"), "https://h/x.jpg");
+        let here = joined("/data", "https://h/x.jpg");
+        assert!(!is_url(Path::new(&here)), "{here}");
         assert_eq!(
             joined("/data", "x.jpg"),
             Path::new("/data").join("x.jpg").display().to_string()

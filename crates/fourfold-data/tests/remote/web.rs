@@ -208,6 +208,7 @@ fn urls_that_lead_nowhere_say_so() {
         ),
         (server.url("/secret.csv"), "refuses access"),
         (server.url(""), "expected http://HOST/NAME"),
+        ("https://[::1/a.tar".to_owned(), "https://[::1/a.tar"),
         ("az://box/a.tar".to_owned(), "begins with s3://, gs://"),
         ("s3://bucket".to_owned(), "expected s3://BUCKET/NAME"),
     ] {

@@ -107,14 +107,14 @@ mod tests {
                 fetched.set(fetched.get() + 1);
                 Ok::<_, ()>(Bytes::from(vec![start as u8; 10]))
             };
-            let bytes = super::super::wait(chunks.get((0, start, 10), fetch)).unwrap();
+            let bytes = super::super::store::wait(chunks.get((0, start, 10), fetch)).unwrap();
             assert_eq!(bytes[0], start as u8);
             fetched.get()
         };
         let counts = [get(0), get(1), get(0), get(2), get(0), get(1)];
         assert_eq!(counts, [1, 2, 2, 3, 3, 4]);
         let fail = || async { Err::<Bytes, _>("down") };
-        let failed = super::super::wait(chunks.get((0, 7, 10), fail));
+        let failed = super::super::store::wait(chunks.get((0, 7, 10), fail));
         assert_eq!(failed, Err("down"));
         assert!(chunks.ready((0, 7, 10)).is_none());
         assert_eq!(get(7), 5);

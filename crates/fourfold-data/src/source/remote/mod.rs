@@ -18,7 +18,7 @@ use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt};
 use super::blob::Blob;
 use crate::{DataError, EncodedImage};
 use failure::Failure;
-use store::{Place, wait};
+use store::{Place, ask};
 
 /// Opens a file: asks for its size, reads nothing yet.
 pub(super) fn open(url: &Path) -> Result<Arc<dyn Blob>, DataError> {
@@ -45,8 +45,8 @@ pub(super) fn matched(url: &Path) -> Result<Vec<PathBuf>, DataError> {
 /// When the store cannot be asked, has no such file, or gives neither.
 pub(crate) fn identity(url: &Path) -> Result<String, DataError> {
     let text = text(url);
-    let ask = || about(&text, &Place::of(&text)?);
-    let about = ask().map_err(|failure: Failure| failure.of(url))?;
+    let look = || about(&text, &Place::of(&text)?);
+    let about = look().map_err(|failure: Failure| failure.of(url))?;
     let size = about.size;
     match &about.e_tag {
         Some(tag) => Ok(format!("size:{size} etag:{tag}")),
@@ -76,7 +76,7 @@ pub(super) fn image(urls: &[String], most: u64) -> Result<EncodedImage, String> 
 
 fn fetch(url: &str, most: u64) -> Result<EncodedImage, Failure> {
     let place = Place::of(url)?;
-    let bytes = wait(blob::persistent(|| async {
+    let bytes = ask(blob::persistent(|| async {
         let found = place.store.get(&place.path).await;
         let found = found.map_err(|error| Failure::of_store(url, error))?;
         if found.meta.size > most {
@@ -111,7 +111,7 @@ fn about(url: &str, place: &Place) -> Result<ObjectMeta, Failure> {
     if let Some(about) = lock().get(url) {
         return Ok(about.clone());
     }
-    let about = wait(async {
+    let about = ask(async {
         match place.store.head(&place.path).await {
             Ok(about) => Ok(about),
             Err(error) if failure::is_missing(&error) => Err(Failure::of_store(url, error)),

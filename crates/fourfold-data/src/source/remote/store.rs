@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -202,6 +203,13 @@ fn machine_of(vendor: &str) -> bool {
 /// Waits for what a store answers. Called by threads that read samples, never from within the runtime.
 pub(super) fn wait<T>(answer: impl Future<Output = T>) -> T {
     runtime().block_on(answer)
+}
+
+/// As [`wait`] for a question to a store. The library panics on some URLs that its parser lets pass: for the caller they
+/// are wrong URLs too.
+pub(super) fn ask<T>(answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(|| wait(answer)))
+        .unwrap_or_else(|_| Err(Failure::Refused("is no URL of a file".into())))
 }
 
 /// The threads that speak with stores.
