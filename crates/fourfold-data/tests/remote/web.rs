@@ -209,6 +209,10 @@ fn urls_that_lead_nowhere_say_so() {
         (server.url("/secret.csv"), "refuses access"),
         (server.url(""), "expected http://HOST/NAME"),
         ("https://[::1/a.tar".to_owned(), "https://[::1/a.tar"),
+        (
+            "https://}xample.org/a.jpg".to_owned(),
+            "is no URL of a file",
+        ),
         ("az://box/a.tar".to_owned(), "begins with s3://, gs://"),
         ("s3://bucket".to_owned(), "expected s3://BUCKET/NAME"),
     ] {
