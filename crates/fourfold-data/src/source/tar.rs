@@ -158,7 +158,10 @@ impl Member {
     fn kind(&self) -> Content {
         // `0001.seg.png` is no picture of the sample but something about it; `0001.0.png` is one of several.
         if is(&IMAGES, &self.extension) {
-            let before = self.extension.rsplit_once('.').map_or("", |(before, _)| before);
+            let before = self
+                .extension
+                .rsplit_once('.')
+                .map_or("", |(before, _)| before);
             match before.bytes().all(|byte| byte.is_ascii_digit()) {
                 true => Content::Image,
                 false => Content::Other,

@@ -135,9 +135,13 @@ impl ImageFolder {
 
     fn image(&self, column: &str, value: Value) -> Result<RowImage, String> {
         match value {
-            Value::String(address) if address.contains("://") && !is_url(&self.folder) => Err(format!(
-                "`{column}`: {address} is an address; download the image, and name its file"
-            )),
+            Value::String(address)
+                if address.contains("://") && !location::is_url(&self.folder) =>
+            {
+                Err(format!(
+                    "`{column}`: {address} is an address; download the image, and name its file"
+                ))
+            }
             // As messages for a server hold them, in base64.
             Value::String(text) if text.starts_with("data:") || text.len() > LONGEST_PATH => {
                 Err(format!(
@@ -145,9 +149,7 @@ impl ImageFolder {
                     text.len()
                 ))
             }
-            Value::String(path) if !path.is_empty() => {
-                Ok(self.named(&path))
-            }
+            Value::String(path) if !path.is_empty() => Ok(self.named(&path)),
             value if is_empty(&value) => Ok(RowImage::Missing),
             _ => Err(format!(
                 "`{column}`: expected a path or a list of paths, relative to {}",
