@@ -3,14 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use ::image::RgbImage;
 use rand::RngExt;
 
 use crate::chat::ChatLayout;
 use crate::format::Markers;
 use crate::pieces::{Piece, are_placed, pieces, prompts};
 use crate::{
-    Augment, DataError, EncodedImage, ImageKey, ImageTransform, KnownImages, PixelArray, RowImage,
-    Sample, SampleRng, TextFormat, Tokenizer, decode_rgb,
+    Augment, DataError, EncodedImage, ImageKey, ImageLimits, ImageTransform, KnownImages,
+    PixelArray, RowImage, Sample, SampleRng, TextFormat, Tokenizer, decode_rgb_within,
 };
 
 /// The rows of one image's visual tokens.
@@ -122,6 +123,7 @@ pub struct Encoder {
     markers: Markers,
     chat: Option<ChatLayout>,
     known: Option<Arc<dyn KnownImages>>,
+    limits: ImageLimits,
 }
 
 impl Encoder {
@@ -149,6 +151,7 @@ impl Encoder {
                 markers,
                 chat,
                 known: None,
+                limits: ImageLimits::default(),
             }),
         }
     }
@@ -160,6 +163,12 @@ impl Encoder {
             known: Some(known),
             ..self.clone()
         }
+    }
+
+    /// The same with other limits on images than the default ones; samples with images past them are broken.
+    #[must_use]
+    pub fn limiting(self, limits: ImageLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The configuration.
@@ -259,8 +268,7 @@ impl Encoder {
         let mut document = self.placed(origin, &Layout { tokens, answers });
         document.prompt_end = document.tokens.len();
         for (index, image) in images.iter().enumerate() {
-            let mut pixels = self.resized(origin, index, image)?;
-            self.config.transform.normalize(&mut pixels);
+            let pixels = self.read(origin, index, image, ImageTransform::pixels)?;
             document.images.push(DocumentImage::Pixels(pixels, None));
         }
         Ok(document)
@@ -375,25 +383,32 @@ impl Encoder {
         {
             return Ok(DocumentImage::Known(key));
         }
-        let mut pixels = self.resized(origin, index, image)?;
-        match (augment, key) {
-            (Some(augment), Some(key)) => augment.apply(&mut pixels, &mut key.rng()),
-            (Some(augment), None) => augment.apply(&mut pixels, rng),
-            (None, _) => {}
-        }
-        config.transform.normalize(&mut pixels);
+        let pixels = match augment {
+            None => self.read(origin, index, image, ImageTransform::pixels)?,
+            Some(augment) => {
+                let mut pixels = self.read(origin, index, image, ImageTransform::resize)?;
+                match key {
+                    Some(key) => augment.apply(&mut pixels, &mut key.rng()),
+                    None => augment.apply(&mut pixels, rng),
+                }
+                config.transform.normalize(&mut pixels);
+                pixels
+            }
+        };
         let key = key.filter(|_| self.known.is_some());
         Ok(DocumentImage::Pixels(pixels, key))
     }
 
-    fn resized(
+    /// Decodes an image and has the transform make pixels of it.
+    fn read(
         &self,
         origin: &str,
         index: usize,
         image: &EncodedImage,
+        make: fn(&ImageTransform, &RgbImage) -> Result<PixelArray, String>,
     ) -> Result<PixelArray, DataError> {
-        decode_rgb(&image.bytes)
-            .and_then(|rgb| self.config.transform.resize(&rgb))
+        decode_rgb_within(&image.bytes, &self.limits)
+            .and_then(|rgb| make(&self.config.transform, &rgb))
             .map_err(|message| DataError::Image {
                 origin: origin.into(),
                 image: image.path.clone().unwrap_or(index.to_string()),

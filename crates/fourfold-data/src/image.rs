@@ -1,21 +1,19 @@
 //! From the bytes of an image file to normalized pixels of a fixed size.
 
 mod decode;
+mod foreign;
+mod jpeg;
+mod limits;
 mod pillow;
 mod place;
 mod transform;
 mod words;
 
-pub use decode::decode_rgb;
+pub use decode::{decode_rgb, decode_rgb_within};
+pub use limits::ImageLimits;
+pub(crate) use limits::MAX_SIDE;
 pub use transform::ImageTransform;
 pub use words::{Background, Filter, Fit, Resize, Size};
-
-/// Wider or higher images are refused, and so are those that need more memory than
-/// [`MAX_BYTES`] while decoding: a few bytes can claim to be a picture of gigapixels.
-pub const MAX_SIDE: u32 = 16_384;
-
-/// See [`MAX_SIDE`].
-pub const MAX_BYTES: u64 = 512 << 20;
 
 /// Pixels as the vision encoder takes them.
 #[derive(Clone, Debug, PartialEq)]

@@ -46,7 +46,10 @@ pub use check::{CheckReport, Examination, RowCounts, check, examine, training_do
 pub use document::{Document, DocumentImage, Encoder, EncoderConfig, VisualSpan};
 pub use error::DataError;
 pub use format::{Chat, TextFormat};
-pub use image::{Background, Filter, Fit, ImageTransform, PixelArray, Resize, Size, decode_rgb};
+pub use image::{
+    Background, Filter, Fit, ImageLimits, ImageTransform, PixelArray, Resize, Size, decode_rgb,
+    decode_rgb_within,
+};
 pub use image_key::{ImageKey, KnownImages};
 pub use in_order::in_order;
 pub use loader::{Batch, BatchSize, End, Loader, LoaderConfig, Shard, TooLong};

@@ -3,11 +3,13 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use ::image::metadata::Orientation;
 use ::image::{
-    DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult, Limits, RgbImage,
+    self as image, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits,
+    RgbImage,
 };
 
-use super::{MAX_BYTES, MAX_SIDE};
+use super::{ImageLimits, foreign, jpeg};
 
 /// Decodes PNG, JPEG, WebP, GIF (its first frame) or BMP of any colour type to 8-bit RGB, as Pillow and the image
 /// processors of Hugging Face do:
@@ -21,70 +23,84 @@ use super::{MAX_BYTES, MAX_SIDE};
 ///
 /// JPEGs differ from Pillow's by a few levels, since the format leaves rounding and the enlarging of colours open.
 ///
+/// Images past the default [`ImageLimits`] are refused.
+///
 /// # Errors
 /// What is wrong with the bytes.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, String> {
+    decode_rgb_within(bytes, &ImageLimits::default())
+}
+
+/// The same with limits of one's own.
+///
+/// # Errors
+/// What is wrong with the bytes; where they are no image, what they are instead.
+pub fn decode_rgb_within(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("is empty (0 bytes)".into());
     }
     // Decoders are other people's code fed with other people's files: a panic there is a broken
     // image, not the end of the run.
-    catch_unwind(AssertUnwindSafe(|| decode(bytes)))
+    catch_unwind(AssertUnwindSafe(|| decode(bytes, limits)))
         .unwrap_or_else(|_| Err("makes the decoder fail; the file is damaged".into()))
 }
 
-/// Whether a JPEG ends before its last scan does. The decoder fills up with grey what is missing.
-fn is_cut(jpeg: &[u8]) -> bool {
-    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
-    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-    let last = |marker: [u8; 2]| jpeg.windows(2).rposition(|pair| pair == marker);
-    last(END_OF_IMAGE) < last(START_OF_SCAN)
+fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, String> {
+    let image = match image::guess_format(bytes) {
+        Ok(ImageFormat::Jpeg) => {
+            let (image, orientation) = jpeg::decode(bytes, limits)?;
+            if orientation == Orientation::NoTransforms {
+                return Ok(image);
+            }
+            let mut image = DynamicImage::ImageRgb8(image);
+            image.apply_orientation(orientation);
+            image
+        }
+        Ok(
+            format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp),
+        ) => other(bytes, format, limits)?,
+        _ => return Err(foreign(bytes)),
+    };
+    Ok(on_white(image))
 }
 
-fn decode(bytes: &[u8]) -> Result<RgbImage, String> {
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| error.to_string())?;
-    let format = reader.format().ok_or_else(|| {
-        let start: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
-        format!(
-            "is no PNG, JPEG, WebP, GIF or BMP ({} bytes beginning {})",
-            bytes.len(),
-            start.join(" ")
-        )
-    })?;
-    if format == ImageFormat::Jpeg && is_cut(bytes) {
-        return Err(format!(
-            "is a JPEG that is cut short after {} bytes",
-            bytes.len()
-        ));
+/// Says that `bytes` are no image, and what they are as far as is known.
+fn foreign(bytes: &[u8]) -> String {
+    if let Some(name) = foreign::name(bytes) {
+        return format!("is {name}, not a PNG, JPEG, WebP, GIF or BMP");
     }
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    let upright = || -> ImageResult<DynamicImage> {
-        let mut decoder = reader.into_decoder()?;
-        let orientation = decoder.orientation()?;
-        let mut image = DynamicImage::from_decoder(decoder)?;
-        image.apply_orientation(orientation);
-        Ok(image)
-    };
-    let image = upright().map_err(|error| {
+    let start: Vec<String> = bytes.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    format!(
+        "is no PNG, JPEG, WebP, GIF or BMP ({} bytes beginning {})",
+        bytes.len(),
+        start.join(" ")
+    )
+}
+
+/// Decodes what is no JPEG, upright.
+fn other(bytes: &[u8], format: ImageFormat, limits: &ImageLimits) -> Result<DynamicImage, String> {
+    let fail = |error: ImageError| {
         format!(
             "{format:?} of {} bytes cannot be decoded: {error}",
             bytes.len()
         )
-    })?;
-    if image.width() == 0 || image.height() == 0 {
-        return Err(format!(
-            "has no pixels ({} × {})",
-            image.width(),
-            image.height()
-        ));
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    // Sides are checked once they are known, so that the message can name them.
+    let mut memory = Limits::no_limits();
+    memory.max_alloc = Some(limits.max_bytes);
+    reader.limits(memory);
+    let mut decoder = reader.into_decoder().map_err(fail)?;
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(format!("has no pixels ({width} × {height})"));
     }
-    Ok(on_white(image))
+    let rgb = 3 * u64::from(width) * u64::from(height);
+    limits.check(width, height, decoder.total_bytes().saturating_add(rgb))?;
+    let orientation = decoder.orientation().map_err(fail)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    image.apply_orientation(orientation);
+    Ok(image)
 }
 
 fn on_white(image: DynamicImage) -> RgbImage {

@@ -3,7 +3,7 @@
 use ::image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use super::place::place;
+use super::place::{Placed, place};
 use super::{Background, Filter, Fit, MAX_SIDE, PixelArray, Resize, Size, decode_rgb};
 use crate::DataError;
 
@@ -39,6 +39,16 @@ fn is_unit(rescale: &f64) -> bool {
     *rescale == UNIT
 }
 
+/// Each level of each channel in `[0, 1]`, `[3, 1, 256]`: an image has millions of samples, but they are of 256 levels.
+fn unit_levels() -> PixelArray {
+    let levels = (0..3).flat_map(|_| (0..=255u8).map(|level| f32::from(level) / 255.0));
+    PixelArray {
+        data: levels.collect(),
+        height: 1,
+        width: 256,
+    }
+}
+
 impl Default for ImageTransform {
     fn default() -> Self {
         Self {
@@ -60,28 +70,45 @@ impl ImageTransform {
     /// # Errors
     /// When the image has no pixels, or is so narrow that nothing of it is left.
     pub fn resize(&self, image: &RgbImage) -> Result<PixelArray, String> {
+        Ok(self.spread(&place(self, image)?, &unit_levels()))
+    }
+
+    /// An image as the vision encoder takes it, `[3, height, width]`: the same as [`resize`](Self::resize) and then
+    /// [`normalize`](Self::normalize), in one go.
+    ///
+    /// # Errors
+    /// As those of [`resize`](Self::resize).
+    pub fn pixels(&self, image: &RgbImage) -> Result<PixelArray, String> {
         let placed = place(self, image)?;
+        let mut levels = unit_levels();
+        self.normalize(&mut levels);
+        Ok(self.spread(&placed, &levels))
+    }
+
+    /// What is placed and what is around it, as `levels` has each of the 256 levels of each channel: `[3, 1, 256]`.
+    fn spread(&self, placed: &Placed, levels: &PixelArray) -> PixelArray {
         let Size { height, width } = self.size;
-        let mut data = Vec::with_capacity(3 * height * width);
-        for channel in 0..3 {
+        let plane = height * width;
+        let mut data = Vec::with_capacity(3 * plane);
+        for (channel, levels) in levels.data.as_chunks::<256>().0.iter().enumerate() {
             data.resize(
-                data.len() + height * width,
-                placed.color[channel] as f32 / 255.0,
+                data.len() + plane,
+                levels[usize::from(placed.color[channel])],
             );
-            let plane = &mut data[channel * height * width..];
+            let plane = &mut data[channel * plane..];
             let lines = placed.bytes.chunks_exact((3 * placed.width).max(1));
             for (line, row) in lines.zip(plane.chunks_exact_mut(width).skip(placed.top)) {
                 let row = &mut row[placed.left..placed.left + placed.width];
                 for (pixel, rgb) in row.iter_mut().zip(line.as_chunks::<3>().0) {
-                    *pixel = f32::from(rgb[channel]) / 255.0;
+                    *pixel = levels[usize::from(rgb[channel])];
                 }
             }
         }
-        Ok(PixelArray {
+        PixelArray {
             data,
             height,
             width,
-        })
+        }
     }
 
     /// Turns `[0, 1]` into what the vision encoder was trained on, in the order and precision of Hugging Face's image
@@ -103,9 +130,7 @@ impl ImageTransform {
     /// # Errors
     /// What is wrong with the bytes.
     pub fn apply(&self, bytes: &[u8]) -> Result<PixelArray, String> {
-        let mut pixels = self.resize(&decode_rgb(bytes)?)?;
-        self.normalize(&mut pixels);
-        Ok(pixels)
+        self.pixels(&decode_rgb(bytes)?)
     }
 
     /// The colour that becomes zero, each channel in 0 to 1.

@@ -48,11 +48,6 @@ fn broken_bytes_are_told_apart() {
     let rgb = DynamicImage::ImageRgb8(RgbImage::from_pixel(40, 40, Rgb([1, 2, 3])));
     let png = encode(&rgb, ImageFormat::Png);
     assert!(decode_rgb(b"").unwrap_err().contains("empty"));
-    assert!(
-        decode_rgb(b"<html>not found</html>")
-            .unwrap_err()
-            .contains("is no PNG")
-    );
     let message = decode_rgb(&png[..png.len() / 2]).unwrap_err();
     assert!(message.contains("cannot be decoded"), "{message}");
     // A decoder that fills up what is missing must not hide that it is.
@@ -81,19 +76,118 @@ fn a_photograph_is_turned_upright() {
     assert!(image.get_pixel(4, 2)[0] < 50 && image.get_pixel(4, 21)[0] > 200);
 }
 
+/// What stands in place of an image is named, whatever the file is called.
 #[test]
-fn a_bomb_is_refused() {
+fn what_is_no_image_is_named() {
+    let long_comment = format!("<!-- {} --><svg>", "x".repeat(2000));
+    for (bytes, name) in [
+        (b"<!DOCTYPE html><title>404</title>".as_slice(), "is HTML"),
+        (b"\n  <HTML><svg/></HTML>", "is HTML"),
+        (b"\xef\xbb\xbf<html>not found</html>", "is HTML"),
+        (
+            b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>",
+            "is an SVG drawing",
+        ),
+        (
+            b"<?xml version=\"1.0\"?>\n<!-- drawn --><svg><foreignObject><html/>",
+            "is an SVG drawing",
+        ),
+        (
+            b"<?xml version=\"1.0\"?><Error><Code>AccessDenied",
+            "is XML",
+        ),
+        (long_comment.as_bytes(), "is XML"),
+        (b"{\"error\": \"no such file\"}", "is JSON"),
+        (b"%PDF-1.7", "is a PDF"),
+        (b"PK\x03\x04\0\0", "is a ZIP archive"),
+        (b"\x1f\x8b\x08\0", "is compressed with gzip"),
+        (b"II*\0\x08\0\0\0", "is a TIFF"),
+        (b"\0\0\0\x1cftypavif\0\0", "is an AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0", "is a HEIC"),
+        (b"\0\0\0\x18ftypisom\0\0", "is a film"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid",
+            "git lfs pull",
+        ),
+    ] {
+        let message = decode_rgb(bytes).unwrap_err();
+        assert!(message.contains(name), "{message}");
+        assert!(message.contains("not a PNG, JPEG"), "{message}");
+    }
+    let message = decode_rgb(b"not found").unwrap_err();
+    assert!(message.contains("9 bytes beginning 6e 6f 74"), "{message}");
+}
+
+/// A PNG of one pixel that claims to have others.
+fn claiming(width: u32, height: u32) -> Vec<u8> {
     let mut png = encode(
         &DynamicImage::ImageRgb8(RgbImage::new(1, 1)),
         ImageFormat::Png,
     );
     // Width and height of the IHDR chunk, then its checksum.
-    png[16..20].copy_from_slice(&60_000u32.to_be_bytes());
-    png[20..24].copy_from_slice(&60_000u32.to_be_bytes());
+    png[16..20].copy_from_slice(&width.to_be_bytes());
+    png[20..24].copy_from_slice(&height.to_be_bytes());
     let crc = crc32(&png[12..29]);
     png[29..33].copy_from_slice(&crc.to_be_bytes());
-    let message = decode_rgb(&png).unwrap_err();
-    assert!(message.to_lowercase().contains("limit"), "{message}");
+    png
+}
+
+#[test]
+fn a_bomb_is_refused() {
+    for (width, height, limit) in [
+        (60_000, 60_000, "the limit is 16384 a side"),
+        (100_000, 1, "the limit is 16384 a side"),
+        (1, 16_385, "the limit is 16384 a side"),
+        (16_384, 16_384, "the limit is 512 MiB"),
+    ] {
+        let message = decode_rgb(&claiming(width, height)).unwrap_err();
+        assert!(
+            message.contains(&format!("{width} × {height}")),
+            "{message}"
+        );
+        assert!(message.contains(limit), "{message}");
+    }
+}
+
+#[test]
+fn a_jpeg_bomb_is_refused() {
+    let image = DynamicImage::ImageRgb8(RgbImage::new(8, 8));
+    let mut jpeg = encode(&image, ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]);
+    let frame = frame.expect("a baseline frame");
+    for (side, limit) in [(65_000u16, "16384 a side"), (16_384, "512 MiB")] {
+        // Marker, length and precision come before the height and the width.
+        jpeg[frame + 5..frame + 7].copy_from_slice(&side.to_be_bytes());
+        jpeg[frame + 7..frame + 9].copy_from_slice(&side.to_be_bytes());
+        let message = decode_rgb(&jpeg).unwrap_err();
+        assert!(message.contains(&format!("{side} × {side}")), "{message}");
+        assert!(message.contains(limit), "{message}");
+    }
+}
+
+#[test]
+fn limits_are_those_that_are_given() {
+    let image = DynamicImage::ImageRgb8(RgbImage::new(40, 8));
+    for format in [
+        ImageFormat::Png,
+        ImageFormat::Jpeg,
+        ImageFormat::WebP,
+        ImageFormat::Gif,
+        ImageFormat::Bmp,
+    ] {
+        let bytes = encode(&image, format);
+        let within = |max_side, max_bytes| {
+            let limits = ImageLimits {
+                max_side,
+                max_bytes,
+            };
+            decode_rgb_within(&bytes, &limits).map(|image| image.dimensions())
+        };
+        assert_eq!(within(40, 1 << 20), Ok((40, 8)), "{format:?}");
+        let message = within(39, 1 << 20).unwrap_err();
+        assert!(message.contains("39 a side"), "{format:?}: {message}");
+        assert!(within(40, 900).is_err(), "{format:?}");
+    }
 }
 
 fn crc32(bytes: &[u8]) -> u32 {

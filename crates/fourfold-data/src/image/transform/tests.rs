@@ -222,3 +222,26 @@ fn an_encoder_of_another_shape_still_sees_whole_cuts() {
     };
     assert_eq!(deit.for_size(shape).resize, Some(Resize::Exact(exact)));
 }
+
+/// In one go or in two, the numbers are the same to the bit.
+#[test]
+fn pixels_are_what_is_resized_and_then_normalized() {
+    let image = RgbImage::from_fn(50, 30, |x, y| {
+        ::image::Rgb([x as u8 * 5, y as u8 * 8, (x * y) as u8])
+    });
+    for fit in [Fit::Pad, Fit::Stretch, Fit::Crop, Fit::Center, Fit::Square] {
+        for rescale in [UNIT, 1.0, 1.0 / 127.5] {
+            let transform = ImageTransform {
+                size: 17.into(),
+                mean: [0.485, 0.456, 0.406],
+                std: [0.229, 0.224, 0.225],
+                rescale,
+                fit,
+                ..ImageTransform::default()
+            };
+            let mut expected = transform.resize(&image).unwrap();
+            transform.normalize(&mut expected);
+            assert_eq!(transform.pixels(&image), Ok(expected), "{fit:?} {rescale}");
+        }
+    }
+}
