@@ -2,12 +2,17 @@
 //! 22 fractional bits. Other libraries take the axes in another order, or round weights to 16 bits, and differ by a few
 //! levels where contrasts are strong.
 
+mod kernel;
+mod weights;
+
+use std::ops::Range;
+
 use ::image::RgbImage;
+use pulp::{Simd, WithSimd};
 
 use super::Filter;
-
-/// Fractional bits of a weight: what 32 bits leave beside 8 of a sample and 2 for sums above one.
-const PRECISION: u32 = 22;
+use kernel::{HALF, LINES, across, add, round_all};
+use weights::{Tap, span, taps};
 
 /// What happens along one axis: `from` samples become `to`, of which `len` from `start` on are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -77,40 +82,69 @@ impl<'a> Canvas<'a> {
     /// The wanted part of the resized canvas, `[down.len, across.len, 3]`. Neither `len` is 0.
     pub(super) fn resample(&self, across: Axis, down: Axis, filter: Filter) -> Vec<u8> {
         let (columns, rows) = (taps(across, filter), taps(down, filter));
-        let mut result = vec![0; 3 * columns.len() * rows.len()];
+        let resample = Resample {
+            canvas: self,
+            down_first: down_first(across, down),
+            columns: &columns,
+            rows: &rows,
+        };
+        pulp::Arch::new().dispatch(resample)
+    }
+}
+
+/// A canvas to be resampled with the instructions of this machine.
+struct Resample<'a> {
+    canvas: &'a Canvas<'a>,
+    down_first: bool,
+    columns: &'a [Tap],
+    rows: &'a [Tap],
+}
+
+impl WithSimd for Resample<'_> {
+    type Output = Vec<u8>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<u8> {
+        match self.down_first {
+            true => self.down_then_across(),
+            false => self.across_then_down(),
+        }
+    }
+}
+
+impl Resample<'_> {
+    #[inline(always)]
+    fn down_then_across(&self) -> Vec<u8> {
+        let (canvas, columns, rows) = (self.canvas, self.columns, self.rows);
+        let used = span(columns);
+        let mut low = vec![0; 3 * used.len() * rows.len()];
+        let mut sums = vec![0; 3 * used.len()];
         let mut buffer = Vec::new();
-        if down_first(across, down) {
-            let used = span(&columns);
-            let mut low = vec![0; 3 * used.len()];
-            let mut sums = vec![0; 3 * used.len()];
-            for (to, tap) in result.chunks_exact_mut(3 * columns.len()).zip(&rows) {
-                sums.fill(HALF);
-                for (y, weight) in (tap.first..).zip(&tap.weights) {
-                    let row = self.row(y, &mut buffer);
-                    add(&mut sums, &row[3 * used.start..3 * used.end], *weight);
-                }
-                round_all(&mut low, &sums);
-                tap_all(to, &low, &columns, used.start);
+        for (to, tap) in low.chunks_exact_mut(3 * used.len()).zip(rows) {
+            sums.fill(HALF);
+            for (y, weight) in (tap.first..).zip(&tap.weights) {
+                let row = canvas.row(y, &mut buffer);
+                add(&mut sums, &row[3 * used.start..3 * used.end], *weight);
             }
-            return result;
+            round_all(to, &sums);
         }
-        let used = span(&rows);
-        let width = 3 * columns.len();
-        let mut narrow = vec![0; width * used.len()];
-        let inside = self.top..self.top + self.image.height() as usize;
-        let mut blank: Option<Vec<u8>> = None;
-        for (y, to) in used.clone().zip(narrow.chunks_exact_mut(width)) {
-            match &blank {
-                // One row of the background is like another.
-                Some(blank) if !inside.contains(&y) => to.copy_from_slice(blank),
-                _ => tap_all(to, self.row(y, &mut buffer), &columns, 0),
-            }
-            if !inside.contains(&y) && blank.is_none() {
-                blank = Some(to.to_vec());
-            }
+        let mut result = vec![0; 3 * columns.len() * rows.len()];
+        let lines: Vec<&[u8]> = low.chunks_exact(3 * used.len()).collect();
+        let blocks = result.chunks_mut(3 * columns.len() * LINES);
+        for (to, lines) in blocks.zip(lines.chunks(LINES)) {
+            across(to, lines, columns, used.start);
         }
+        result
+    }
+
+    #[inline(always)]
+    fn across_then_down(&self) -> Vec<u8> {
+        let (rows, width) = (self.rows, 3 * self.columns.len());
+        let used = span(rows);
+        let narrow = self.narrow(used.clone());
+        let mut result = vec![0; width * rows.len()];
         let mut sums = vec![0; width];
-        for (to, tap) in result.chunks_exact_mut(width).zip(&rows) {
+        for (to, tap) in result.chunks_exact_mut(width).zip(rows) {
             sums.fill(HALF);
             let first = (tap.first - used.start) * width;
             for (row, weight) in narrow[first..].chunks_exact(width).zip(&tap.weights) {
@@ -120,6 +154,39 @@ impl<'a> Canvas<'a> {
         }
         result
     }
+
+    /// The rows `used` of the canvas, resampled across.
+    #[inline(always)]
+    fn narrow(&self, used: Range<usize>) -> Vec<u8> {
+        let (canvas, columns) = (self.canvas, self.columns);
+        let width = 3 * columns.len();
+        let mut narrow = vec![0; width * used.len()];
+        let end = (canvas.top + canvas.image.height() as usize).min(used.end);
+        let shown = canvas.top.clamp(used.start, end.max(used.start))..end;
+        let mut buffers: [Vec<u8>; LINES] = std::array::from_fn(|_| Vec::new());
+        for first in shown.clone().step_by(LINES) {
+            let lines: Vec<&[u8]> = (first..shown.end)
+                .zip(&mut buffers)
+                .map(|(y, buffer)| canvas.row(y, buffer))
+                .collect();
+            across(
+                &mut narrow[(first - used.start) * width..],
+                &lines,
+                columns,
+                0,
+            );
+        }
+        // One row of the background is like another.
+        let mut blank = Vec::new();
+        for y in used.clone().filter(|y| !shown.contains(y)) {
+            if blank.is_empty() {
+                blank.resize(width, 0);
+                across(&mut blank, &[canvas.row(y, &mut buffers[0])], columns, 0);
+            }
+            narrow[(y - used.start) * width..][..width].copy_from_slice(&blank);
+        }
+        narrow
+    }
 }
 
 /// Which axis Pillow takes first: across, unless the height shrinks by more than twice as many samples as the width.
@@ -127,128 +194,4 @@ impl<'a> Canvas<'a> {
 fn down_first(across: Axis, down: Axis) -> bool {
     let less = |axis: Axis| axis.from as i64 - axis.to as i64;
     less(down) > 0 && less(down) > 2 * less(across)
-}
-
-/// The samples that one sample of the result is the weighted sum of.
-struct Tap {
-    first: usize,
-    weights: Vec<i32>,
-}
-
-/// The samples that any of `taps` takes.
-fn span(taps: &[Tap]) -> std::ops::Range<usize> {
-    let first = taps.iter().map(|tap| tap.first).min();
-    let end = taps.iter().map(|tap| tap.first + tap.weights.len()).max();
-    first.unwrap_or(0)..end.unwrap_or(0)
-}
-
-/// What a sum begins with to be rounded.
-const HALF: i32 = 1 << (PRECISION - 1);
-
-fn round(sum: i32) -> u8 {
-    (sum >> PRECISION).clamp(0, 255) as u8
-}
-
-fn round_all(to: &mut [u8], sums: &[i32]) {
-    for (to, sum) in to.iter_mut().zip(sums) {
-        *to = round(*sum);
-    }
-}
-
-fn add(sums: &mut [i32], samples: &[u8], weight: i32) {
-    for (sum, sample) in sums.iter_mut().zip(samples) {
-        *sum += weight * i32::from(*sample);
-    }
-}
-
-/// One line of pixels from another, which begins with pixel `start`.
-fn tap_all(to: &mut [u8], line: &[u8], taps: &[Tap], start: usize) {
-    let (pixels, _) = line.as_chunks::<3>();
-    for (pixel, tap) in to.as_chunks_mut::<3>().0.iter_mut().zip(taps) {
-        let mut sums = [HALF; 3];
-        for (from, weight) in pixels[tap.first - start..].iter().zip(&tap.weights) {
-            add(&mut sums, from, *weight);
-        }
-        *pixel = sums.map(round);
-    }
-}
-
-/// The wanted samples of the result in order. An axis that keeps its length is copied, whatever the filter.
-fn taps(axis: Axis, filter: Filter) -> Vec<Tap> {
-    let one = |first: usize| Tap {
-        first,
-        weights: vec![1 << PRECISION],
-    };
-    let wanted = axis.start..axis.start + axis.len;
-    if axis.from == axis.to {
-        return wanted.map(one).collect();
-    }
-    let scale = axis.from as f64 / axis.to as f64;
-    if filter == Filter::Nearest {
-        // Pillow adds the step up, and so do we: rounding decides where a sample falls between two.
-        let places = std::iter::successors(Some(0.5 * scale), |place| Some(place + scale));
-        return places
-            .skip(axis.start)
-            .take(axis.len)
-            .map(|place| one((place as usize).min(axis.from - 1)))
-            .collect();
-    }
-    // A filter is widened when it shrinks, which is the antialiasing.
-    let stretch = scale.max(1.0);
-    let support = filter.support() * stretch;
-    wanted
-        .map(|place| {
-            let center = (place as f64 + 0.5) * scale;
-            let first = (center - support + 0.5).max(0.0) as usize;
-            let end = ((center + support + 0.5) as usize).min(axis.from);
-            let weight =
-                |place: usize| filter.weight((place as f64 - center + 0.5) * (1.0 / stretch));
-            let weights: Vec<f64> = (first..end).map(weight).collect();
-            let sum: f64 = weights.iter().sum();
-            let sum = if sum == 0.0 { 1.0 } else { sum };
-            let fixed = |weight: &f64| (weight / sum * f64::from(1 << PRECISION)).round() as i32;
-            Tap {
-                first,
-                weights: weights.iter().map(fixed).collect(),
-            }
-        })
-        .collect()
-}
-
-impl Filter {
-    /// How far the filter reaches either way, in samples.
-    fn support(self) -> f64 {
-        match self {
-            Self::Nearest | Self::Box => 0.5,
-            Self::Bilinear | Self::Hamming => 1.0,
-            Self::Bicubic => 2.0,
-            Self::Lanczos => 3.0,
-        }
-    }
-
-    /// The weight of a sample at a distance.
-    fn weight(self, x: f64) -> f64 {
-        let sinc = |x: f64| {
-            let x = x * std::f64::consts::PI;
-            if x == 0.0 { 1.0 } else { x.sin() / x }
-        };
-        let distance = x.abs();
-        match self {
-            // The border between two samples belongs to one of them.
-            Self::Nearest | Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
-            Self::Bilinear => (1.0 - distance).max(0.0),
-            // Pillow has these two numbers in 32 bits.
-            Self::Hamming if distance < 1.0 => {
-                let (mean, swing) = (f64::from(0.54f32), f64::from(0.46f32));
-                sinc(x) * (mean + swing * (std::f64::consts::PI * x).cos())
-            }
-            // Keys' cubic with a = −1/2 (Keys 1981, equation 15).
-            Self::Bicubic if distance < 1.0 => (1.5 * distance - 2.5) * distance * distance + 1.0,
-            Self::Bicubic if distance < 2.0 => {
-                ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
-            }
-            Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
-            Self::Hamming | Self::Bicubic | Self::Lanczos => 0.0,
-        }
-    }
 }
