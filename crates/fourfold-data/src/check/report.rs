@@ -241,7 +241,10 @@ fn listed(
 ) -> fmt::Result {
     let mut shown = 0;
     for line in lines.take(SHOWN) {
-        write!(f, "\n    {line}")?;
+        // Decoders' messages may have several lines.
+        let line = line.to_string();
+        let words: Vec<&str> = line.split('\n').filter(|part| !part.is_empty()).collect();
+        write!(f, "\n    {}", words.join(" "))?;
         shown += 1;
     }
     match count - shown {
