@@ -1,6 +1,7 @@
-//! `fourfold data`: looks at data, goes through it before training, counts, and writes it anew.
+//! `fourfold data`: looks at data, goes through it before training, counts, times its loading, and writes it anew.
 
 mod bar;
+mod bench;
 mod check;
 mod convert;
 mod held_out;
@@ -27,14 +28,15 @@ use fourfold_train::sources::Sources;
 
 use crate::hub::local;
 
-/// Shows, checks, counts and converts data
+/// Shows, checks, counts, times and converts data
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   fourfold data show datasets/emoji/train.parquet
   fourfold data check recipes/quickstart.toml
   fourfold data stats recipes/quickstart.toml
-  fourfold data convert 'shards/*.tar' train.parquet")]
+  fourfold data convert 'shards/*.tar' train.parquet
+  fourfold data bench recipes/quickstart.toml")]
 pub struct Data {
     #[command(subcommand)]
     command: DataCommand,
@@ -46,6 +48,7 @@ enum DataCommand {
     Check(check::Check),
     Stats(stats::Stats),
     Convert(convert::Convert),
+    Bench(bench::Bench),
 }
 
 impl Data {
@@ -59,6 +62,7 @@ impl Data {
             DataCommand::Check(command) => command.run(),
             DataCommand::Stats(command) => command.run(),
             DataCommand::Convert(command) => command.run(),
+            DataCommand::Bench(command) => command.run(),
         }
     }
 }

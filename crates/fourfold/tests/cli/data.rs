@@ -140,3 +140,35 @@ fn a_plan_counts_what_training_does() {
     let text = good(place.path(), &["plan", "tiny.toml", "--measure", "0"]).out;
     assert!(text.contains("align") && !text.contains("time"), "{text}");
 }
+
+#[test]
+fn loading_is_timed() {
+    let place = workplace();
+    let place = place.path();
+    let bench = |more: &[&str]| {
+        let arguments = [
+            "data",
+            "bench",
+            "tiny.toml",
+            "--data",
+            "names",
+            "--samples",
+            "10",
+        ];
+        let arguments = [&arguments, more].concat();
+        good(place, &arguments).out
+    };
+    let times: Value =
+        serde_json::from_str(&bench(&["--batch", "4", "--threads", "1", "--json"])).unwrap();
+    // Whole batches.
+    assert_eq!(times["samples"], 12, "{times}");
+    assert_eq!(times["images"], 12, "{times}");
+    assert_eq!(times["threads"], 1, "{times}");
+    assert!(
+        times["samples_per_second"].as_f64().unwrap() > 0.0,
+        "{times}"
+    );
+    assert!(bench(&[]).starts_with("names: "));
+    let message = refused(place, &["data", "bench", "colors.jsonl"], 1);
+    assert!(message.contains("give a recipe"), "{message}");
+}
