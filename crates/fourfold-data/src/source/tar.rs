@@ -379,7 +379,12 @@ impl Block for TarBlock {
             let column = column(&member.extension).to_owned();
             record.columns.insert(column, value);
         }
-        record.empty = usize::from(self.illustrated && record.images.is_empty());
+        // Where `data convert` wrote lists, samples of text alone stand among the others.
+        let lists = ["prompts", "answers", "captions"];
+        let converted = lists
+            .iter()
+            .any(|list| record.columns.get(*list).is_some_and(Value::is_array));
+        record.empty = usize::from(self.illustrated && record.images.is_empty() && !converted);
         Ok(record)
     }
 }

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use fourfold_data::{Encoder, Loader, LoaderConfig, Mixture, PackBudget, Source};
+use fourfold_data::{
+    BatchSize, Encoder, End, Loader, LoaderConfig, Mixture, PackBudget, Shard, Source, TooLong,
+};
 use fourfold_train::metrics::peak_memory_mib;
 use serde::Serialize;
 
@@ -113,7 +115,10 @@ impl Bench {
         let mixture = Mixture::new(vec![(Arc::clone(source), None)])?;
         let threads = rayon::current_num_threads();
         let config = LoaderConfig {
-            batch: self.batch as usize,
+            batch: BatchSize::Documents(self.batch as usize),
+            end: End::Never,
+            too_long: TooLong::Cut,
+            shard: Shard::WHOLE,
             budget,
             seed: 1,
             prefetch: 2,
@@ -137,7 +142,7 @@ impl Bench {
             times.samples += batch.documents;
             times.tokens += batch.tokens;
             times.images += batch.images;
-            times.skipped += batch.skipped.count;
+            times.skipped += batch.skipped.len();
         }
         times.seconds = begin.elapsed().as_secs_f64();
         times.samples_per_second = times.samples as f64 / times.seconds;
