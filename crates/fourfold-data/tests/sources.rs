@@ -46,7 +46,7 @@ fn every_broken_row_is_told_with_its_place_and_reason() {
     assert_eq!((report.samples, report.good, report.images), (10, 5, 5));
     let reasons = [
         "images.parquet:row 5: image cut.png: Png",
-        "images.parquet:row 6: image page.png: is no PNG",
+        "images.parquet:row 6: image page.png: is HTML, not a PNG",
         "images.parquet:row 7: image 0: the row has none",
         "images.parquet:row 8: the answer is empty",
         "images.parquet:row 9: image ",

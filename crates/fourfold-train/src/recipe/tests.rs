@@ -281,7 +281,7 @@ fn urls_of_data_stay_as_they_are_written() {
         (Err(error), false) => {
             let message = format!("{error:#}");
             for part in [
-                "r.toml, line 11",
+                "r.toml, line 10",
                 "data.pictures.path",
                 "s3://box/a",
                 "--features remote",

@@ -22,6 +22,12 @@ const VISIBILITIES: [VisibilityKind; 4] = [
     VisibilityKind::ImageIsolated,
 ];
 
+/// Names of images, and prompts with their answers.
+type Case = (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+);
+
 /// Documents with no, one and two images, images before, within and after the prompt, one and several turns.
 fn documents(place: &std::path::Path, reading: &Reading, visual: usize) -> Vec<Document> {
     let config = EncoderConfig {
@@ -32,7 +38,7 @@ fn documents(place: &std::path::Path, reading: &Reading, visual: usize) -> Vec<D
         max_tokens: 64,
     };
     let encoder = Encoder::new(reading.tokenizer.clone(), config).expect("an encoder");
-    let cases: [(&[&str], &[(&str, &str)]); 7] = [
+    let cases: [Case; 7] = [
         (&["red"], &[("What colour?", "red")]),
         (&[], &[("", "a text about nothing")]),
         (
@@ -47,7 +53,7 @@ fn documents(place: &std::path::Path, reading: &Reading, visual: usize) -> Vec<D
             &[("First <image>", "blue"), ("Now <image>", "grey")],
         ),
     ];
-    let document = |(images, turns): &(&[&str], &[(&str, &str)])| {
+    let document = |(images, turns): &Case| {
         let image = |name: &&str| fourfold_data::RowImage::File(place.join(format!("{name}.png")));
         let turn = |(prompt, answer): &(&str, &str)| Turn {
             prompt: (*prompt).into(),
