@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Writes `bytes` to `path` through a neighbour that is renamed when it is safely on disk.
 ///
@@ -35,6 +36,38 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
         .with_context(|| format!("cannot write {} as JSON", path.display()))?;
     text.push('\n');
     write_atomic(path, text.as_bytes())
+}
+
+/// `value` as one line of a file of JSON lines.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn json_line(value: &impl Serialize) -> Result<String> {
+    let mut line = serde_json::to_string(value).context("cannot write JSON")?;
+    line.push('\n');
+    Ok(line)
+}
+
+/// The lines of a file of JSON lines; a last one that a crash cut short is left out. `expected` says what a line is, and
+/// what to do with one that is not.
+///
+/// # Errors
+/// Names the file and the line.
+pub fn read_json_lines<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<Vec<T>> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut lines = Vec::new();
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        match serde_json::from_str(line) {
+            Ok(line) => lines.push(line),
+            Err(_) if !line.ends_with('\n') => {}
+            Err(error) => {
+                let place = format!("{}, line {}", path.display(), index + 1);
+                return Err(error).with_context(|| format!("{place}: expected {expected}"));
+            }
+        }
+    }
+    Ok(lines)
 }
 
 /// Creates a folder and its parents.

@@ -78,7 +78,7 @@ impl Metrics {
                 .collect();
             let mut text = String::new();
             for record in &kept {
-                text.push_str(&line(record)?);
+                text.push_str(&files::json_line(record)?);
             }
             files::write_atomic(path, text.as_bytes())?;
         }
@@ -99,7 +99,7 @@ impl Metrics {
     /// Names the file.
     pub fn write(&mut self, record: &StepRecord) -> Result<()> {
         self.file
-            .write_all(line(record)?.as_bytes())
+            .write_all(files::json_line(record)?.as_bytes())
             .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
@@ -109,26 +109,8 @@ impl Metrics {
 /// # Errors
 /// Names the file and the line that is no record.
 pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut records = Vec::new();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        match serde_json::from_str(line) {
-            Ok(record) => records.push(record),
-            Err(_) if !line.ends_with('\n') => {}
-            Err(error) => {
-                let place = format!("{}, line {}", path.display(), index + 1);
-                return Err(error).with_context(|| format!("{place}: expected a step's record; remove the line, or the file if the record does not matter"));
-            }
-        }
-    }
-    Ok(records)
-}
-
-fn line(record: &StepRecord) -> Result<String> {
-    let mut line = serde_json::to_string(record).context("cannot write a step's record")?;
-    line.push('\n');
-    Ok(line)
+    let expected = "a step's record; remove the line, or the file if the record does not matter";
+    files::read_json_lines(path, expected)
 }
 
 /// Memory that this process holds now, in MiB; nothing where the system does not tell.
@@ -198,7 +180,11 @@ mod tests {
     fn a_line_that_is_no_record_is_named() {
         let scratch = Scratch::new("metrics");
         let path = scratch.path().join("metrics.jsonl");
-        fs::write(&path, format!("{}nonsense\n", line(&record(1)).unwrap())).unwrap();
+        fs::write(
+            &path,
+            format!("{}nonsense\n", files::json_line(&record(1)).unwrap()),
+        )
+        .unwrap();
         let error = format!("{:#}", read(&path).unwrap_err());
         assert!(error.contains("metrics.jsonl, line 2"), "{error}");
     }

@@ -1,7 +1,7 @@
 //! `skipped.jsonl`: the samples that a run passed over, and when there are too many of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -41,12 +41,9 @@ impl Skipped {
         let mut known: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
         if path.exists() {
             let mut text = String::new();
-            for line in read(path)? {
+            for line in files::read_json_lines::<Line>(path, "a skipped sample; remove the line")? {
                 if line.step <= last_step {
-                    text.push_str(
-                        &serde_json::to_string(&line).context("cannot write a skipped sample")?,
-                    );
-                    text.push('\n');
+                    text.push_str(&files::json_line(&line)?);
                     known
                         .entry(line.skip.source)
                         .or_default()
@@ -91,8 +88,7 @@ impl Skipped {
     }
 
     fn write(&mut self, line: &Line) -> Result<()> {
-        let mut text = serde_json::to_string(line).context("cannot write a skipped sample")?;
-        text.push('\n');
+        let text = files::json_line(line)?;
         let mut write = || {
             if self.file.is_none() {
                 self.file = Some(
@@ -129,24 +125,4 @@ impl Skipped {
         }
         Ok(())
     }
-}
-
-/// The lines of the file; a last one that a crash cut short is left out.
-fn read(path: &Path) -> Result<Vec<Line>> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut lines = Vec::new();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        match serde_json::from_str(line) {
-            Ok(line) => lines.push(line),
-            Err(_) if !line.ends_with('\n') => {}
-            Err(error) => {
-                let place = format!("{}, line {}", path.display(), index + 1);
-                return Err(error).with_context(|| {
-                    format!("{place}: expected a skipped sample; remove the line")
-                });
-            }
-        }
-    }
-    Ok(lines)
 }

@@ -124,16 +124,13 @@ impl Maker {
                 &mut elsewhere
             },
         )?;
-        let tokens = planned
-            .iter()
-            .map(|planned| planned.document.tokens.len() as u64)
-            .sum();
+        let all = tokens(&planned);
         let first = draws.first().map_or(0, |draw| draw.ordinal);
         let own = planned
             .into_iter()
             .filter(|planned| self.shard.takes((planned.draw.ordinal - first) as usize));
         let documents = self.with_images(own.collect(), batch)?;
-        Ok((crate::pack(documents, self.budget)?, tokens))
+        Ok((crate::pack(documents, self.budget)?, all))
     }
 
     /// The window that begins where `sampler` is, or whose first packs are used already; its draws are made.

@@ -199,11 +199,21 @@ impl RowSource {
 
     fn bind(row: &Row, lists: &BTreeMap<String, String>, element: usize) -> Map<String, Value> {
         let mut columns = row.columns.clone();
+        Self::set(&mut columns, row, lists, element);
+        columns
+    }
+
+    /// Gives each variable of `lists` its list's element.
+    fn set(
+        columns: &mut Map<String, Value>,
+        row: &Row,
+        lists: &BTreeMap<String, String>,
+        element: usize,
+    ) {
         for (variable, column) in lists {
             let value = row.columns.get(column).and_then(|list| list.get(element));
             columns.insert(variable.clone(), value.cloned().unwrap_or(Value::Null));
         }
-        columns
     }
 
     fn turn(
@@ -238,12 +248,11 @@ impl RowSource {
         if self.config.turn_order == TurnOrder::Random {
             order.shuffle(rng);
         }
+        // Cloned once for all turns: a row of many has long lists.
+        let mut columns = row.columns.clone();
         let turn = |index| {
-            self.turn(
-                &Self::bind(row, &self.config.turns, index),
-                &row.origin,
-                rng,
-            )
+            Self::set(&mut columns, row, &self.config.turns, index);
+            self.turn(&columns, &row.origin, rng)
         };
         order.into_iter().map(turn).collect()
     }
