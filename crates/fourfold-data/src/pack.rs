@@ -102,6 +102,9 @@ impl Pack {
     }
 }
 
+/// A window of documents that packs are filled from is closed when it would fill so many of them: one at most is not full.
+pub(crate) const WINDOW_PACKS: usize = 64;
+
 /// What packing has to know of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {

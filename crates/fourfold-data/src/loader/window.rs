@@ -9,15 +9,13 @@ use rayon::prelude::*;
 
 use super::{Batch, End, Shard, TooLong};
 use crate::mixture::keyed;
-use crate::pack::{Extent, fits_alone, fullest};
+use crate::pack::{Extent, WINDOW_PACKS, fits_alone, fullest};
 use crate::{
     DataError, Document, Draw, Encoder, Mixture, Pack, PackBudget, RowImage, SampleRng, Sampler,
     SamplerState, Skip, sample_rng,
 };
 
-/// A window is closed when its documents would fill so many packs: one of them at most is not full.
-const PACKS: usize = 64;
-/// Or when their images, as far as they are in memory, have that many bytes.
+/// A window is also closed when its images, as far as they are in memory, have that many bytes.
 const BYTES: usize = 128 << 20;
 /// Draws whose texts are made at once.
 const DRAWS: usize = 64;
@@ -148,7 +146,7 @@ impl Maker {
         let batch = if counts { batch } else { &mut before };
         let mut planned: Vec<Planned> = Vec::new();
         let (mut rows, mut images, mut bytes, mut drawn) = (0, 0, 0, 0);
-        let full = |held: usize, budget: usize| held / PACKS >= budget;
+        let full = |held: usize, budget: usize| held / WINDOW_PACKS >= budget;
         while !full(rows, self.budget.tokens)
             && !full(images, self.budget.images.max(1))
             && bytes < BYTES

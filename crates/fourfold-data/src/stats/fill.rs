@@ -3,11 +3,9 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::pack::{Extent, best_fit, fits_alone, longest_first};
+use crate::pack::{Extent, WINDOW_PACKS, fits_alone, fullest};
 use crate::{DataError, Encoder, Mixture, PackBudget, Sampler, SkipReport, TooLong, sample_rng};
 
-/// Packs that the documents of a window would fill, as in the loader.
-const PACKS: usize = 64;
 /// Draws whose texts are made at once.
 const DRAWS: usize = 256;
 
@@ -37,7 +35,7 @@ pub struct Fill {
 }
 
 /// Draws `draws` samples in the order of `seed` and lays them in packs as training does: windows of as many documents as
-/// would fill 64 packs, the longest first, by best fit. `progress` is told how many were drawn since it was told last.
+/// would fill 64 packs, by [`fullest`]. `progress` is told how many were drawn since it was told last.
 ///
 /// # Errors
 /// What concerns a source as a whole.
@@ -142,14 +140,14 @@ impl Packing {
     }
 
     fn is_full(&self, budget: PackBudget) -> bool {
-        self.waiting.tokens >= PACKS.saturating_mul(budget.tokens)
-            || self.waiting.images >= PACKS.saturating_mul(budget.images)
+        self.waiting.tokens >= WINDOW_PACKS.saturating_mul(budget.tokens)
+            || self.waiting.images >= WINDOW_PACKS.saturating_mul(budget.images)
     }
 
     /// How many packs the window's documents fill.
     fn close(&mut self, budget: PackBudget) -> usize {
         let window = std::mem::take(&mut self.window);
         self.waiting = Self::default().waiting;
-        best_fit(&window, longest_first(&window), budget).len()
+        fullest(&window, budget).len()
     }
 }
