@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use fourfold_tensor::Isa;
+use fourfold_tensor::{Isa, keep_freed_buffers};
 
 /// Options of every command that computes.
 #[derive(Args, Debug)]
@@ -22,6 +22,7 @@ impl Machine {
     /// When the environment asks for unknown instructions, or the system gives no threads.
     pub fn start(&self) -> Result<()> {
         Isa::check_environment()?;
+        keep_freed_buffers();
         let Some(threads) = self.threads else {
             return Ok(());
         };
