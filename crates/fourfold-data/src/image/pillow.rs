@@ -12,7 +12,7 @@ use pulp::{Simd, WithSimd};
 
 use super::Filter;
 use kernel::{HALF, LINES, across, add, round_all};
-use weights::{Tap, span, taps};
+use weights::{Taps, taps};
 
 /// What happens along one axis: `from` samples become `to`, of which `len` from `start` on are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +96,8 @@ impl<'a> Canvas<'a> {
 struct Resample<'a> {
     canvas: &'a Canvas<'a>,
     down_first: bool,
-    columns: &'a [Tap],
-    rows: &'a [Tap],
+    columns: &'a Taps,
+    rows: &'a Taps,
 }
 
 impl WithSimd for Resample<'_> {
@@ -116,13 +116,13 @@ impl Resample<'_> {
     #[inline(always)]
     fn down_then_across(&self) -> Vec<u8> {
         let (canvas, columns, rows) = (self.canvas, self.columns, self.rows);
-        let used = span(columns);
+        let used = columns.span();
         let mut low = vec![0; 3 * used.len() * rows.len()];
         let mut sums = vec![0; 3 * used.len()];
         let mut buffer = Vec::new();
-        for (to, tap) in low.chunks_exact_mut(3 * used.len()).zip(rows) {
+        for (to, tap) in low.chunks_exact_mut(3 * used.len()).zip(rows.iter()) {
             sums.fill(HALF);
-            for (y, weight) in (tap.first..).zip(&tap.weights) {
+            for (y, weight) in (tap.first..).zip(tap.weights) {
                 let row = canvas.row(y, &mut buffer);
                 add(&mut sums, &row[3 * used.start..3 * used.end], *weight);
             }
@@ -140,14 +140,14 @@ impl Resample<'_> {
     #[inline(always)]
     fn across_then_down(&self) -> Vec<u8> {
         let (rows, width) = (self.rows, 3 * self.columns.len());
-        let used = span(rows);
+        let used = rows.span();
         let narrow = self.narrow(used.clone());
         let mut result = vec![0; width * rows.len()];
         let mut sums = vec![0; width];
-        for (to, tap) in result.chunks_exact_mut(width).zip(rows) {
+        for (to, tap) in result.chunks_exact_mut(width).zip(rows.iter()) {
             sums.fill(HALF);
             let first = (tap.first - used.start) * width;
-            for (row, weight) in narrow[first..].chunks_exact(width).zip(&tap.weights) {
+            for (row, weight) in narrow[first..].chunks_exact(width).zip(tap.weights) {
                 add(&mut sums, row, *weight);
             }
             round_all(to, &sums);

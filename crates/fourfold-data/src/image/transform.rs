@@ -88,21 +88,19 @@ impl ImageTransform {
     /// What is placed and what is around it, as `levels` has each of the 256 levels of each channel: `[3, 1, 256]`.
     fn spread(&self, placed: &Placed, levels: &PixelArray) -> PixelArray {
         let Size { height, width } = self.size;
-        let plane = height * width;
-        let mut data = Vec::with_capacity(3 * plane);
+        let mut data = Vec::with_capacity(3 * height * width);
+        let right = placed.left + placed.width;
         for (channel, levels) in levels.data.as_chunks::<256>().0.iter().enumerate() {
-            data.resize(
-                data.len() + plane,
-                levels[usize::from(placed.color[channel])],
-            );
-            let plane = &mut data[channel * plane..];
-            let lines = placed.bytes.chunks_exact((3 * placed.width).max(1));
-            for (line, row) in lines.zip(plane.chunks_exact_mut(width).skip(placed.top)) {
-                let row = &mut row[placed.left..placed.left + placed.width];
-                for (pixel, rgb) in row.iter_mut().zip(line.as_chunks::<3>().0) {
-                    *pixel = levels[usize::from(rgb[channel])];
-                }
+            let plane_end = (channel + 1) * height * width;
+            let color = levels[usize::from(placed.color[channel])];
+            data.resize(data.len() + placed.top * width, color);
+            for line in placed.bytes.chunks_exact((3 * placed.width).max(1)) {
+                data.resize(data.len() + placed.left, color);
+                let level = |rgb: &[u8; 3]| levels[usize::from(rgb[channel])];
+                data.extend(line.as_chunks().0.iter().map(level));
+                data.resize(data.len() + width - right, color);
             }
+            data.resize(plane_end, color);
         }
         PixelArray {
             data,

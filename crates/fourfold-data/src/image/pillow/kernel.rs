@@ -1,6 +1,6 @@
 //! The sums. All of it is inlined into one function for each instruction set, where the compiler makes vectors of it.
 
-use super::weights::{PRECISION, Tap};
+use super::weights::{PRECISION, Taps};
 
 /// What a sum begins with to be rounded.
 pub(super) const HALF: i32 = 1 << (PRECISION - 1);
@@ -34,7 +34,7 @@ const SAMPLES: usize = 3 * LINES;
 /// Lines of pixels from at most [`LINES`] others that are equally long and begin with pixel `start`; those made follow
 /// each other in `to`. Lines are turned into columns and back, because then what is added lies side by side.
 #[inline(always)]
-pub(super) fn across(to: &mut [u8], lines: &[&[u8]], taps: &[Tap], start: usize) {
+pub(super) fn across(to: &mut [u8], lines: &[&[u8]], taps: &Taps, start: usize) {
     // What is missing of a block is the last line again.
     let line = |row: usize| lines[row.min(lines.len() - 1)];
     let rows: [&[u8]; LINES] = std::array::from_fn(line);
@@ -48,7 +48,7 @@ pub(super) fn across(to: &mut [u8], lines: &[&[u8]], taps: &[Tap], start: usize)
     let mut made = vec![0; taps.len() * SAMPLES];
     for (tap, made) in taps.iter().zip(made.as_chunks_mut::<SAMPLES>().0) {
         let mut sums = [HALF; SAMPLES];
-        for (pixel, weight) in pixels[tap.first - start..].iter().zip(&tap.weights) {
+        for (pixel, weight) in pixels[tap.first - start..].iter().zip(tap.weights) {
             for (sum, sample) in sums.iter_mut().zip(pixel) {
                 *sum += weight * i32::from(*sample);
             }

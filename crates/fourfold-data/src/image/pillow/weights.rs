@@ -1,5 +1,7 @@
 //! What a sample of the result is the sum of.
 
+use std::ops::Range;
+
 use super::Axis;
 use crate::Filter;
 
@@ -7,58 +9,86 @@ use crate::Filter;
 pub(super) const PRECISION: u32 = 22;
 
 /// The samples that one sample of the result is the weighted sum of.
-pub(super) struct Tap {
+#[derive(Clone, Copy)]
+pub(super) struct Tap<'a> {
     pub(super) first: usize,
-    pub(super) weights: Vec<i32>,
+    pub(super) weights: &'a [i32],
 }
 
-/// The samples that any of `taps` takes.
-pub(super) fn span(taps: &[Tap]) -> std::ops::Range<usize> {
-    let first = taps.iter().map(|tap| tap.first).min();
-    let end = taps.iter().map(|tap| tap.first + tap.weights.len()).max();
-    first.unwrap_or(0)..end.unwrap_or(0)
+/// The taps of an axis. All weights lie in one piece: there are hundreds of taps an image.
+#[derive(Default)]
+pub(super) struct Taps {
+    /// The first sample of each tap, and where its weights end.
+    places: Vec<(usize, usize)>,
+    weights: Vec<i32>,
+}
+
+impl Taps {
+    /// How many samples the result has.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Tap<'_>> {
+        self.places.iter().scan(0, |start, &(first, end)| {
+            let weights = &self.weights[*start..end];
+            *start = end;
+            Some(Tap { first, weights })
+        })
+    }
+
+    /// The samples that any of them takes.
+    pub(super) fn span(&self) -> Range<usize> {
+        let first = self.iter().map(|tap| tap.first).min();
+        let end = self.iter().map(|tap| tap.first + tap.weights.len()).max();
+        first.unwrap_or(0)..end.unwrap_or(0)
+    }
+
+    fn push(&mut self, first: usize, weights: impl Iterator<Item = i32>) {
+        self.weights.extend(weights);
+        self.places.push((first, self.weights.len()));
+    }
+
+    /// The sample itself.
+    fn push_one(&mut self, first: usize) {
+        self.push(first, std::iter::once(1 << PRECISION));
+    }
 }
 
 /// The wanted samples of the result in order. An axis that keeps its length is copied, whatever the filter.
-pub(super) fn taps(axis: Axis, filter: Filter) -> Vec<Tap> {
-    let one = |first: usize| Tap {
-        first,
-        weights: vec![1 << PRECISION],
-    };
+pub(super) fn taps(axis: Axis, filter: Filter) -> Taps {
+    let mut taps = Taps::default();
     let wanted = axis.start..axis.start + axis.len;
     if axis.from == axis.to {
-        return wanted.map(one).collect();
+        wanted.for_each(|first| taps.push_one(first));
+        return taps;
     }
     let scale = axis.from as f64 / axis.to as f64;
     if filter == Filter::Nearest {
         // Pillow adds the step up, and so do we: rounding decides where a sample falls between two.
         let places = std::iter::successors(Some(0.5 * scale), |place| Some(place + scale));
-        return places
-            .skip(axis.start)
-            .take(axis.len)
-            .map(|place| one((place as usize).min(axis.from - 1)))
-            .collect();
+        for place in places.skip(axis.start).take(axis.len) {
+            taps.push_one((place as usize).min(axis.from - 1));
+        }
+        return taps;
     }
     // A filter is widened when it shrinks, which is the antialiasing.
     let stretch = scale.max(1.0);
     let support = filter.support() * stretch;
-    wanted
-        .map(|place| {
-            let center = (place as f64 + 0.5) * scale;
-            let first = (center - support + 0.5).max(0.0) as usize;
-            let end = ((center + support + 0.5) as usize).min(axis.from);
-            let weight =
-                |place: usize| filter.weight((place as f64 - center + 0.5) * (1.0 / stretch));
-            let weights: Vec<f64> = (first..end).map(weight).collect();
-            let sum: f64 = weights.iter().sum();
-            let sum = if sum == 0.0 { 1.0 } else { sum };
-            let fixed = |weight: &f64| (weight / sum * f64::from(1 << PRECISION)).round() as i32;
-            Tap {
-                first,
-                weights: weights.iter().map(fixed).collect(),
-            }
-        })
-        .collect()
+    let mut weights: Vec<f64> = Vec::new();
+    for place in wanted {
+        let center = (place as f64 + 0.5) * scale;
+        let first = (center - support + 0.5).max(0.0) as usize;
+        let end = ((center + support + 0.5) as usize).min(axis.from);
+        let weight = |place: usize| filter.weight((place as f64 - center + 0.5) * (1.0 / stretch));
+        weights.clear();
+        weights.extend((first..end).map(weight));
+        let sum: f64 = weights.iter().sum();
+        let sum = if sum == 0.0 { 1.0 } else { sum };
+        let fixed = |weight: &f64| (weight / sum * f64::from(1 << PRECISION)).round() as i32;
+        taps.push(first, weights.iter().map(fixed));
+    }
+    taps
 }
 
 impl Filter {
