@@ -5,7 +5,6 @@
 //! many layers (the residual stream, gradients of parameters, norms, softmax) stays in f32.
 
 mod adamw;
-mod allocator;
 mod element;
 mod error;
 mod exp;
@@ -24,7 +23,6 @@ mod tensor;
 mod testing;
 
 pub use adamw::AdamW;
-pub use allocator::keep_freed_buffers;
 pub use element::Element;
 pub use error::TensorError;
 pub use isa::Isa;

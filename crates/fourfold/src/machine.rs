@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use fourfold_tensor::{Isa, keep_freed_buffers};
+use fourfold_tensor::Isa;
 
 /// Options of every command that computes.
 #[derive(Args, Debug)]
@@ -30,6 +30,15 @@ impl Machine {
         pool.build_global()
             .with_context(|| format!("cannot start {threads} threads"))
     }
+}
+
+/// Has glibc's allocator keep freed buffers for the next that is asked for: images and their pixels are made and dropped
+/// hundreds of times a second, and giving each back to the system and taking it again, a page at a time, costs a fifth of
+/// the loader's time. It does so for sizes up to the largest that was freed, at most 32 MiB (mallopt(3),
+/// `M_MMAP_THRESHOLD`), so one of nearly that is asked for and freed, unused. Elsewhere this does nothing.
+fn keep_freed_buffers() {
+    const MOST: usize = 31 << 20;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(MOST)));
 }
 
 fn device(name: &str) -> Result<String, String> {
