@@ -10,8 +10,8 @@ use crate::chat::ChatLayout;
 use crate::format::Markers;
 use crate::pieces::{Piece, are_placed, pieces, prompts};
 use crate::{
-    Augment, DataError, EncodedImage, ImageKey, ImageLimits, ImageTransform, KnownImages,
-    PixelArray, RowImage, Sample, SampleRng, TextFormat, Tokenizer, decode_rgb_within,
+    Augment, DataError, EncodedImage, ImageFiles, ImageKey, ImageTransform, KnownImages,
+    PixelArray, RowImage, Sample, SampleRng, TextFormat, Tokenizer, decode_rgb_for,
 };
 
 /// The rows of one image's visual tokens.
@@ -123,7 +123,7 @@ pub struct Encoder {
     markers: Markers,
     chat: Option<ChatLayout>,
     known: Option<Arc<dyn KnownImages>>,
-    limits: ImageLimits,
+    files: ImageFiles,
 }
 
 impl Encoder {
@@ -151,7 +151,7 @@ impl Encoder {
                 markers,
                 chat,
                 known: None,
-                limits: ImageLimits::default(),
+                files: ImageFiles::default(),
             }),
         }
     }
@@ -165,15 +165,20 @@ impl Encoder {
         }
     }
 
-    /// The same with other limits on images than the default ones; samples with images past them are broken.
+    /// The same with image files decoded otherwise than by default; samples with images past its limits are broken.
     #[must_use]
-    pub fn limiting(self, limits: ImageLimits) -> Self {
-        Self { limits, ..self }
+    pub fn decoding(self, files: ImageFiles) -> Self {
+        Self { files, ..self }
     }
 
     /// The configuration.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
+    }
+
+    /// How image files are decoded.
+    pub fn files(&self) -> ImageFiles {
+        self.files
     }
 
     /// The tokenizer.
@@ -407,7 +412,7 @@ impl Encoder {
         image: &EncodedImage,
         make: fn(&ImageTransform, &RgbImage) -> Result<PixelArray, String>,
     ) -> Result<PixelArray, DataError> {
-        decode_rgb_within(&image.bytes, &self.limits)
+        decode_rgb_for(&self.config.transform, &image.bytes, &self.files)
             .and_then(|rgb| make(&self.config.transform, &rgb))
             .map_err(|message| DataError::Image {
                 origin: origin.into(),

@@ -1,17 +1,17 @@
 //! From the bytes of an image file to normalized pixels of a fixed size.
 
 mod decode;
+mod files;
 mod foreign;
 mod jpeg;
-mod limits;
 mod pillow;
 mod place;
 mod transform;
 mod words;
 
-pub use decode::{decode_rgb, decode_rgb_within};
-pub use limits::ImageLimits;
-pub(crate) use limits::MAX_SIDE;
+pub use decode::{decode_rgb, decode_rgb_for, decode_rgb_within};
+pub use files::ImageFiles;
+pub(crate) use files::MAX_SIDE;
 pub use transform::ImageTransform;
 pub use words::{Background, Filter, Fit, Resize, Size};
 

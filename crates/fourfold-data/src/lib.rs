@@ -47,8 +47,8 @@ pub use document::{Document, DocumentImage, Encoder, EncoderConfig, VisualSpan};
 pub use error::DataError;
 pub use format::{Chat, TextFormat};
 pub use image::{
-    Background, Filter, Fit, ImageLimits, ImageTransform, PixelArray, Resize, Size, decode_rgb,
-    decode_rgb_within,
+    Background, Filter, Fit, ImageFiles, ImageTransform, PixelArray, Resize, Size, decode_rgb,
+    decode_rgb_for, decode_rgb_within,
 };
 pub use image_key::{ImageKey, KnownImages};
 pub use in_order::in_order;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use fourfold_data::{DataError, Document, EncodedImage, Encoder, EncoderConfig};
+use fourfold_data::{DataError, Document, EncodedImage, Encoder, EncoderConfig, ImageFiles};
 use fourfold_model::{GenerateOptions, Model};
 use rayon::prelude::*;
 
@@ -75,8 +75,13 @@ impl Answerer {
             visual_tokens_per_image: model.config().visual_tokens(),
             max_tokens: model.config().max_positions(),
         };
+        // Scores are to be those of the images as they are.
+        let files = ImageFiles {
+            shrink: false,
+            ..reading.files
+        };
         Ok(Self {
-            encoder: Encoder::new(Arc::clone(&reading.tokenizer), config)?,
+            encoder: Encoder::new(Arc::clone(&reading.tokenizer), config)?.decoding(files),
         })
     }
 

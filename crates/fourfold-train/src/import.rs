@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use fourfold_data::{Chat, ChatTemplate, ImageTransform, SpecialTokens, TextFormat, Tokenizer};
+use fourfold_data::{
+    Chat, ChatTemplate, ImageFiles, ImageTransform, SpecialTokens, TextFormat, Tokenizer,
+};
 use fourfold_model::{LlavaFolder, Model, WeightFormat};
 
 use crate::assemble::{self, Reading};
@@ -74,6 +76,7 @@ pub fn read(folder: &Path) -> Result<Imported> {
             tokenizer: Arc::new(tokenizer),
             format,
             transform,
+            files: ImageFiles::default(),
         },
         remark,
     })

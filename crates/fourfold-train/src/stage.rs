@@ -82,7 +82,9 @@ impl StagePlan {
             visual_tokens_per_image: model.visual_tokens(),
             max_tokens,
         };
-        let encoder = Encoder::new(Arc::clone(&reading.tokenizer), config).with_context(within)?;
+        let encoder = Encoder::new(Arc::clone(&reading.tokenizer), config)
+            .with_context(within)?
+            .decoding(reading.files);
         let budget = PackBudget {
             tokens: stage.pack_tokens,
             images: stage.pack_images,

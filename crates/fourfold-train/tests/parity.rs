@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fourfold_data::{
-    Background, Chat, EncodedImage, Encoder, EncoderConfig, Fit, ImageTransform, Resize, Sample,
-    Size, TextFormat, Turn, sample_rng, train_bpe,
+    Background, Chat, EncodedImage, Encoder, EncoderConfig, Fit, ImageFiles, ImageTransform,
+    Resize, Sample, Size, TextFormat, Turn, sample_rng, train_bpe,
 };
 use fourfold_model::{ExportFormat, Model, WeightFormat};
 use fourfold_tensor::Precision;
@@ -59,6 +59,7 @@ fn reading(format: TextFormat, transform: ImageTransform) -> Reading {
         tokenizer: Arc::new(tokenizer),
         format,
         transform,
+        files: ImageFiles::default(),
     }
 }
 

@@ -7,7 +7,7 @@ use image::RgbImage;
 use sha2::{Digest, Sha256};
 
 use super::Reason;
-use crate::{DataError, PerceptualHash, RowImage, decode_rgb};
+use crate::{DataError, ImageFiles, PerceptualHash, RowImage, decode_rgb_within};
 
 /// What is known of an image that decodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,10 +26,19 @@ type Looks = (Option<PerceptualHash>, (u32, u32));
 /// The images that were examined.
 #[derive(Default)]
 pub(crate) struct Images {
+    files: ImageFiles,
     known: RwLock<HashMap<[u8; 32], Looks>>,
 }
 
 impl Images {
+    /// None yet; they will be decoded within the limits of `files`.
+    pub fn within(files: ImageFiles) -> Self {
+        Self {
+            files,
+            known: RwLock::default(),
+        }
+    }
+
     /// Reads image `index` of the row `origin`, and unless its content is known decodes it; `more` says what else is
     /// demanded of its pixels.
     ///
@@ -50,7 +59,7 @@ impl Images {
         if let Some((hash, size)) = facts {
             return Ok(ImageFacts { digest, hash, size });
         }
-        let examined = decode_rgb(&bytes).and_then(|rgb| {
+        let examined = decode_rgb_within(&bytes, &self.files).and_then(|rgb| {
             more(&rgb)?;
             Ok((PerceptualHash::of(&rgb), rgb.dimensions()))
         });

@@ -107,7 +107,8 @@ pub fn examine(
     source: &dyn Source,
     examination: &Examination<'_>,
 ) -> Result<CheckReport, DataError> {
-    let images = Images::default();
+    let files = examination.encoder.map(|(encoder, _)| encoder.files());
+    let images = Images::within(files.unwrap_or_default());
     let mut gathering = Gathering::new(source, examination);
     in_order(
         0..source.len(),

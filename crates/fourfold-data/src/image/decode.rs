@@ -9,7 +9,7 @@ use ::image::{
     RgbImage,
 };
 
-use super::{ImageLimits, foreign, jpeg};
+use super::{ImageFiles, ImageTransform, foreign, jpeg};
 
 /// Decodes PNG, JPEG, WebP, GIF (its first frame) or BMP of any colour type to 8-bit RGB, as Pillow and the image
 /// processors of Hugging Face do:
@@ -23,32 +23,57 @@ use super::{ImageLimits, foreign, jpeg};
 ///
 /// JPEGs differ from Pillow's by a few levels, since the format leaves rounding and the enlarging of colours open.
 ///
-/// Images past the default [`ImageLimits`] are refused.
+/// Images past the default [`ImageFiles`] are refused.
 ///
 /// # Errors
 /// What is wrong with the bytes.
 pub fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, String> {
-    decode_rgb_within(bytes, &ImageLimits::default())
+    decode_rgb_within(bytes, &ImageFiles::default())
 }
 
 /// The same with limits of one's own.
 ///
 /// # Errors
 /// What is wrong with the bytes; where they are no image, what they are instead.
-pub fn decode_rgb_within(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, String> {
+pub fn decode_rgb_within(bytes: &[u8], files: &ImageFiles) -> Result<RgbImage, String> {
+    guarded(bytes, files, None)
+}
+
+/// The same for `transform`: where it makes an image far smaller and `files` says so, a JPEG is decoded at a fraction of
+/// its size.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn decode_rgb_for(
+    transform: &ImageTransform,
+    bytes: &[u8],
+    files: &ImageFiles,
+) -> Result<RgbImage, String> {
+    guarded(bytes, files, files.shrink.then_some(transform))
+}
+
+fn guarded(
+    bytes: &[u8],
+    files: &ImageFiles,
+    shrink: Option<&ImageTransform>,
+) -> Result<RgbImage, String> {
     if bytes.is_empty() {
         return Err("is empty (0 bytes)".into());
     }
     // Decoders are other people's code fed with other people's files: a panic there is a broken
     // image, not the end of the run.
-    catch_unwind(AssertUnwindSafe(|| decode(bytes, limits)))
+    catch_unwind(AssertUnwindSafe(|| decode(bytes, files, shrink)))
         .unwrap_or_else(|_| Err("makes the decoder fail; the file is damaged".into()))
 }
 
-fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, String> {
+fn decode(
+    bytes: &[u8],
+    files: &ImageFiles,
+    shrink: Option<&ImageTransform>,
+) -> Result<RgbImage, String> {
     let image = match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => {
-            let (image, orientation) = jpeg::decode(bytes, limits)?;
+            let (image, orientation) = jpeg::decode(bytes, files, shrink)?;
             if orientation == Orientation::NoTransforms {
                 return Ok(image);
             }
@@ -58,7 +83,7 @@ fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, String> {
         }
         Ok(
             format @ (ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif | ImageFormat::Bmp),
-        ) => other(bytes, format, limits)?,
+        ) => other(bytes, format, files)?,
         _ => return Err(foreign(bytes)),
     };
     Ok(on_white(image))
@@ -78,7 +103,7 @@ fn foreign(bytes: &[u8]) -> String {
 }
 
 /// Decodes what is no JPEG, upright.
-fn other(bytes: &[u8], format: ImageFormat, limits: &ImageLimits) -> Result<DynamicImage, String> {
+fn other(bytes: &[u8], format: ImageFormat, files: &ImageFiles) -> Result<DynamicImage, String> {
     let fail = |error: ImageError| {
         format!(
             "{format:?} of {} bytes cannot be decoded: {error}",
@@ -88,7 +113,7 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &ImageLimits) -> Result<Dyna
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     // Sides are checked once they are known, so that the message can name them.
     let mut memory = Limits::no_limits();
-    memory.max_alloc = Some(limits.max_bytes);
+    memory.max_alloc = Some(files.max_bytes());
     reader.limits(memory);
     let mut decoder = reader.into_decoder().map_err(fail)?;
     let (width, height) = decoder.dimensions();
@@ -96,7 +121,7 @@ fn other(bytes: &[u8], format: ImageFormat, limits: &ImageLimits) -> Result<Dyna
         return Err(format!("has no pixels ({width} × {height})"));
     }
     let rgb = 3 * u64::from(width) * u64::from(height);
-    limits.check(width, height, decoder.total_bytes().saturating_add(rgb))?;
+    files.check(width, height, decoder.total_bytes().saturating_add(rgb))?;
     let orientation = decoder.orientation().map_err(fail)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
     image.apply_orientation(orientation);

@@ -1,17 +1,22 @@
 //! JPEG, straight to RGB.
 
+mod reduced;
+
 use ::image::RgbImage;
 use ::image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::ImageLimits;
+use super::place::ratio;
+use super::{ImageFiles, ImageTransform};
 
-/// Decodes a JPEG of any colour type, and says how it is to be turned to stand upright.
+/// Decodes a JPEG of any colour type, and says how it is to be turned to stand upright. It is decoded at a fraction of its
+/// size where `shrink` makes so little of it that enough is left.
 pub(super) fn decode(
     bytes: &[u8],
-    limits: &ImageLimits,
+    files: &ImageFiles,
+    shrink: Option<&ImageTransform>,
 ) -> Result<(RgbImage, Orientation), String> {
     if is_cut(bytes) {
         return Err(format!(
@@ -37,14 +42,37 @@ pub(super) fn decode(
         true => 2 * u64::from(info.components),
         false => 0,
     };
-    limits.check(width, height, pixels * (3 + coefficients))?;
+    files.check(width, height, pixels * (3 + coefficients))?;
+    let orientation = info
+        .exif_data
+        .and_then(|exif| Orientation::from_exif_chunk(&exif))
+        .unwrap_or(Orientation::NoTransforms);
+    if let Some(transform) = shrink {
+        let factor = reduced::factor(match is_turned(orientation) {
+            true => ratio(transform, height, width),
+            false => ratio(transform, width, height),
+        });
+        if factor > 1
+            && let Some(image) = reduced::decode(bytes, width, height, factor)
+        {
+            return Ok((image, orientation));
+        }
+    }
     let data = decoder.decode().map_err(|error| fail(&error))?;
     let image = RgbImage::from_raw(width, height, data)
         .ok_or_else(|| fail(&"it has another size than it says"))?;
-    let orientation = info
-        .exif_data
-        .and_then(|exif| Orientation::from_exif_chunk(&exif));
-    Ok((image, orientation.unwrap_or(Orientation::NoTransforms)))
+    Ok((image, orientation))
+}
+
+/// Whether rows become columns.
+fn is_turned(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
 }
 
 /// Whether a JPEG ends before its last scan does. The decoder fills up with grey what is missing.

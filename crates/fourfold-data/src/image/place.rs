@@ -75,10 +75,7 @@ fn color(transform: &ImageTransform) -> [u8; 3] {
 /// Resizes, then cuts out the centre; only what is kept of it is computed.
 fn center(transform: &ImageTransform, canvas: &Canvas) -> Result<Placed, String> {
     let (height, width) = (canvas.height, canvas.width);
-    let resize = transform.resize.unwrap_or(Resize::Shortest(
-        transform.size.height.min(transform.size.width),
-    ));
-    let resized = resized(resize, Size { height, width });
+    let resized = resized(before_cut(transform), Size { height, width });
     if resized.height == 0 || resized.width == 0 {
         return Err(format!(
             "of {width} × {height} pixels is too narrow: it would be resized to {} × {}",
@@ -94,6 +91,36 @@ fn center(transform: &ImageTransform, canvas: &Canvas) -> Result<Placed, String>
         top,
         color: [0; 3],
     })
+}
+
+/// What the image is resized to before its centre is cut out.
+fn before_cut(transform: &ImageTransform) -> Resize {
+    let Size { height, width } = transform.size;
+    transform
+        .resize
+        .unwrap_or(Resize::Shortest(height.min(width)))
+}
+
+/// How many samples of an image of `width` by `height` pixels become one, along the axis that shrinks less.
+pub(super) fn ratio(transform: &ImageTransform, width: u32, height: u32) -> f64 {
+    let by = |from: Size, to: Size| {
+        let down = from.height as f64 / to.height.max(1) as f64;
+        let across = from.width as f64 / to.width.max(1) as f64;
+        (down.min(across), down.max(across))
+    };
+    let image = Size {
+        height: height as usize,
+        width: width as usize,
+    };
+    match transform.fit {
+        Fit::Pad => by(image, transform.size).1,
+        Fit::Stretch | Fit::Crop => by(image, transform.size).0,
+        Fit::Center => by(image, resized(before_cut(transform), image)).0,
+        Fit::Square => {
+            let square = Size::from(image.height.max(image.width));
+            by(square, resized(before_cut(transform), square)).0
+        }
+    }
 }
 
 /// What is kept of an axis of `to` samples when its centre of `size` samples is cut out, and where in the result it

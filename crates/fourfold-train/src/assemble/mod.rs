@@ -72,6 +72,7 @@ pub fn reading(recipe: &Recipe, text: Text, config: &ModelConfig) -> Result<Read
         tokenizer: Arc::new(tokenizer),
         format,
         transform,
+        files: recipe.image_files,
     })
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use fourfold_data::{ImageTransform, TextFormat, Tokenizer};
+use fourfold_data::{ImageFiles, ImageTransform, TextFormat, Tokenizer};
 use fourfold_model::Part;
 
 use crate::files;
@@ -22,6 +22,8 @@ pub struct Reading {
     pub format: TextFormat,
     /// Image files to pixels.
     pub transform: ImageTransform,
+    /// How image files are decoded. The recipe's matter, and not kept beside the model.
+    pub files: ImageFiles,
 }
 
 impl Reading {
@@ -36,6 +38,7 @@ impl Reading {
                 .with_context(|| format!("{} holds no {FORMAT}", folder.display()))?,
             transform: ImageTransform::from_folder(folder)?
                 .with_context(|| format!("{} holds no {PREPROCESSOR}", folder.display()))?,
+            files: ImageFiles::default(),
         })
     }
 

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{Context, Result, ensure};
-use fourfold_data::{EncodedImage, ImageTransform, Sample, Source, decode_rgb, sample_rng};
+use fourfold_data::{
+    EncodedImage, ImageFiles, ImageTransform, Sample, Source, decode_rgb_within, sample_rng,
+};
 use fourfold_tensor::gemm::{Matrix, Output, product};
 use fourfold_tensor::{Precision, Tensor};
 use rayon::prelude::*;
@@ -22,6 +24,7 @@ pub struct PixelIndex {
     /// Prompt and answer of every sample with the image.
     texts: Vec<Vec<(String, String)>>,
     transform: ImageTransform,
+    files: ImageFiles,
 }
 
 impl PixelIndex {
@@ -29,7 +32,11 @@ impl PixelIndex {
     ///
     /// # Errors
     /// When no image is left.
-    pub fn build(training: &[&dyn Source], transform: &ImageTransform) -> Result<Self> {
+    pub fn build(
+        training: &[&dyn Source],
+        transform: &ImageTransform,
+        files: ImageFiles,
+    ) -> Result<Self> {
         let mut places: HashMap<String, usize> = HashMap::new();
         let mut images: Vec<EncodedImage> = Vec::new();
         let mut texts: Vec<Vec<(String, String)>> = Vec::new();
@@ -57,13 +64,14 @@ impl PixelIndex {
         let width = 3 * transform.size.height * transform.size.width;
         let decoded: Vec<Option<Vec<u8>>> = images
             .par_iter()
-            .map(|image| bytes(image, transform).ok())
+            .map(|image| bytes(image, transform, files).ok())
             .collect();
         let mut index = Self {
             pixels: Vec::new(),
             width,
             texts: Vec::new(),
             transform: transform.clone(),
+            files,
         };
         for (image, texts) in decoded.into_iter().zip(texts) {
             if let Some(image) = image {
@@ -97,7 +105,7 @@ impl PixelIndex {
         for block in distinct.chunks(BLOCK) {
             let queries = block
                 .par_iter()
-                .map(|(_, image)| bytes(image, &self.transform))
+                .map(|(_, image)| bytes(image, &self.transform, self.files))
                 .collect::<Result<Vec<_>, String>>()
                 .map_err(|message| anyhow::anyhow!("pixel_nn: an image {message}"))?;
             let places = self.nearest_block(&queries.concat())?;
@@ -164,8 +172,12 @@ impl PixelIndex {
 }
 
 /// An image file at the model's size as `3 · height · width` bytes.
-fn bytes(image: &EncodedImage, transform: &ImageTransform) -> Result<Vec<u8>, String> {
-    let pixels = transform.resize(&decode_rgb(&image.bytes)?)?;
+fn bytes(
+    image: &EncodedImage,
+    transform: &ImageTransform,
+    files: ImageFiles,
+) -> Result<Vec<u8>, String> {
+    let pixels = transform.resize(&decode_rgb_within(&image.bytes, &files)?)?;
     Ok(pixels
         .data
         .iter()

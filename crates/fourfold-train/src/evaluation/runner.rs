@@ -124,7 +124,8 @@ impl<'a> Evaluator<'a> {
             };
             match baseline {
                 Baseline::PixelNn => {
-                    let index = PixelIndex::build(training, &self.reading.transform)?;
+                    let index =
+                        PixelIndex::build(training, &self.reading.transform, self.reading.files)?;
                     scores.pixel_nn = looked_up(index.nearest(&cases)?)?;
                 }
                 Baseline::Majority => scores.majority = looked_up(majority(&cases, training)?)?,
@@ -253,7 +254,11 @@ pub fn evaluate_recipe(
 ) -> Result<Scores> {
     let _lock = run.lock()?;
     let tables = Tables::new();
-    let evaluator = Evaluator::new(model, reading)?;
+    let reading = Reading {
+        files: recipe.image_files,
+        ..reading.clone()
+    };
+    let evaluator = Evaluator::new(model, &reading)?;
     let folder = run.predictions();
     files::create_folder(&folder)?;
     let mut scores = BTreeMap::new();

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use fourfold_data::{EncodedImage, ImageTransform, Source, SourceConfig, Tables, decode_rgb};
+use fourfold_data::{
+    EncodedImage, ImageFiles, ImageTransform, Source, SourceConfig, Tables, decode_rgb,
+};
 use fourfold_model::Model;
 use fourfold_tensor::Precision;
 
@@ -312,8 +314,12 @@ fn the_nearest_image_is_the_one_of_least_squared_difference() {
         size: 4.into(),
         ..ImageTransform::default()
     };
-    let index =
-        PixelIndex::build(&[&*open(scratch.path(), "train.jsonl", "")], &transform).unwrap();
+    let index = PixelIndex::build(
+        &[&*open(scratch.path(), "train.jsonl", "")],
+        &transform,
+        ImageFiles::default(),
+    )
+    .unwrap();
     let cases = Cases::read(&*open(scratch.path(), "test.jsonl", ""), None).cases;
     let distance = |a: &image::RgbImage, b: &image::RgbImage| -> i64 {
         a.as_raw()
@@ -340,6 +346,7 @@ fn the_nearest_image_answers_the_question_that_is_asked() {
             size: 16.into(),
             ..ImageTransform::default()
         },
+        ImageFiles::default(),
     )
     .unwrap();
     let cases = Cases::read(&*open(place.path(), "test.jsonl", "{{ question }}"), None).cases;

@@ -1,6 +1,8 @@
 //! The largest numbers that a recipe may hold. What is beyond them is a slip of the pen, and would end in an
 //! overflow or in more memory than there is; here it is refused by its key.
 
+use fourfold_data::ImageFiles;
+
 use super::Recipe;
 use super::key::{KeyError, KeyPath};
 
@@ -55,6 +57,16 @@ impl Recipe {
             at_most(VIEWS, views.unwrap_or(0) as usize, path_of_views)?;
             if stage.epochs.is_some_and(|epochs| epochs > EPOCHS) {
                 return Err(too_large(path.key("epochs"), EPOCHS));
+            }
+        }
+        let ImageFiles {
+            max_side, max_mib, ..
+        } = self.image_files;
+        let path = KeyPath::from("image_files");
+        for (key, value) in [("max_side", u64::from(max_side)), ("max_mib", max_mib)] {
+            if !(1..=MEBIBYTES).contains(&value) {
+                let message = format!("expected 1 to {MEBIBYTES}, got {value}");
+                return Err(KeyError::at(path.key(key), message));
             }
         }
         for (name, evaluation) in &self.evaluation {

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use fourfold_data::{ImageTransform, SourceConfig};
+use fourfold_data::{ImageFiles, ImageTransform, SourceConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -63,6 +63,9 @@ pub struct Recipe {
     /// How image files become pixels; the vision encoder's `preprocessor_config.json` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageTransform>,
+    /// How image files are decoded, and how large they may be.
+    #[serde(skip_serializing_if = "ImageFiles::is_default")]
+    pub image_files: ImageFiles,
     /// Sources of samples, by the names that mixtures use.
     pub data: BTreeMap<String, SourceConfig>,
     /// The stages, in order.
@@ -91,6 +94,8 @@ struct Raw {
     tokenizer: Option<TokenizerSection>,
     format: Option<FormatSection>,
     image: Option<ImageTransform>,
+    #[serde(default)]
+    image_files: ImageFiles,
     #[serde(default)]
     data: BTreeMap<String, SourceConfig>,
     #[serde(default)]
@@ -182,6 +187,7 @@ impl Recipe {
             tokenizer: raw.tokenizer,
             format: raw.format,
             image: raw.image,
+            image_files: raw.image_files,
             data: raw.data,
             stage: raw.stage,
             training: raw.training,

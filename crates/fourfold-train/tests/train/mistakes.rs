@@ -209,3 +209,18 @@ fn a_sample_without_a_target_stops_the_run() {
         assert!(message.contains(part), "{part} is missing in: {message}");
     }
 }
+
+#[test]
+fn images_past_the_recipes_limits_stop_the_run() {
+    let place = workplace();
+    let message = refusal(place.path(), &["image_files.max_side=15"]);
+    assert!(
+        message.contains("the limit is 15 a side (image_files.max_side)"),
+        "{message}"
+    );
+    let message = refusal(place.path(), &["image_files.max_side=0"]);
+    assert!(
+        message.contains("image_files.max_side") && message.contains("expected 1 to"),
+        "{message}"
+    );
+}

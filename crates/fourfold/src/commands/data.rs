@@ -223,7 +223,8 @@ impl Prepared {
             budget.images = budget.images.min(stage.pack_images);
         }
         let encoder = Encoder::new(Arc::clone(&self.tokenizer), config)
-            .with_context(|| format!("in the data '{name}'"))?;
+            .with_context(|| format!("in the data '{name}'"))?
+            .decoding(recipe.image_files);
         Ok((self.sources.get(name)?, encoder, budget))
     }
 }

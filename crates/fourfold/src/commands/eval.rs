@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use fourfold_data::source::location::is_url;
-use fourfold_data::{Prompts, Source, SourceConfig, Tables};
+use fourfold_data::{ImageFiles, Prompts, Source, SourceConfig, Tables};
 use fourfold_model::Model;
 use fourfold_train::assemble::Reading;
 use fourfold_train::evaluation::{
@@ -136,7 +136,11 @@ impl Eval {
             None => Vec::new(),
         };
         let training: Vec<&dyn Source> = training.iter().map(|source| &**source).collect();
-        let (model, reading): (Model, Reading) = self.model.load()?;
+        let (model, reading) = self.model.load()?;
+        let reading = Reading {
+            files: recipe.map_or_else(ImageFiles::default, |recipe| recipe.image_files),
+            ..reading
+        };
         let evaluator = Evaluator::new(&model, &reading)?;
         let evaluated =
             evaluator.evaluate(data, &*source, &measure, &training, &mut Bar::new(None))?;

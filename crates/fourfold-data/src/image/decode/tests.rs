@@ -176,18 +176,103 @@ fn limits_are_those_that_are_given() {
         ImageFormat::Bmp,
     ] {
         let bytes = encode(&image, format);
-        let within = |max_side, max_bytes| {
-            let limits = ImageLimits {
+        let within = |max_side, max_mib| {
+            let files = ImageFiles {
                 max_side,
-                max_bytes,
+                max_mib,
+                ..ImageFiles::default()
             };
-            decode_rgb_within(&bytes, &limits).map(|image| image.dimensions())
+            decode_rgb_within(&bytes, &files).map(|image| image.dimensions())
         };
-        assert_eq!(within(40, 1 << 20), Ok((40, 8)), "{format:?}");
-        let message = within(39, 1 << 20).unwrap_err();
+        assert_eq!(within(40, 1), Ok((40, 8)), "{format:?}");
+        let message = within(39, 1).unwrap_err();
         assert!(message.contains("39 a side"), "{format:?}: {message}");
-        assert!(within(40, 900).is_err(), "{format:?}");
+        assert!(within(40, 0).is_err(), "{format:?}");
     }
+}
+
+/// Waves from coarse to fine, as a photograph has them, in a JPEG.
+fn photograph(width: u32, height: u32) -> Vec<u8> {
+    let wave = |x: u32, y: u32, length: f64| ((f64::from(x) + 0.6 * f64::from(y)) / length).sin();
+    let image = RgbImage::from_fn(width, height, |x, y| {
+        let level = |shift: u32| {
+            let sum =
+                60.0 * wave(x + shift, y, 150.0) + 30.0 * wave(y, x, 31.0) + 12.0 * wave(x, y, 5.0);
+            (128.0 + sum) as u8
+        };
+        Rgb([level(0), level(40), level(90)])
+    });
+    encode(&DynamicImage::ImageRgb8(image), ImageFormat::Jpeg)
+}
+
+const SHRINKING: ImageFiles = ImageFiles {
+    max_side: 4000,
+    max_mib: 100,
+    shrink: true,
+};
+
+#[test]
+fn a_large_jpeg_is_decoded_smaller_where_that_is_wanted() {
+    use crate::{Fit, Resize};
+    let transform = |fit, resize| ImageTransform {
+        size: 56.into(),
+        fit,
+        resize,
+        ..ImageTransform::default()
+    };
+    let jpeg = photograph(500, 340);
+    let size = |transform: &ImageTransform, jpeg: &[u8], files| {
+        decode_rgb_for(transform, jpeg, &files)
+            .unwrap()
+            .dimensions()
+    };
+    let center = transform(Fit::Center, None);
+    assert_eq!(size(&center, &jpeg, ImageFiles::default()), (500, 340));
+    // 340 pixels become 56: a half is three times that, a quarter not twice.
+    assert_eq!(size(&center, &jpeg, SHRINKING), (250, 170));
+    for fit in [Fit::Stretch, Fit::Crop] {
+        assert_eq!(size(&transform(fit, None), &jpeg, SHRINKING), (250, 170));
+    }
+    // Here 500 pixels do.
+    for fit in [Fit::Pad, Fit::Square] {
+        assert_eq!(size(&transform(fit, None), &jpeg, SHRINKING), (125, 85));
+    }
+    let never = transform(Fit::Center, Some(Resize::Never));
+    assert_eq!(size(&never, &jpeg, SHRINKING), (500, 340));
+    assert_eq!(size(&center, &photograph(300, 223), SHRINKING), (300, 223));
+    let png = DynamicImage::ImageRgb8(RgbImage::new(500, 340));
+    assert_eq!(
+        size(&center, &encode(&png, ImageFormat::Png), SHRINKING),
+        (500, 340)
+    );
+
+    let pixels = |files| {
+        let rgb = decode_rgb_for(&center, &jpeg, &files).unwrap();
+        center.resize(&rgb).unwrap().data
+    };
+    let (whole, shrunk) = (pixels(ImageFiles::default()), pixels(SHRINKING));
+    let apart: Vec<f32> = whole
+        .iter()
+        .zip(&shrunk)
+        .map(|(a, b)| 255.0 * (a - b).abs())
+        .collect();
+    let mean = apart.iter().sum::<f32>() / apart.len() as f32;
+    let most = apart.iter().copied().fold(0.0, f32::max);
+    assert!(mean > 0.0 && mean < 0.6 && most < 8.0, "{mean} {most}");
+}
+
+#[test]
+fn a_grey_jpeg_is_decoded_smaller_too() {
+    let gray = DynamicImage::ImageLuma8(::image::ImageBuffer::from_pixel(300, 200, Luma([77])));
+    let transform = ImageTransform {
+        size: 16.into(),
+        ..ImageTransform::default()
+    };
+    let image = decode_rgb_for(&transform, &encode(&gray, ImageFormat::Jpeg), &SHRINKING).unwrap();
+    assert_eq!(
+        (image.dimensions(), image.get_pixel(9, 9).0),
+        ((38, 25), [77; 3])
+    );
 }
 
 fn crc32(bytes: &[u8]) -> u32 {

@@ -28,8 +28,8 @@ Examples:
 Broken are samples with an image that is missing or cannot be decoded, an empty answer, a row or a template that fails,
 and those that fit no pack. Repeated samples, images that look alike, and samples without an image among others that have
 one, are counted and named; they fail nothing. A sample overlaps with a test split if an id or file name is listed, or the
-split has an image of the same content, or one that looks like it: of the perceptual hash (imagehash.phash) at most
---distance bits of 64 differ.")]
+split has an image of the same content. One that looks like it (of the perceptual hash, imagehash.phash, at most --distance
+bits of 64 differ) may be another: it is named, and fails nothing but with --no-likeness.")]
 pub struct Check {
     #[command(flatten)]
     target: Target,
@@ -132,9 +132,9 @@ impl Check {
         let broken = total(|report| report.broken.count);
         let masked = total(|report| report.masked.count);
         let certain = total(|report| report.overlapping()[0]);
-        let similar = match self.splits.exact {
-            true => 0,
-            false => total(|report| report.overlapping()[1]),
+        let similar = match self.splits.no_likeness {
+            true => total(|report| report.overlapping()[1]),
+            false => 0,
         };
         let mut faults = Vec::new();
         if masked > 0 {
@@ -162,8 +162,8 @@ impl Check {
         }
         if similar > 0 {
             faults.push(format!(
-                "{} like images that are held out for tests: look at them; if they are others, --exact leaves the matter at \
-                 being told, and --distance 0 demands more likeness",
+                "{} like images that are held out for tests: look at them; if they are others, leave --no-likeness out, or \
+                 demand more likeness with --distance 0",
                 match similar {
                     1 => "1 sample looks".into(),
                     count => format!("{count} samples look"),

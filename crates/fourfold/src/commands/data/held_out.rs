@@ -26,9 +26,9 @@ pub struct Splits {
     /// Do not compare with the recipe's evaluations
     #[arg(long, conflicts_with = "against", help_heading = "Overlap with tests")]
     no_overlap: bool,
-    /// Do not fail because of images that merely look alike
+    /// Fail even because of images that merely look like held-out ones
     #[arg(long, help_heading = "Overlap with tests")]
-    pub exact: bool,
+    pub no_likeness: bool,
 }
 
 impl Splits {
