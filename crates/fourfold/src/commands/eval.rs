@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use fourfold_data::source::location::is_url;
 use fourfold_data::{ImageFiles, Prompts, Source, SourceConfig, Tables};
-use fourfold_model::Model;
 use fourfold_train::assemble::Reading;
 use fourfold_train::evaluation::{
     Evaluator, Layout, Scores, evaluate_recipe, table, training_sources, write_predictions,
