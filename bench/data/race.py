@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from measures import fill_lines, fills, scale, scale_lines
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FOURFOLD = ROOT / "target" / "release" / "fourfold"
@@ -107,11 +109,11 @@ def versions():
     )
 
 
-def page(rows, before, described):
+def page(rows, before, described, filled, large):
     files = sorted(FILES.glob("*.jpg"))
     size = sum(file.stat().st_size for file in files) / len(files) / 1e3
     lines = [
-        "# Loading images",
+        "# Loading data",
         "",
         f"Machine: {machine()}. {described}. Written by `bench/data/run` on {time.strftime('%Y-%m-%d')}; medians of "
         f"{ROUNDS} rounds in turn, {SAMPLES} samples each in batches of {BATCH}, {THREADS} threads or workers on the same "
@@ -138,6 +140,7 @@ def page(rows, before, described):
             f"Other programs ran at the same time (load {before:.1f} before the race), which slows both and makes ratios "
             "uncertain.",
         ]
+    lines += fill_lines(filled) + scale_lines(large)
     return "\n".join(lines) + "\n"
 
 
@@ -151,9 +154,11 @@ def main():
         for where in ("sample", "batch"):
             rows.append(race(kind, where))
             print(f"{kind} {where}: {rows[-1]['fourfold']} against {rows[-1]['pytorch']}, {rows[-1]['ratio']}", flush=True)
+    filled, large = fills(FOURFOLD, ROOT), scale(ROOT)
+    results = {"race": rows, "fill": filled, "scale": large}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "data.json").write_text(json.dumps(rows, indent=1) + "\n")
-    (RESULTS / "data.md").write_text(page(rows, before, described))
+    (RESULTS / "data.json").write_text(json.dumps(results, indent=1) + "\n")
+    (RESULTS / "data.md").write_text(page(rows, before, described, filled, large))
     print(RESULTS / "data.md")
 
 

@@ -183,6 +183,7 @@ impl DataError {
             | Self::AllMasked { origin, .. }
             | Self::TooLarge { origin, .. } => Some(origin),
             Self::Strict(inner) => inner.origin(),
+            Self::Shared(inner) => inner.origin(),
             _ => None,
         }
     }

@@ -33,7 +33,11 @@ pub fn file_identity(path: &Path) -> Result<String, DataError> {
         path: path.into(),
         source,
     };
-    let size = std::fs::metadata(path).map_err(fail)?.len();
+    let about = std::fs::metadata(path).map_err(fail)?;
+    if !about.is_file() {
+        return Err(DataError::file(path, "is not a regular file"));
+    }
+    let size = about.len();
     if size <= WHOLE {
         return sha256_file(path);
     }

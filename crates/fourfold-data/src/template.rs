@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::DataError;
 
+/// Steps of one rendering at most; loops within loops would not end else.
+const MOST_STEPS: u64 = 10_000_000;
+
 /// The templates of one source, compiled once.
 pub(crate) struct Templates {
     environment: Environment<'static>,
@@ -26,6 +29,7 @@ impl Templates {
     ) -> Result<Self, DataError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(MOST_STEPS));
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         // A null column is nothing, not the word "none".
         environment.set_formatter(|out, state, value| match value.kind() {

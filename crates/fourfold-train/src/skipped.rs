@@ -113,7 +113,11 @@ impl Skipped {
             .filter(|s| s.name() == source)
             .map(|s| s.len())
             .sum();
-        let allowed = (self.most * samples as f64).ceil() as usize;
+        // One of a small source may always be, unless none may.
+        let allowed = match self.most {
+            0.0 => 0,
+            most => ((most * samples as f64) as usize).max(1),
+        };
         if broken > allowed {
             bail!(
                 "{broken} of the {samples} samples of '{source}' are broken, more than the {} % that may be \

@@ -10,7 +10,7 @@ use fourfold_train::samples::SampleRecord;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arrival::Arrivals;
-use crate::output::{count, duration, note, watched};
+use crate::output::{count, duration, note, printable, watched};
 
 /// Time between plain lines.
 const EVERY: Duration = Duration::from_secs(10);
@@ -18,6 +18,17 @@ const EVERY: Duration = Duration::from_secs(10);
 const TOLD: usize = 5;
 /// Captions that are shown at the end of a stage.
 const SHOWN: usize = 3;
+
+/// The longest reason that is told whole, in characters.
+const LONGEST: usize = 400;
+
+/// `text`, cut where it is long: a message may hold a path of thousands of characters.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
 
 /// Shows a run on the standard error.
 pub struct Bars {
@@ -167,7 +178,7 @@ impl Progress for Bars {
     fn skipped(&mut self, skipped: &[Skip]) {
         for skip in skipped {
             if self.skipped < TOLD {
-                self.line(&format!("skipped: {}", skip.reason));
+                self.line(&format!("skipped: {}", printable(&shortened(&skip.reason))));
             } else if self.skipped == TOLD {
                 self.line(
                     "more broken samples are skipped; skipped.jsonl in the run folder lists them",
@@ -201,7 +212,10 @@ impl Progress for Bars {
             )),
         }
         for sample in std::mem::take(&mut self.samples) {
-            self.line(&format!("    {} → {}", sample.reference, sample.answer));
+            self.line(&printable(&format!(
+                "    {} → {}",
+                sample.reference, sample.answer
+            )));
         }
     }
 }
@@ -213,7 +227,7 @@ impl Drop for Bars {
         }
         if self.skipped > 0 {
             note(format_args!(
-                "{} broken samples were skipped in training",
+                "{} broken samples were met and skipped; skipped.jsonl in the run folder lists all of the run",
                 self.skipped
             ));
         }

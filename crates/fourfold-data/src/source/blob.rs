@@ -79,11 +79,12 @@ impl FileBlob {
             path: path.into(),
             source,
         };
-        let file = File::open(path).map_err(fail)?;
-        let about = file.metadata().map_err(fail)?;
+        // Before it is opened: to open a pipe is to wait for whoever writes into it.
+        let about = std::fs::metadata(path).map_err(fail)?;
         if !about.is_file() {
             return Err(DataError::file(path, "is not a regular file"));
         }
+        let file = File::open(path).map_err(fail)?;
         Ok(Self {
             name: location::name(path),
             file,

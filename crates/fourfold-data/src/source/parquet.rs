@@ -19,6 +19,9 @@ use super::blob::{Blob, BlobReader};
 use super::reader::{Block, BlockSize, Reader, Record};
 use crate::{DataError, EncodedImage};
 
+/// The most memory that a row group may take, unpacked; groups of images have some hundred megabytes.
+const MOST_BYTES: usize = 1 << 30;
+
 /// A file; its row groups are the blocks.
 pub(super) struct Parquet {
     path: PathBuf,
@@ -73,7 +76,22 @@ impl Reader for Parquet {
         let first = self.sizes[..block].iter().map(|size| size.rows).sum();
         let rows = guarded(&self.path, || {
             let group = self.file.get_row_group(block)?;
-            group.get_row_iter(None)?.collect::<Result<Vec<Cells>, _>>()
+            let mut held = 0;
+            let mut within_memory = |cells: Cells| {
+                held += cells
+                    .get_column_iter()
+                    .map(|(_, field)| bytes(field))
+                    .sum::<usize>();
+                match held > MOST_BYTES {
+                    true => Err(ParquetError::General(format!(
+                        "row group {block} unpacks to more than {MOST_BYTES} bytes; write it with fewer rows a group"
+                    ))),
+                    false => Ok(cells),
+                }
+            };
+            let rows = group.get_row_iter(None)?;
+            rows.map(|cells| cells.and_then(&mut within_memory))
+                .collect::<Result<Vec<Cells>, _>>()
         })?;
         if rows.len() != self.sizes[block].rows {
             let (found, expected) = (rows.len(), self.sizes[block].rows);
@@ -187,6 +205,26 @@ fn image(folder: &Path, field: &Field) -> RowImage {
         (None, Some(path)) => RowImage::named(folder, path),
         (None, None) => RowImage::Missing,
     }
+}
+
+/// About how much memory a cell takes. What a dictionary holds once is a copy in every row.
+fn bytes(field: &Field) -> usize {
+    let content = match field {
+        Field::Str(text) => text.len(),
+        Field::Bytes(bytes) => bytes.len(),
+        Field::Group(record) => record
+            .get_column_iter()
+            .map(|(name, field)| name.len() + bytes(field))
+            .sum(),
+        Field::ListInternal(list) => list.elements().iter().map(bytes).sum(),
+        Field::MapInternal(map) => map
+            .entries()
+            .iter()
+            .map(|(key, value)| bytes(key) + bytes(value))
+            .sum(),
+        _ => 0,
+    };
+    size_of::<Field>() + content
 }
 
 /// A cell as a JSON value. Records become objects; bytes that are not text are left out (null).

@@ -1,5 +1,6 @@
 //! A row: images still encoded, columns as JSON values.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,7 +108,11 @@ impl RowImage {
                     return Err("is not a regular file".into());
                 }
                 demand_size(about.len())?;
-                let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+                // What the system makes up while it is read (/proc) has a length of 0 and may never end.
+                let mut bytes = Vec::with_capacity(about.len() as usize);
+                std::fs::File::open(path)
+                    .and_then(|file| file.take(about.len()).read_to_end(&mut bytes))
+                    .map_err(|error| error.to_string())?;
                 Ok(EncodedImage {
                     bytes: bytes.into(),
                     path: Some(path.to_string_lossy().into_owned()),

@@ -97,7 +97,7 @@ impl PixelIndex {
         let mut seen = HashSet::new();
         for case in cases {
             let image = case.image_key.as_deref().zip(case.images.first());
-            let image = image.with_context(|| format!("pixel_nn: {} has no image", case.id))?;
+            let image = image.with_context(|| format!("the baseline pixel_nn needs an image of every sample, and {} has none; remove the baseline or the sample", case.id))?;
             if seen.insert(image.0) {
                 distinct.push(image);
             }

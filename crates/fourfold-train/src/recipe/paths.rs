@@ -135,10 +135,14 @@ impl Recipe {
         self.clone().for_each_origin(|key, _| origins.push(key));
         let check = |key: KeyPath, path: &mut PathBuf| {
             let inner = path.join("model");
-            let is_pattern = || {
-                Paths::from(&**path)
-                    .files()
-                    .is_ok_and(|files| files.iter().all(|file| file.exists()))
+            // What keeps its pattern from being files, if it is one.
+            let fault = || match Paths::from(&**path).files() {
+                Ok(files) => files
+                    .iter()
+                    .find(|file| !file.exists())
+                    .map(|file| format!("there is no {}", file.display())),
+                Err(DataError::Config { message, .. }) => Some(message),
+                Err(error) => Some(error.to_string()),
             };
             // Only data may lie in a store; whether it is there is found when it is opened.
             let is_data = || {
@@ -150,17 +154,16 @@ impl Recipe {
                     return;
                 }
                 format!("{}: {}", path.display(), location::NOT_BUILT)
-            } else if !path.exists() && !is_pattern() {
+            } else if !path.exists()
+                && let Some(fault) = fault()
+            {
                 let or_id = match origins.contains(&key) {
                     true => {
                         ", and a model of the Hugging Face hub is written OWNER/NAME or OWNER/NAME@REVISION"
                     }
                     false => "",
                 };
-                format!(
-                    "there is no {}; paths are relative to the recipe file{or_id}",
-                    path.display()
-                )
+                format!("{fault}; paths are relative to the recipe file{or_id}")
             } else if inner.join("config.json").is_file() && !path.join("config.json").exists() {
                 format!(
                     "{} is a run folder; its model is {}",

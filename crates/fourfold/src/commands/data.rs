@@ -154,6 +154,25 @@ impl Target {
         open_file(&file_name(&self.path), &self.file_config())
     }
 
+    /// Refuses to write what `option` says over the file of the target, or one that it reads.
+    fn demand_apart(&self, option: &str, written: &Path, recipe: Option<&Recipe>) -> Result<()> {
+        let Ok(place) = written.canonicalize() else {
+            return Ok(());
+        };
+        let mut read = vec![self.path.clone()];
+        read.extend(self.file_config().path.files().unwrap_or_default());
+        if let Some(recipe) = recipe {
+            read.extend(recipe.all_files(Path::new(""))?.into_values());
+        }
+        let same = |file: &PathBuf| file.canonicalize().is_ok_and(|file| file == place);
+        ensure!(
+            !read.iter().any(same),
+            "{option}: {} is what is read; choose another destination",
+            written.display()
+        );
+        Ok(())
+    }
+
     /// The chosen names of a recipe's data and evaluations.
     fn names(&self, recipe: &Recipe) -> Result<Vec<String>> {
         let mut names: Vec<String> = recipe.data.keys().cloned().collect();

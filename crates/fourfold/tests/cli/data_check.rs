@@ -120,3 +120,56 @@ fn a_column_of_images_that_nobody_reads_is_named() {
     let (_, found) = report(place, &["none.jsonl"]);
     assert_eq!(found["without_images"]["columns"]["link"], 1, "{found}");
 }
+
+#[test]
+fn what_is_read_is_not_written_over() {
+    let place = workplace();
+    let place = place.path();
+    let before = |name: &str| std::fs::read(place.join(name)).expect("readable");
+    let (recipe, data) = (before("tiny.toml"), before("colors.jsonl"));
+    for (arguments, option) in [
+        (
+            ["check", "colors.jsonl", "--skipped", "colors.jsonl"],
+            "--skipped",
+        ),
+        (
+            ["check", "tiny.toml", "--skipped", "tiny.toml"],
+            "--skipped",
+        ),
+        (
+            ["check", "tiny.toml", "--skipped", "colors.jsonl"],
+            "--skipped",
+        ),
+        (["show", "colors.jsonl", "--html", "colors.jsonl"], "--html"),
+        (["show", "tiny.toml", "--html", "./colors.jsonl"], "--html"),
+    ] {
+        let mut all = vec!["data"];
+        all.extend(arguments);
+        let message = refused(place, &all, 1);
+        assert!(
+            message.contains(option) && message.contains("is what is read"),
+            "{message}"
+        );
+    }
+    assert_eq!(
+        (before("tiny.toml"), before("colors.jsonl")),
+        (recipe, data)
+    );
+}
+
+/// To open a pipe is to wait for whoever writes into it.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_data_file() {
+    let place = workplace();
+    let place = place.path();
+    let made = std::process::Command::new("mkfifo")
+        .arg(place.join("pipe.jsonl"))
+        .status();
+    assert!(made.expect("mkfifo").success());
+    let message = refused(place, &["data", "check", "pipe.jsonl"], 1);
+    assert!(message.contains("is not a regular file"), "{message}");
+    let train = ["train", "tiny.toml", "--set", "data.names.path=pipe.jsonl"];
+    let message = refused(place, &train, 1);
+    assert!(message.contains("is not a regular file"), "{message}");
+}

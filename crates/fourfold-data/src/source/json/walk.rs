@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 
 /// A longer record is passed over: no caption is, and memory is bounded.
 const LONGEST: usize = 64 << 20;
+/// One of more values is passed over too: read, each takes up to a hundred times the bytes of its text.
+const MOST_VALUES: usize = 1 << 20;
 
 /// How a file holds its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -375,6 +377,9 @@ impl<R: Read> Walk<R> {
 
 fn bounded(bytes: Vec<u8>, dropped: usize) -> Result<Vec<u8>, String> {
     match dropped {
+        0 if bytes.iter().filter(|byte| **byte == b',').count() >= MOST_VALUES => {
+            Err(format!("has more than {MOST_VALUES} values"))
+        }
         0 => Ok(bytes),
         more => Err(format!(
             "has {} bytes; expected at most {LONGEST}",
@@ -386,6 +391,18 @@ fn bounded(bytes: Vec<u8>, dropped: usize) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_of_very_many_values_is_passed_over() {
+        for (values, fine) in [(MOST_VALUES, true), (MOST_VALUES + 1, false)] {
+            let line = format!("[{}0]\n[1]\n", "0,".repeat(values - 1));
+            let mut walk = Walk::new(line.as_bytes(), Shape::Lines);
+            let first = walk.next().unwrap().unwrap();
+            assert_eq!(first.bytes.is_ok(), fine);
+            let second = walk.next().unwrap().unwrap();
+            assert_eq!(second.bytes.unwrap(), b"[1]");
+        }
+    }
 
     fn texts(json: &str, shape: Shape) -> Result<Vec<(Option<String>, usize, String)>, String> {
         let mut walk = Walk::new(json.as_bytes(), shape);

@@ -55,10 +55,15 @@ impl Check {
     /// When recipe or data cannot be read, or a sample is broken or held out.
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
+        let recipe = self.target.recipe()?;
+        if let Some(path) = &self.skipped {
+            self.target
+                .demand_apart("--skipped", path, recipe.as_ref())?;
+        }
         let skipped = self.skipped.as_deref().map(SkippedFile::create);
         let skipped = skipped.transpose()?;
         let mut reports = Vec::new();
-        match self.target.recipe()? {
+        match recipe {
             Some(recipe) => {
                 let prepared = Prepared::new(&recipe)?;
                 let splits = self.splits.open(Some((&recipe, &prepared)))?;

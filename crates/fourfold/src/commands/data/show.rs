@@ -59,7 +59,11 @@ impl Show {
             .html
             .as_ref()
             .map(|_| Page::new(&file_name(&self.target.path)));
-        match self.target.recipe()? {
+        let recipe = self.target.recipe()?;
+        if let Some(path) = &self.html {
+            self.target.demand_apart("--html", path, recipe.as_ref())?;
+        }
+        match recipe {
             Some(recipe) => {
                 let prepared = Prepared::new(&recipe)?;
                 for name in self.target.names(&recipe)? {
