@@ -120,7 +120,12 @@ pub fn open(path: &Path) -> Result<Arc<dyn Blob>, DataError> {
         _ => return Ok(plain),
     };
     let unpacked = unpacked.map_err(|error| {
-        let message = format!("cannot be unpacked: {error}; fetch it anew, or unpack it by hand");
+        // Errors of the system are of the temporary file; of those who unpack, of what they read.
+        let remedy = match error.raw_os_error() {
+            Some(_) => "what it unpacks to goes to the folder that TMPDIR names, which has to exist and have room for it",
+            None => "fetch it anew, or unpack it by hand",
+        };
+        let message = format!("cannot be unpacked: {error}; {remedy}");
         DataError::file(path, message)
     })?;
     Ok(Arc::new(unpacked))

@@ -99,7 +99,7 @@ fn is_yes(value: &bool) -> bool {
 
 /// One prompt template or several.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a template, or a list of them")]
 pub enum Prompts {
     /// Always this one.
     One(String),

@@ -11,7 +11,7 @@ use crate::DataError;
 /// counts. A URL of an object store (`s3://`, `gs://`) or a web server (`http://`, `https://`) is a path too; `*` is what
 /// stores match, web servers do not list their files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a path, a pattern, or a list of them")]
 pub enum Paths {
     /// One path or pattern.
     One(PathBuf),

@@ -224,3 +224,37 @@ fn images_past_the_recipes_limits_stop_the_run() {
         "{message}"
     );
 }
+
+#[test]
+fn a_path_that_leads_nowhere_says_what_is_wrong_with_it() {
+    let place = workplace();
+    let message = |path: &str| refusal(place.path(), &[&format!("data.colours.path={path}")]);
+    for (path, expected) in [
+        ("5", "expected a path, a pattern, or a list of them"),
+        ("x{00005..00001}.tar", "expected two numbers that rise"),
+        ("colours{0..2}.jsonl", "colours0.jsonl"),
+        ("nowhere.jsonl", "nowhere.jsonl"),
+    ] {
+        let message = message(path);
+        assert!(
+            message.contains(expected) && message.contains("data.colours.path"),
+            "{path}: {message}"
+        );
+    }
+}
+
+#[test]
+fn the_part_that_may_be_broken_is_not_rounded_up() {
+    let place = workplace();
+    let rows: String = (0..150)
+        .map(|row| {
+            let image = if row < 2 { "none" } else { "red" };
+            format!("{{\"image\": \"{image}.png\", \"colour\": \"red\"}}\n")
+        })
+        .collect();
+    fs::write(place.path().join("colours.jsonl"), rows).expect("written");
+    // One of a hundred is one of these 150.
+    let message = refusal(place.path(), &[]);
+    assert!(message.contains("2 of the 150 samples"), "{message}");
+    whole(place.path(), "done", &["training.max_skipped=0.02"]).expect("three may be");
+}
