@@ -156,21 +156,12 @@ impl Target {
 
     /// Refuses to write what `option` says over the file of the target, or one that it reads.
     fn demand_apart(&self, option: &str, written: &Path, recipe: Option<&Recipe>) -> Result<()> {
-        let Ok(place) = written.canonicalize() else {
-            return Ok(());
-        };
         let mut read = vec![self.path.clone()];
         read.extend(self.file_config().path.files().unwrap_or_default());
         if let Some(recipe) = recipe {
             read.extend(recipe.all_files(Path::new(""))?.into_values());
         }
-        let same = |file: &PathBuf| file.canonicalize().is_ok_and(|file| file == place);
-        ensure!(
-            !read.iter().any(same),
-            "{option}: {} is what is read; choose another destination",
-            written.display()
-        );
-        Ok(())
+        demand_apart(written, &read).with_context(|| option.to_owned())
     }
 
     /// The chosen names of a recipe's data and evaluations.
@@ -246,6 +237,20 @@ impl Prepared {
             .decoding(recipe.image_files);
         Ok((self.sources.get(name)?, encoder, budget))
     }
+}
+
+/// Refuses to write to `path` what would go over one of the files that are read.
+fn demand_apart(path: &Path, read: &[PathBuf]) -> Result<()> {
+    let Ok(place) = path.canonicalize() else {
+        return Ok(());
+    };
+    let same = |file: &PathBuf| file.canonicalize().is_ok_and(|file| file == place);
+    ensure!(
+        !read.iter().any(same),
+        "{} is what is read: choose another destination",
+        path.display()
+    );
+    Ok(())
 }
 
 /// A data file without a recipe: by the templates that its layout proposes, or as rows without turns.

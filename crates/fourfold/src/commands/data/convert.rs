@@ -11,8 +11,8 @@ use fourfold_data::source::Table;
 use fourfold_data::{Source, SourceConfig};
 use serde_json::{Value, json};
 
-use super::Target;
 use super::bar::Bar;
+use super::{Target, demand_apart};
 use crate::machine::Machine;
 use crate::output::{note, printable, say, shown};
 
@@ -70,8 +70,9 @@ impl Convert {
         };
         let content = content.with_max_side(self.max_side);
         let shards = place.shards(content.len(), self.shard_size.map(|size| size as usize))?;
+        let read = config.path.files()?;
         for path in &shards.paths {
-            self.demand_apart(path, &config)?;
+            demand_apart(path, &read)?;
         }
         let mut manifest = match &place.account {
             Some(account) => {
@@ -136,21 +137,6 @@ impl Convert {
             table.columns().join(", ")
         );
         Ok((Opened::Samples(source), config))
-    }
-
-    /// Refuses to write over what is read.
-    fn demand_apart(&self, path: &Path, config: &SourceConfig) -> Result<()> {
-        let Ok(place) = fs::canonicalize(path) else {
-            return Ok(());
-        };
-        let read = config.path.files()?;
-        let same = |file: &PathBuf| fs::canonicalize(file).is_ok_and(|file| file == place);
-        ensure!(
-            !read.iter().any(same),
-            "{} is what is read: choose another destination",
-            path.display()
-        );
-        Ok(())
     }
 
     /// All that decides about the bytes of shards: a run goes on only with shards of the same.
