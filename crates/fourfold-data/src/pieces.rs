@@ -54,6 +54,25 @@ pub(crate) fn are_placed<'p>(
     }
 }
 
+/// Demands that `answer` is something to learn: text, and no image.
+///
+/// # Errors
+/// When it is empty, or has the mark of an image in it.
+pub(crate) fn demand_answer(origin: &str, answer: &str) -> Result<(), DataError> {
+    if answer.trim().is_empty() {
+        return Err(DataError::EmptyAnswer {
+            origin: origin.into(),
+        });
+    }
+    if answer.contains(IMAGE_MARK) {
+        return Err(DataError::Row {
+            origin: origin.into(),
+            message: format!("its answer has `{IMAGE_MARK}` in it, and an image is nothing to say"),
+        });
+    }
+    Ok(())
+}
+
 /// The prompts of some turns.
 pub(crate) fn prompts(turns: &[Turn]) -> impl Iterator<Item = &str> {
     turns.iter().map(|turn| turn.prompt.as_str())

@@ -11,6 +11,44 @@ use crate::DataError;
 /// Steps of one rendering at most; loops within loops would not end else.
 const MOST_STEPS: u64 = 10_000_000;
 
+/// Checks that `template` parses.
+///
+/// # Errors
+/// Shows it, and says what is wrong with it.
+pub(crate) fn check(template: &str) -> Result<(), String> {
+    match environment().template_from_str(template) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!(
+            "the template `{template}` fails: {}",
+            reason(&error)
+        )),
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(MOST_STEPS));
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_formatter(|out, state, value| match value.kind() {
+        // A null column is nothing, not the word "none".
+        ValueKind::None => Ok(()),
+        // What a list or an object looks like in some notation is nothing that a person would say.
+        kind @ (ValueKind::Seq | ValueKind::Iterable | ValueKind::Map) => {
+            let what = match kind {
+                ValueKind::Map => "an object; name a member of it, as `{{ x.name }}`",
+                _ => "a list; name an element, as `{{ x[0] }}`, or join them, as `{{ x|join(', ') }}`",
+            };
+            Err(minijinja::Error::new(
+                minijinja::ErrorKind::InvalidOperation,
+                format!("expected a text or a number, got {what}"),
+            ))
+        }
+        _ => minijinja::escape_formatter(out, state, value),
+    });
+    environment
+}
+
 /// The templates of one source, compiled once.
 pub(crate) struct Templates {
     environment: Environment<'static>,
@@ -27,15 +65,7 @@ impl Templates {
         templates: &[(&str, &str)],
         variables: &[String],
     ) -> Result<Self, DataError> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(MOST_STEPS));
-        environment.set_auto_escape_callback(|_| AutoEscape::None);
-        // A null column is nothing, not the word "none".
-        environment.set_formatter(|out, state, value| match value.kind() {
-            ValueKind::None => Ok(()),
-            _ => minijinja::escape_formatter(out, state, value),
-        });
+        let mut environment = environment();
         for (index, (role, text)) in templates.iter().enumerate() {
             let fail = |error: minijinja::Error| DataError::Template {
                 origin: format!("{} ({role})", path.display()),
@@ -132,6 +162,25 @@ mod tests {
             unreachable!()
         };
         assert_eq!(templates.render(0, &row, "").unwrap(), "[]");
+    }
+
+    /// A caption that is a list in some row would be learnt with its brackets.
+    #[test]
+    fn a_list_and_an_object_are_no_texts() {
+        let Value::Object(row) = json!({"name": {"text": "a"}, "tags": ["x"]}) else {
+            unreachable!()
+        };
+        for (text, expected) in [
+            ("{{ tags }}", "got a list"),
+            ("{{ name }}", "got an object"),
+        ] {
+            let message = compile(text)
+                .unwrap()
+                .render(0, &row, "a:row 0")
+                .unwrap_err();
+            assert!(message.to_string().contains(expected), "{message}");
+        }
+        assert_eq!(render("{{ tags[0] }}"), "x");
     }
 
     #[test]

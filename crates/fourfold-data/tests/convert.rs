@@ -128,6 +128,34 @@ fn templates_are_rendered_and_broken_samples_told() {
     }
 }
 
+/// What a check would call broken is told here, not written for a check to find.
+#[test]
+fn what_is_written_can_be_learnt() {
+    let rows = [
+        r#"{"captions": ["a cat", " ", "a dog"]}"#,
+        r#"{"captions": [""]}"#,
+        r#"{"captions": ["see <image>", "a cow"]}"#,
+    ];
+    let turns = [
+        r#"{"conversations": [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "Red."}]}"#,
+        r#"{"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]}"#,
+    ];
+    for (lines, written_rows, skipped) in [(&rows[..], 2, 3), (&turns[..], 1, 1)] {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("rows.jsonl");
+        fs::write(&path, lines.join("\n")).unwrap();
+        let table = Table::read(&plain(&path)).unwrap();
+        let source = source::open(&plain(&path)).unwrap();
+        let content = Content::captions(&table).unwrap_or_else(|| Content::samples(&*source));
+        let shards = shards(place.path(), Format::Parquet, 10, content.len());
+        let told = converted(&content, &shards);
+        let all: usize = told.skipped.values().map(|skipped| skipped.count).sum();
+        assert_eq!((told.written, all), (written_rows, skipped), "{told:?}");
+        let again = source::open(&written(&shards)).unwrap();
+        assert_eq!(samples(&*again).len(), again.len());
+    }
+}
+
 #[test]
 fn a_run_that_was_stopped_gives_the_same_bytes() {
     let source = source::open(&questions()).unwrap();
@@ -172,7 +200,7 @@ fn a_run_that_was_stopped_gives_the_same_bytes() {
 fn large_images_are_shrunk_when_asked_for() {
     let config = SourceConfig {
         images: true,
-        answer: "{{ path }}".into(),
+        answer: Some("{{ path }}".into()),
         ..plain(&fixture("layouts/tables/plain.csv"))
     };
     let source: Arc<dyn Source> = source::open(&config).unwrap();
@@ -195,7 +223,7 @@ fn large_images_are_shrunk_when_asked_for() {
 #[test]
 fn nothing_at_all_is_an_error() {
     let source = source::open(&SourceConfig {
-        answer: "{{ '' if name else '' }}".into(),
+        answer: Some("{{ '' if name else '' }}".into()),
         ..names()
     })
     .unwrap();

@@ -29,7 +29,7 @@ fn every_row_is_good() {
         let config = SourceConfig {
             path: dataset(name).into(),
             prompt: Prompts::One("{{ question }}".into()),
-            answer: "{{ answer }}".into(),
+            answer: Some("{{ answer }}".into()),
             each: lists(&[("question", "questions"), ("answer", "answers")]),
             images: true,
             ..Default::default()

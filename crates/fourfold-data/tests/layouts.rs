@@ -162,7 +162,7 @@ fn questions_without_answers_need_a_template() {
         path: file("vqa/v2_OpenEnded_mscoco_test-dev2015_questions.json").into(),
         image_folder: Some(file("vqa")),
         prompt: Prompts::One("{{ question }}".into()),
-        answer: "?".into(),
+        answer: Some("?".into()),
         images: true,
         ..Default::default()
     });

@@ -168,7 +168,7 @@ fn a_broken_sample_leaves_its_place_empty() {
     std::fs::write(&path, "{\"text\": \"a red cat\"}\n{\"text\": \"\"}\n").unwrap();
     let source = SourceConfig {
         path: path.into(),
-        answer: "{{ text }}".into(),
+        answer: Some("{{ text }}".into()),
         images: false,
         ..Default::default()
     };

@@ -199,7 +199,7 @@ fn text_can_be_read_without_the_images_beside_it() {
 fn all_column_types_reach_templates() {
     let config = SourceConfig {
         path: fixture("types.parquet").into(),
-        answer: "{{ number }} {{ share }} {{ yes }} {{ sizes[1] }} {{ box.y }}".into(),
+        answer: Some("{{ number }} {{ share }} {{ yes }} {{ sizes[1] }} {{ box.y }}".into()),
         images: true,
         ..Default::default()
     };
@@ -223,7 +223,7 @@ fn all_column_types_reach_templates() {
 #[test]
 fn what_a_configuration_lacks_is_named() {
     let missing = refusal(&SourceConfig {
-        answer: "{{ nmae }}".into(),
+        answer: Some("{{ nmae }}".into()),
         ..names()
     });
     assert!(
@@ -240,6 +240,14 @@ fn what_a_configuration_lacks_is_named() {
         .filter
         .insert("typ".into(), Accepted::One(json!("x")));
     assert!(refusal(&filter).contains("`typ`"));
+    let mut kind = names();
+    kind.filter
+        .insert("name".into(), Accepted::Any(vec![json!(1), json!(2)]));
+    let kind = refusal(&kind);
+    assert!(
+        kind.contains("`name` holds texts, such as \"red\", and `where` asks for 1"),
+        "{kind}"
+    );
     let both = SourceConfig {
         turns: questions().each,
         ..questions()

@@ -1,6 +1,7 @@
 //! What is written of a sample.
 
 use crate::image_file::{dimensions, jpeg, shrunk};
+use crate::pieces::{are_placed, demand_answer, prompts};
 use crate::source::Table;
 use crate::{DataError, EncodedImage, RowImage, Source, Turn, decode_rgb, sample_rng};
 use serde_json::Value;
@@ -9,7 +10,7 @@ use serde_json::Value;
 const QUALITY: u8 = 90;
 
 /// A sample as it is written.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Item {
     /// Where it comes from.
     pub origin: String,
@@ -17,6 +18,8 @@ pub struct Item {
     pub images: Vec<EncodedImage>,
     /// Its texts.
     pub texts: Texts,
+    /// Why some of its captions are not among them.
+    pub(super) left_out: Vec<DataError>,
 }
 
 /// The texts of an item.
@@ -102,9 +105,11 @@ impl<'a> Content<'a> {
     /// # Errors
     /// When the row is broken, or an image is missing or no image.
     pub(super) fn item(&self, row: usize) -> Result<Item, DataError> {
+        let mut left_out = Vec::new();
         let (origin, images, texts) = match &self.kind {
             Kind::Samples(source) => {
                 let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+                are_placed(&sample.origin, sample.images.len(), prompts(&sample.turns))?;
                 (sample.origin, sample.images, Texts::Turns(sample.turns))
             }
             Kind::Captions(table, column) => {
@@ -118,6 +123,7 @@ impl<'a> Content<'a> {
                     origin: row.origin.clone(),
                     message: format!("`{column}`: expected a list of texts"),
                 })?;
+                let captions = good_captions(&row.origin, captions, &mut left_out)?;
                 (row.origin, row.images, Texts::Captions(captions))
             }
         };
@@ -136,6 +142,7 @@ impl<'a> Content<'a> {
             images: images?,
             origin,
             texts,
+            left_out,
         })
     }
 
@@ -154,6 +161,28 @@ impl<'a> Content<'a> {
             }
             _ => Ok(EncodedImage { path, ..image }),
         }
+    }
+}
+
+/// Those of a row's captions that can be learnt; why others cannot goes to `left_out`.
+///
+/// # Errors
+/// When none of them can.
+fn good_captions(
+    origin: &str,
+    captions: Vec<String>,
+    left_out: &mut Vec<DataError>,
+) -> Result<Vec<String>, DataError> {
+    let mut good = Vec::with_capacity(captions.len());
+    for (number, caption) in captions.into_iter().enumerate() {
+        match demand_answer(&format!("{origin} element {number}"), &caption) {
+            Ok(()) => good.push(caption),
+            Err(error) => left_out.push(error),
+        }
+    }
+    match left_out.is_empty() || !good.is_empty() {
+        true => Ok(good),
+        false => Err(left_out.swap_remove(0)),
     }
 }
 

@@ -15,8 +15,16 @@ use crate::{DataError, SkipReport};
 pub struct ShardRecord {
     /// The samples in it.
     pub written: usize,
-    /// Those that could not be read.
+    /// Those that could not be read, and captions that cannot be learnt.
     pub skipped: BTreeMap<Reason, SkipReport>,
+}
+
+impl ShardRecord {
+    /// Notes what `error` keeps from being written, of item `row` of `source`.
+    pub(super) fn skip(&mut self, source: &str, row: usize, error: &DataError) {
+        let skipped = self.skipped.entry(Reason::of(error)).or_default();
+        skipped.add(source, row, error);
+    }
 }
 
 /// The file that says which shards are whole, so that a conversion that was stopped can go on.

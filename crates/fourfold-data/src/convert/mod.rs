@@ -108,11 +108,13 @@ fn write(
             match item {
                 Ok(item) => {
                     record.written += 1;
+                    for error in &item.left_out {
+                        record.skip(content.name(), row, error);
+                    }
                     writer.write(row, &item)
                 }
                 Err(error) if error.concerns_sample() => {
-                    let skipped = record.skipped.entry(Reason::of(&error)).or_default();
-                    skipped.add(content.name(), row, &error);
+                    record.skip(content.name(), row, &error);
                     Ok(())
                 }
                 Err(error) => Err(error),

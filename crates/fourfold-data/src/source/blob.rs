@@ -81,6 +81,13 @@ impl FileBlob {
         };
         // Before it is opened: to open a pipe is to wait for whoever writes into it.
         let about = std::fs::metadata(path).map_err(fail)?;
+        if about.is_dir() {
+            let message = format!(
+                "is a folder; name the files in it, as \"{}/*.parquet\"",
+                path.display()
+            );
+            return Err(DataError::file(path, message));
+        }
         if !about.is_file() {
             return Err(DataError::file(path, "is not a regular file"));
         }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Paths;
+use crate::{DataError, template};
 
 /// One source of samples: files, and the templates that turn a row into prompt and answer.
 ///
@@ -34,9 +35,9 @@ pub struct SourceConfig {
     /// proposes if there is no `answer` either, else none.
     #[serde(default, skip_serializing_if = "Prompts::is_empty")]
     pub prompt: Prompts,
-    /// A template over the columns: the text to learn. Empty: what the layout of the file proposes.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub answer: String,
+    /// A template over the columns: the text to learn; what the layout of the file proposes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// Expands list columns, one sample an element: variable → list column. With
     /// `each = { question = "questions", answer = "answers" }` templates use `{{ question }}`.
     /// The lists of one row have the same length.
@@ -66,6 +67,53 @@ pub struct SourceConfig {
 }
 
 impl SourceConfig {
+    /// Checks what can be without the files.
+    ///
+    /// # Errors
+    /// Names the key whose value cannot work: a path that is empty, a template that does not parse, two expansions.
+    pub fn check(&self) -> Result<(), DataError> {
+        let fail = |key: &str, message: &str| Err(DataError::config(key, message));
+        let paths = self.path.written();
+        if paths.is_empty() {
+            return fail("path", "expected a file, got an empty list");
+        }
+        if paths.iter().any(|path| path.as_os_str().is_empty()) {
+            return fail("path", "expected a file, got an empty text");
+        }
+        if self.answer.as_ref().is_some_and(String::is_empty) {
+            let message = "an empty text is nothing to learn; leave the key out for what the layout of the file proposes";
+            return fail("answer", message);
+        }
+        let prompts = self.prompt.templates();
+        if prompts.is_empty() {
+            return fail("prompt", "an empty list; leave the key out instead");
+        }
+        for (key, template) in (prompts.iter().map(|text| ("prompt", text)))
+            .chain(self.answer.iter().map(|text| ("answer", text)))
+        {
+            template::check(template).map_err(|message| DataError::config(key, message))?;
+        }
+        for (column, accepted) in &self.filter {
+            if matches!(accepted, Accepted::Any(values) if values.is_empty()) {
+                let message = format!("`{column} = []` keeps no row; give values, or leave it out");
+                return fail("where", &message);
+            }
+        }
+        let expansions = [
+            ("each", &self.each),
+            ("draw", &self.draw),
+            ("turns", &self.turns),
+        ];
+        let mut given = expansions.iter().filter(|(_, lists)| !lists.is_empty());
+        match (given.next(), given.next()) {
+            (Some((one, _)), Some((other, _))) => fail(
+                one,
+                &format!("cannot be combined with `{other}`; choose one"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// Bytes of rows that are shuffled among each other.
     pub fn shuffle_bytes(&self) -> usize {
         self.shuffle_mib.unwrap_or(64) << 20
@@ -141,13 +189,28 @@ pub enum Accepted {
 impl Accepted {
     /// Whether a column's value passes.
     pub fn accepts(&self, value: &Value) -> bool {
-        let one = |value: &Value| match self {
-            Self::Any(values) => values.contains(value),
-            Self::One(accepted) => accepted == value,
-        };
+        let one = |value: &Value| self.values().iter().any(|accepted| equal(accepted, value));
         match value {
             Value::Array(elements) => elements.iter().any(one),
             value => one(value),
         }
+    }
+
+    /// What is accepted.
+    pub fn values(&self) -> &[Value] {
+        match self {
+            Self::Any(values) => values,
+            Self::One(value) => std::slice::from_ref(value),
+        }
+    }
+}
+
+/// Equal as a reader takes it: 1 is 1.0.
+fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(x), Value::Number(y)) if x.is_f64() != y.is_f64() => {
+            x.as_f64() == y.as_f64()
+        }
+        _ => a == b,
     }
 }

@@ -15,6 +15,7 @@ mod csv;
 mod json;
 mod layout;
 pub mod location;
+mod opened;
 mod parquet;
 mod paths;
 mod reader;
@@ -25,6 +26,7 @@ pub(crate) mod remote;
 pub(crate) mod remote;
 mod row;
 mod rows;
+mod sight;
 mod table;
 mod tar;
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::cache::Cache;
 use super::layout::complete;
 use super::{BlockSize, Row, Source, SourceConfig, Table, TurnOrder};
-use crate::sample::IMAGE_MARK;
+use crate::pieces::demand_answer;
 use crate::template::Templates;
 use crate::{DataError, Sample, SampleRng, Turn};
 
@@ -49,12 +49,8 @@ impl RowSource {
     pub fn new(table: Arc<Table>, config: SourceConfig) -> Result<Self, DataError> {
         let columns = table.columns();
         let config = complete(&config, columns, &table.specimen())?;
+        config.check()?;
         let prompts = config.prompt.templates();
-        if prompts.is_empty() {
-            let message = "an empty list; leave the key out instead";
-            return Err(DataError::config("prompt", message));
-        }
-        demand_one_expansion(&config)?;
         let lists = || config.each.iter().chain(&config.draw).chain(&config.turns);
         for (variable, column) in lists() {
             require(
@@ -72,7 +68,7 @@ impl RowSource {
         let texts: Vec<(&str, &str)> = prompts
             .iter()
             .map(|text| ("prompt", text.as_str()))
-            .chain([("answer", config.answer.as_str())])
+            .chain(config.answer.iter().map(|text| ("answer", text.as_str())))
             .collect();
         let templates = Templates::compile(table.path(), &texts, &variables)?;
         let name = table.path().file_stem().unwrap_or_default();
@@ -88,12 +84,42 @@ impl RowSource {
         source.starts = source.count();
         if source.is_empty() {
             let message = format!(
-                "none of its {} rows is left by `where`, `each`, `draw` and `turns`",
-                source.table.len()
+                "none of its {} rows is left by `where`, `each`, `draw` and `turns`{}",
+                source.table.len(),
+                source.unlike_kinds()
             );
             return Err(DataError::file(source.table.path(), message));
         }
         Ok(source)
+    }
+
+    /// What `where` asks of a column that holds values of another kind, such as "1" where there are numbers.
+    fn unlike_kinds(&self) -> String {
+        let specimen = self.table.specimen();
+        let kind = |value: &Value| match value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "true or false",
+            Value::Number(_) => "numbers",
+            Value::String(_) => "texts",
+            Value::Array(_) | Value::Object(_) => "lists or objects",
+        };
+        for (name, accepted) in &self.config.filter {
+            let column = self.config.each.get(name).unwrap_or(name);
+            let value = match specimen.get(column) {
+                Some(Value::Array(list)) => list.first(),
+                value => value,
+            };
+            let asked = accepted.values().first();
+            if let (Some(value), Some(asked)) = (value, asked)
+                && kind(value) != kind(asked)
+            {
+                return format!(
+                    "; `{name}` holds {}, such as {value}, and `where` asks for {asked}",
+                    kind(value)
+                );
+            }
+        }
+        String::new()
     }
 
     /// The same under another name.
@@ -227,16 +253,7 @@ impl RowSource {
         let chosen = rng.random_range(0..prompts as u32) as usize;
         let prompt = self.templates.render(chosen, columns, origin)?;
         let answer = self.templates.render(prompts, columns, origin)?;
-        if answer.is_empty() {
-            return Err(DataError::EmptyAnswer {
-                origin: origin.into(),
-            });
-        }
-        if answer.contains(IMAGE_MARK) {
-            let message =
-                format!("its answer has `{IMAGE_MARK}` in it, and an image is nothing to say");
-            return Err(broken(origin, message));
-        }
+        demand_answer(origin, &answer)?;
         Ok(Turn { prompt, answer })
     }
 
@@ -355,22 +372,6 @@ impl Source for RowSource {
 
     fn shuffle_bytes(&self) -> usize {
         self.config.shuffle_bytes()
-    }
-}
-
-fn demand_one_expansion(config: &SourceConfig) -> Result<(), DataError> {
-    let given = [
-        ("each", &config.each),
-        ("draw", &config.draw),
-        ("turns", &config.turns),
-    ];
-    let mut given = given.iter().filter(|(_, lists)| !lists.is_empty());
-    match (given.next(), given.next()) {
-        (Some((one, _)), Some((other, _))) => {
-            let message = format!("cannot be combined with `{other}`; choose one");
-            Err(DataError::config(*one, message))
-        }
-        _ => Ok(()),
     }
 }
 

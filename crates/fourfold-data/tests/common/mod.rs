@@ -21,7 +21,7 @@ pub fn names() -> SourceConfig {
     SourceConfig {
         path: fixture("images.parquet").into(),
         prompt: Prompts::Several(vec!["What is it?".into(), "Name it.".into()]),
-        answer: "{{ name }}".into(),
+        answer: Some("{{ name }}".into()),
         images: true,
         ..Default::default()
     }
@@ -31,7 +31,7 @@ pub fn names() -> SourceConfig {
 pub fn questions() -> SourceConfig {
     SourceConfig {
         prompt: Prompts::One("{{ question }}".into()),
-        answer: "{{ answer }}".into(),
+        answer: Some("{{ answer }}".into()),
         each: lists(&[("question", "questions"), ("answer", "answers")]),
         ..names()
     }
@@ -40,7 +40,7 @@ pub fn questions() -> SourceConfig {
 pub fn texts() -> SourceConfig {
     SourceConfig {
         path: fixture("text.parquet").into(),
-        answer: "{{ text }}".into(),
+        answer: Some("{{ text }}".into()),
         images: true,
         ..Default::default()
     }

@@ -93,7 +93,7 @@ fn open(place: &Path, file: &str, prompt: &str) -> std::sync::Arc<dyn Source> {
     let config = SourceConfig {
         path: place.join(file).into(),
         prompt: fourfold_data::Prompts::One(prompt.into()),
-        answer: "{{ answer }}".into(),
+        answer: Some("{{ answer }}".into()),
         images: true,
         ..SourceConfig::default()
     };

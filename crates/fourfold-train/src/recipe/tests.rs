@@ -131,6 +131,36 @@ fn refusals_name_file_key_and_the_way_out() {
     }
 }
 
+/// What is wrong with a source without looking at its file is told with its line.
+#[test]
+fn a_source_that_cannot_work_is_refused_with_its_key() {
+    let (path, answer) = ("path = \"pictures.jsonl\"", "answer = \"{{ name }}\"");
+    for (from, to, expected) in [
+        (path, "path = []", "path': expected a file"),
+        (path, "path = \"\"", "path': expected a file"),
+        (answer, "answer = \"\"", "answer': an empty text"),
+        (
+            answer,
+            "answer = \"{{ name\"",
+            "answer': the template `{{ name` fails",
+        ),
+        (answer, "prompt = []", "prompt': an empty list"),
+        (answer, "where = { name = [] }", "where': `name = []`"),
+        (
+            answer,
+            "each = { a = \"b\" }\nturns = { c = \"d\" }",
+            "each': cannot be combined with `turns`",
+        ),
+    ] {
+        let message = refusal(from, to, &[]);
+        assert!(
+            message.starts_with("r.toml, line ")
+                && message.contains(&format!("key 'data.pictures.{expected}")),
+            "{to}: {message}"
+        );
+    }
+}
+
 #[test]
 fn a_recipe_without_a_stage_is_refused() {
     let stage = RECIPE.find("[[stage]]").expect("there");

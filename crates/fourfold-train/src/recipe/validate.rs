@@ -1,6 +1,6 @@
 //! What can be wrong with a recipe whose keys are all known.
 
-use fourfold_data::Augment;
+use fourfold_data::{Augment, DataError};
 use fourfold_model::Part;
 
 use super::key::{KeyError, KeyPath};
@@ -31,6 +31,7 @@ impl Recipe {
         })?;
         self.validate_model()?;
         self.validate_tokenizer()?;
+        self.validate_sources()?;
         self.validate_training()?;
         demand(!self.stage.is_empty(), "stage".into(), || {
             "there is none, so nothing would train; give at least one [[stage]]".into()
@@ -127,6 +128,23 @@ impl Recipe {
             .iter()
             .enumerate()
             .try_for_each(|(index, name)| self.known_data(name, path.key("on").index(index)))
+    }
+
+    fn validate_sources(&self) -> Checked {
+        let data = self
+            .data
+            .iter()
+            .map(|(name, source)| ("data", name, source));
+        let evaluations = self.evaluation.iter();
+        let evaluations = evaluations.map(|(name, e)| ("evaluation", name, &e.source));
+        for (section, name, source) in data.chain(evaluations) {
+            let path = KeyPath::from(section).key(name);
+            source.check().map_err(|error| match error {
+                DataError::Config { key, message } => KeyError::at(path.key(key), message),
+                other => KeyError::at(path, other.to_string()),
+            })?;
+        }
+        Ok(())
     }
 
     fn validate_training(&self) -> Checked {

@@ -137,7 +137,7 @@ impl Target {
         SourceConfig {
             path: self.path.clone().into(),
             prompt: Prompts::One(self.prompt.clone().unwrap_or_default()),
-            answer: self.answer.clone().unwrap_or_default(),
+            answer: self.answer.clone(),
             image_folder: self.image_folder.clone(),
             image_column: self.image_column.clone(),
             images: true,

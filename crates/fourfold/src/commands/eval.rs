@@ -183,7 +183,7 @@ impl Eval {
             config.prompt = Prompts::One(prompt.clone());
         }
         if let Some(answer) = &self.answer {
-            config.answer = answer.clone();
+            config.answer = Some(answer.clone());
         }
         if !self.metrics.is_empty() {
             measure.metrics = self.metrics.clone();
@@ -219,7 +219,7 @@ impl Eval {
         Ok(SourceConfig {
             path: path.into(),
             prompt: Prompts::One(prompt),
-            answer,
+            answer: Some(answer),
             images: true,
             ..SourceConfig::default()
         })

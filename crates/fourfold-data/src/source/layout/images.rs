@@ -39,72 +39,58 @@ pub(in crate::source) struct ImageFolder {
     pub columns: Vec<String>,
 }
 
+/// The columns that name images; `wanted` is what the recipe says. Rows that hold their images, `embedded`, need none.
+///
+/// # Errors
+/// When there is no such column, or cells look like images but nothing says which column is meant.
+pub(in crate::source) fn image_columns(
+    path: &Path,
+    wanted: Option<&str>,
+    columns: &[String],
+    record: &Record,
+    embedded: bool,
+) -> Result<Vec<String>, DataError> {
+    let has = |name: &&str| columns.iter().any(|column| column == name);
+    if let Some(wanted) = wanted {
+        if has(&wanted) {
+            return Ok(vec![wanted.to_owned()]);
+        }
+        return Err(DataError::NoColumn {
+            path: path.into(),
+            used_in: "`image_column`".into(),
+            column: wanted.into(),
+            columns: columns.to_vec(),
+        });
+    }
+    let own: Vec<String> = KNOWN[..2]
+        .iter()
+        .filter(|name| has(name))
+        .map(|name| (*name).to_owned())
+        .collect();
+    if embedded || !own.is_empty() {
+        return Ok(own);
+    }
+    let looks = |name: &&str| record.columns.get(*name).is_some_and(names_images);
+    if let Some(known) = KNOWN.into_iter().filter(has).find(looks) {
+        return Ok(vec![known.to_owned()]);
+    }
+    let all: Vec<&str> = columns.iter().map(String::as_str).filter(looks).collect();
+    match all.as_slice() {
+        [] => Ok(Vec::new()),
+        [one] => Ok(vec![(*one).to_owned()]),
+        several => {
+            let message = format!(
+                "the columns {} all name images; say which are meant with `image_column = \"{}\"`, or leave them out \
+                 with `images = false`",
+                several.join(", "),
+                several[0]
+            );
+            Err(DataError::file(path, message))
+        }
+    }
+}
+
 impl ImageFolder {
-    /// For a source that leaves images out.
-    pub fn unread(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            ..Self::default()
-        }
-    }
-
-    /// Looks for the columns that name images; `wanted` is what the recipe says. Rows that hold their images need none.
-    ///
-    /// # Errors
-    /// When there is no such column, or cells look like images but nothing says which column is meant.
-    pub fn find(
-        path: &Path,
-        folder: PathBuf,
-        wanted: Option<&str>,
-        columns: &[String],
-        record: &Record,
-        embedded: bool,
-    ) -> Result<Self, DataError> {
-        let found = |columns: Vec<String>| Self {
-            folder: folder.clone(),
-            within: Vec::new(),
-            columns,
-        };
-        let has = |name: &&str| columns.iter().any(|column| column == name);
-        if let Some(wanted) = wanted {
-            if has(&wanted) {
-                return Ok(found(vec![wanted.to_owned()]));
-            }
-            return Err(DataError::NoColumn {
-                path: path.into(),
-                used_in: "`image_column`".into(),
-                column: wanted.into(),
-                columns: columns.to_vec(),
-            });
-        }
-        let own: Vec<String> = KNOWN[..2]
-            .iter()
-            .filter(|name| has(name))
-            .map(|name| (*name).to_owned())
-            .collect();
-        if embedded || !own.is_empty() {
-            return Ok(found(own));
-        }
-        let looks = |name: &&str| record.columns.get(*name).is_some_and(names_images);
-        if let Some(known) = KNOWN.into_iter().filter(has).find(looks) {
-            return Ok(found(vec![known.to_owned()]));
-        }
-        let all: Vec<&str> = columns.iter().map(String::as_str).filter(looks).collect();
-        match all.as_slice() {
-            [] => Ok(found(Vec::new())),
-            [one] => Ok(found(vec![(*one).to_owned()])),
-            several => {
-                let message = format!(
-                    "the columns {} all name images; say which are meant with `image_column = \"{}\"`, or leave them out \
-                     with `images = false`",
-                    several.join(", "),
-                    several[0]
-                );
-                Err(DataError::file(path, message))
-            }
-        }
-    }
-
     /// Whether the column is one of images alone, and nothing for templates.
     pub fn hides(&self, column: &str) -> bool {
         KNOWN[..2].contains(&column) && self.columns.iter().any(|name| name == column)

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 pub(super) use captions::group as group_captions;
 pub(super) use coco::join as join_coco;
-pub(super) use images::ImageFolder;
+pub(super) use images::{ImageFolder, image_columns};
 pub(super) use vqa::{annotations_beside, join as join_vqa};
 
 use super::reader::Record;
@@ -26,9 +26,10 @@ use super::{Prompts, Row, RowImage, SourceConfig};
 use crate::DataError;
 
 /// What the records of a source are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Columns, as they are.
+    #[default]
     Plain,
     /// `conversations: [{from, value}]`, as LLaVA's instructions, or `messages: [{role, content}]`, as chat completions.
     Conversation(conversations::Spelling),
@@ -44,15 +45,9 @@ pub(super) enum Kind {
     Joined,
 }
 
-/// A layout, with where its images are.
-pub(super) struct Layout {
-    pub kind: Kind,
-    pub images: ImageFolder,
-}
-
-impl Layout {
+impl Kind {
     /// What `record`, put together from the first of a file, shows its records to be.
-    pub fn of(record: &Record, images: ImageFolder) -> Self {
+    pub fn of(record: &Record) -> Self {
         let list = |name: &str| record.columns.get(name).and_then(Value::as_array);
         let objects = |name: &str, keys: [&str; 2]| {
             list(name).is_some_and(|list| {
@@ -62,14 +57,14 @@ impl Layout {
         };
         let named = || record.columns.contains_key("filename");
         let spelling = conversations::Spelling::of(&record.columns);
-        let kind = if let Some(spelling) = spelling {
-            Kind::Conversation(spelling)
+        if let Some(spelling) = spelling {
+            Self::Conversation(spelling)
         } else if record.columns.contains_key(KEY) {
-            Kind::WebDataset
+            Self::WebDataset
         } else if objects("texts", ["user", "assistant"]) {
-            Kind::Texts
+            Self::Texts
         } else if objects("sentences", ["raw", "raw"]) && named() {
-            Kind::Karpathy
+            Self::Karpathy
         } else if record
             .columns
             .get("raw")
@@ -77,13 +72,27 @@ impl Layout {
             .is_some_and(|raw| raw.starts_with('['))
             && named()
         {
-            Kind::RawCaptions
+            Self::RawCaptions
         } else {
-            Kind::Plain
-        };
-        Self { kind, images }
+            Self::Plain
+        }
     }
 
+    /// Whether rows may be without images where others have some: conversations of text alone stand among those about
+    /// images.
+    pub fn may_lack_images(self) -> bool {
+        matches!(self, Self::Conversation(_) | Self::Texts)
+    }
+}
+
+/// A layout, with where its images are.
+#[derive(Default)]
+pub(super) struct Layout {
+    pub kind: Kind,
+    pub images: ImageFolder,
+}
+
+impl Layout {
     /// The row that a record at `origin` becomes.
     pub fn row(&self, origin: String, record: Record) -> Result<Row, DataError> {
         let mut row = Row {
@@ -109,8 +118,7 @@ impl Layout {
                     broken.map_or(Ok(()), Err)?;
                 }
             }
-            // Conversations of text alone stand among those about images.
-            let may_lack = matches!(self.kind, Kind::Conversation(_) | Kind::Texts);
+            let may_lack = self.kind.may_lack_images();
             if !may_lack {
                 let missing = std::iter::repeat_n(RowImage::Missing, record.empty);
                 row.images.extend(missing);
@@ -195,7 +203,7 @@ pub(super) fn complete(
     {
         answer = Some(template);
     }
-    if config.answer.is_empty() {
+    if config.answer.is_none() {
         let answer = answer.ok_or_else(|| {
             let message = format!(
                 "is missing: a template over the columns of {}, such as \"{{{{ caption }}}}\"; the columns are {}{}",
@@ -208,7 +216,7 @@ pub(super) fn complete(
             );
             DataError::config("answer", message)
         })?;
-        config.answer = answer.into();
+        config.answer = Some(answer.into());
         if config.prompt.is_empty() {
             config.prompt = Prompts::One(prompt.into());
         }

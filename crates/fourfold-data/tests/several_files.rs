@@ -1,0 +1,147 @@
+//! Several files as one source: they are of one layout, and have their images in the same place, or the one that differs
+//! is named.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{fixture, open, refusal};
+use fourfold_data::{Paths, Source, SourceConfig, sample_rng};
+
+const IMAGE_TABLE: &str = "{\"image\": \"a.png\", \"text\": \"red\"}\n";
+const TEXT_TABLE: &str = "{\"text\": \"blue\", \"note\": \"no image\"}\n";
+const OTHER_NAME: &str = "{\"picture\": \"a.png\", \"text\": \"green\"}\n";
+const SEEN_TALK: &str = r#"{"image": "a.png", "conversations": [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "Red."}]}
+"#;
+const BLIND_TALK: &str = r#"{"id": "7", "conversations": [{"from": "human", "value": "Hello?"}, {"from": "gpt", "value": "Hello."}]}
+"#;
+
+/// Files of these texts in a folder, as one source.
+fn several(files: &[(&str, &str)]) -> (tempfile::TempDir, SourceConfig) {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |(name, text): &(&str, &str)| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let config = listed(files.iter().map(write).collect());
+    (folder, config)
+}
+
+fn listed(paths: Vec<PathBuf>) -> SourceConfig {
+    SourceConfig {
+        path: Paths::Several(paths),
+        images: true,
+        ..SourceConfig::default()
+    }
+}
+
+fn refused(files: &[(&str, &str)]) -> String {
+    let (_folder, config) = several(files);
+    refusal(&config)
+}
+
+fn demand(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part} is missing in: {message}");
+    }
+}
+
+/// Images of each sample.
+fn images(source: &dyn Source) -> Vec<usize> {
+    let count = |row| source.sample(row, &mut sample_rng(0, 0)).unwrap().images;
+    (0..source.len()).map(|row| count(row).len()).collect()
+}
+
+#[test]
+fn a_file_whose_images_are_named_elsewhere_is_told() {
+    let message = refused(&[("a.jsonl", IMAGE_TABLE), ("b.jsonl", OTHER_NAME)]);
+    demand(
+        &message,
+        &[
+            "b.jsonl: names its images in `picture`",
+            "a.jsonl",
+            "`image`",
+        ],
+    );
+    // Whichever comes first.
+    let message = refused(&[("b.jsonl", OTHER_NAME), ("a.jsonl", IMAGE_TABLE)]);
+    demand(&message, &["b.jsonl: names its images in `picture`"]);
+    let csv = [
+        ("a.csv", "image,text,n\na.png,red,1\n"),
+        ("b.csv", "img,text,n\na.png,red,1\n"),
+    ];
+    demand(&refused(&csv), &["b.csv: names its images in `img`"]);
+}
+
+#[test]
+fn a_table_without_images_is_no_part_of_one_with_them() {
+    for files in [
+        [("a.jsonl", IMAGE_TABLE), ("b.jsonl", TEXT_TABLE)],
+        [("b.jsonl", TEXT_TABLE), ("a.jsonl", IMAGE_TABLE)],
+    ] {
+        let message = refused(&files);
+        demand(&message, &["b.jsonl: has no images", "a.jsonl"]);
+        let (_folder, config) = several(&files);
+        let unseen = SourceConfig {
+            images: false,
+            ..config
+        };
+        assert_eq!(images(&*open(&unseen)), [0, 0]);
+    }
+}
+
+#[test]
+fn conversations_of_text_stand_beside_those_about_images() {
+    let (_folder, config) = several(&[("a.jsonl", BLIND_TALK), ("b.jsonl", SEEN_TALK)]);
+    assert_eq!(images(&*open(&config)), [0, 1]);
+    // Also where the recipe says which column names the images.
+    let config = SourceConfig {
+        image_column: Some("image".into()),
+        ..config
+    };
+    assert_eq!(images(&*open(&config)), [0, 1]);
+}
+
+#[test]
+fn a_file_of_another_layout_is_told() {
+    let message = refused(&[("talk.jsonl", SEEN_TALK), ("table.jsonl", IMAGE_TABLE)]);
+    demand(
+        &message,
+        &[
+            "table.jsonl: is a table",
+            "talk.jsonl is conversations",
+            "data of its own",
+        ],
+    );
+    let layout = |name: &str| fixture("layouts").join(name);
+    let message = refusal(&listed(vec![
+        layout("coco/annotations/captions_val2014.json"),
+        layout("vqa/v2_OpenEnded_mscoco_val2014_questions.json"),
+    ]));
+    demand(&message, &["is questions of VQA", "annotations of COCO"]);
+}
+
+#[test]
+fn annotations_are_for_questions() {
+    let (folder, config) = several(&[("a.jsonl", IMAGE_TABLE)]);
+    let message = refusal(&SourceConfig {
+        annotations: Some(folder.path().join("annotations.json")),
+        ..config
+    });
+    demand(
+        &message,
+        &[
+            "annotations: ",
+            "annotations.json",
+            "a.jsonl is no file of VQA",
+        ],
+    );
+}
+
+#[test]
+fn a_folder_is_no_file() {
+    let message = refusal(&listed(vec![Path::new(env!("CARGO_MANIFEST_DIR")).into()]));
+    demand(&message, &["is a folder", "/*.parquet"]);
+}
