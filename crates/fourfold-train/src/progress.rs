@@ -54,8 +54,8 @@ pub trait Progress {
     /// An update was made.
     fn updated(&mut self, _record: &StepRecord) {}
 
-    /// Broken samples were passed over in an update.
-    fn skipped(&mut self, _skipped: &[Skip]) {}
+    /// Broken samples were passed over in an update, or before a resume; `listed` are in skipped.jsonl now.
+    fn skipped(&mut self, _skipped: &[Skip], _listed: usize) {}
 
     /// Held-out images were captioned.
     fn sampled(&mut self, _step: usize, _samples: &[SampleRecord]) {}

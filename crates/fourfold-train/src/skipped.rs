@@ -60,11 +60,16 @@ impl Skipped {
         })
     }
 
+    /// How many samples are listed, those of the time before a resume included.
+    pub fn listed(&self) -> usize {
+        self.known.values().map(BTreeSet::len).sum()
+    }
+
     /// Lists those of `skips` that are new; gives them.
     ///
     /// # Errors
-    /// When more of a source of `mixture` is broken than may be, or the file cannot be written.
-    pub fn add(&mut self, step: usize, skips: &[Skip], mixture: &Mixture) -> Result<Vec<Skip>> {
+    /// When the file cannot be written.
+    pub fn add(&mut self, step: usize, skips: &[Skip]) -> Result<Vec<Skip>> {
         let mut new = Vec::new();
         for skip in skips {
             if self
@@ -81,10 +86,18 @@ impl Skipped {
                 new.push(line.skip);
             }
         }
-        for skip in &new {
-            self.demand_few(&skip.source, mixture)?;
-        }
         Ok(new)
+    }
+
+    /// Demands that no more of the sources of `new`, which are of `mixture`, is broken than may be.
+    ///
+    /// # Errors
+    /// Names the source.
+    pub fn demand_few(&self, new: &[Skip], mixture: &Mixture) -> Result<()> {
+        let sources: BTreeSet<&str> = new.iter().map(|skip| &*skip.source).collect();
+        sources
+            .into_iter()
+            .try_for_each(|source| self.demand_few_of(source, mixture))
     }
 
     fn write(&mut self, line: &Line) -> Result<()> {
@@ -106,7 +119,7 @@ impl Skipped {
         written.with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    fn demand_few(&self, source: &str, mixture: &Mixture) -> Result<()> {
+    fn demand_few_of(&self, source: &str, mixture: &Mixture) -> Result<()> {
         let broken = self.known.get(source).map_or(0, BTreeSet::len);
         let sources = mixture.sources().iter().map(|(source, _)| source);
         let samples: usize = sources

@@ -63,15 +63,19 @@ impl Sources {
         Ok(Mixture::new(sources)?)
     }
 
-    /// Every prompt and answer of the source called `name`.
+    /// Every prompt and answer of the source called `name`, but those of broken samples, which training passes over too.
     ///
     /// # Errors
-    /// As [`Sources::get`], and when a template fails on a row.
+    /// As [`Sources::get`], and when the file cannot be read.
     pub fn texts(&self, name: &str) -> Result<Vec<String>> {
         let source = self.get(name)?;
         let mut texts = Vec::new();
         for row in 0..source.len() {
-            let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+            let sample = match source.sample(row, &mut sample_rng(0, row as u64)) {
+                Ok(sample) => sample,
+                Err(error) if error.concerns_sample() => continue,
+                Err(error) => return Err(error.into()),
+            };
             for turn in sample.turns {
                 texts.push(turn.prompt);
                 texts.push(turn.answer);

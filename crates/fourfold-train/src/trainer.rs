@@ -239,6 +239,9 @@ impl<'a> Session<'a> {
             .resume
             .as_ref()
             .map_or(0, |checkpoint| checkpoint.state.stage);
+        if self.skipped.listed() > 0 {
+            self.progress.skipped(&[], self.skipped.listed());
+        }
         for plan in plans.iter().skip(first) {
             let resume = self.resume.take();
             if let Some(checkpoint) = self.stage(plan, resume)? {
@@ -369,15 +372,13 @@ impl<'a> Session<'a> {
             .next_batch()
             .with_context(|| format!("in stage '{}'", plan.stage.name))?;
         let data_wait_seconds = begin.elapsed().as_secs_f64();
-        let skipped = self
-            .skipped
-            .add(self.step + 1, &batch.skipped, plan.mixture());
-        if let Ok(skipped) = &skipped
-            && !skipped.is_empty()
-        {
-            self.progress.skipped(skipped);
+        let skipped = self.skipped.add(self.step + 1, &batch.skipped)?;
+        if !skipped.is_empty() {
+            self.progress.skipped(&skipped, self.skipped.listed());
         }
-        skipped.with_context(|| format!("in stage '{}'", plan.stage.name))?;
+        self.skipped
+            .demand_few(&skipped, plan.mixture())
+            .with_context(|| format!("in stage '{}'", plan.stage.name))?;
         let features = self.features.as_mut();
         let updated = updater.update(plan, &mut self.model, features, &batch, update)?;
         self.looked.add(updated.features.unwrap_or_default());

@@ -36,7 +36,10 @@ pub struct Bars {
     stage: Option<StageBar>,
     /// Whether a stage began.
     trained: bool,
+    /// Broken samples that were told.
     skipped: usize,
+    /// Those that skipped.jsonl lists.
+    listed: usize,
     samples: Vec<SampleRecord>,
     arrivals: Arrivals,
 }
@@ -62,6 +65,7 @@ impl Bars {
             stage: None,
             trained: false,
             skipped: 0,
+            listed: 0,
             samples: Vec::new(),
             arrivals: Arrivals::new(),
         }
@@ -175,7 +179,8 @@ impl Progress for Bars {
         }
     }
 
-    fn skipped(&mut self, skipped: &[Skip]) {
+    fn skipped(&mut self, skipped: &[Skip], listed: usize) {
+        self.listed = listed;
         for skip in skipped {
             if self.skipped < TOLD {
                 self.line(&format!("skipped: {}", printable(&shortened(&skip.reason))));
@@ -225,10 +230,10 @@ impl Drop for Bars {
         if let Some(bar) = self.stage.as_ref().and_then(|stage| stage.bar.as_ref()) {
             bar.abandon();
         }
-        if self.skipped > 0 {
+        if self.listed > 0 {
             note(format_args!(
-                "{} broken samples were met and skipped; skipped.jsonl in the run folder lists all of the run",
-                self.skipped
+                "broken samples that were skipped: {}; skipped.jsonl in the run folder lists them",
+                self.listed
             ));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use fourfold_data::{
     EncodedImage, ImageFiles, ImageTransform, Sample, Source, decode_rgb_within, sample_rng,
 };
@@ -87,18 +87,20 @@ impl PixelIndex {
     }
 
     /// For each case, what is said of the training image with the least mean squared difference of pixels: its
-    /// answer to the case's prompt, or the first one it has. Ties go to the earlier image.
+    /// answer to the case's prompt, or the first one it has. Ties go to the earlier image. None for a case without an
+    /// image, which is near to nothing.
     ///
     /// # Errors
-    /// When a case has no image, or one that cannot be read.
-    pub fn nearest(&self, cases: &[Case]) -> Result<Vec<String>> {
+    /// When an image cannot be read.
+    pub fn nearest(&self, cases: &[Case]) -> Result<Vec<Option<String>>> {
         let mut nearest: HashMap<&str, usize> = HashMap::new();
         let mut distinct: Vec<(&str, &EncodedImage)> = Vec::new();
         let mut seen = HashSet::new();
         for case in cases {
             let image = case.image_key.as_deref().zip(case.images.first());
-            let image = image.with_context(|| format!("the baseline pixel_nn needs an image of every sample, and {} has none; remove the baseline or the sample", case.id))?;
-            if seen.insert(image.0) {
+            if let Some(image) = image
+                && seen.insert(image.0)
+            {
                 distinct.push(image);
             }
         }
@@ -112,11 +114,9 @@ impl PixelIndex {
             nearest.extend(block.iter().map(|(key, _)| *key).zip(places));
         }
         let answer = |case: &Case| {
-            let texts = case.image_key.as_deref().and_then(|key| nearest.get(key));
-            let texts = texts.map_or(&[][..], |place| &self.texts[*place]);
+            let texts = &self.texts[*nearest.get(case.image_key.as_deref()?)?];
             let same = texts.iter().find(|(prompt, _)| *prompt == case.prompt);
-            same.or(texts.first())
-                .map_or_else(String::new, |(_, answer)| answer.clone())
+            Some(same.or(texts.first())?.1.clone())
         };
         Ok(cases.iter().map(answer).collect())
     }

@@ -126,7 +126,15 @@ impl<'a> Evaluator<'a> {
                 Baseline::PixelNn => {
                     let index =
                         PixelIndex::build(training, &self.reading.transform, self.reading.files)?;
-                    scores.pixel_nn = looked_up(index.nearest(&cases)?)?;
+                    let mut said = index.nearest(&cases)?;
+                    if said.iter().any(Option::is_none) {
+                        // What can be said without an image.
+                        let usual = majority(&cases, training)?;
+                        for (said, usual) in said.iter_mut().zip(usual) {
+                            said.get_or_insert(usual);
+                        }
+                    }
+                    scores.pixel_nn = looked_up(said.into_iter().flatten().collect())?;
                 }
                 Baseline::Majority => scores.majority = looked_up(majority(&cases, training)?)?,
                 Baseline::ShuffledImages => {

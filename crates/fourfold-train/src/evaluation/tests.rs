@@ -332,7 +332,7 @@ fn the_nearest_image_is_the_one_of_least_squared_difference() {
         let nearest = (0..300)
             .min_by_key(|place| distance(&train[*place], picture))
             .unwrap();
-        assert_eq!(*said, nearest.to_string());
+        assert_eq!(*said, Some(nearest.to_string()));
     }
 }
 
@@ -350,10 +350,40 @@ fn the_nearest_image_answers_the_question_that_is_asked() {
     )
     .unwrap();
     let cases = Cases::read(&*open(place.path(), "test.jsonl", "{{ question }}"), None).cases;
-    let said = index.nearest(&cases).unwrap();
-    assert_eq!(said, ["red", "yes", "green", "no", "blue", "no"]);
+    let said = |cases: &[Case]| -> Vec<String> {
+        let said = index.nearest(cases).unwrap().into_iter();
+        said.map(|said| said.unwrap_or_else(|| "none".into()))
+            .collect()
+    };
+    assert_eq!(said(&cases), ["red", "yes", "green", "no", "blue", "no"]);
     let other = Cases::read(&*open(place.path(), "test.jsonl", "Never asked"), None).cases;
-    assert_eq!(index.nearest(&other).unwrap(), ["red", "green", "blue"]);
+    assert_eq!(said(&other), ["red", "green", "blue"]);
+    let blind = Case {
+        images: Vec::new(),
+        image_key: None,
+        ..cases[0].clone()
+    };
+    assert_eq!(said(&[blind]), ["none"]);
+}
+
+/// One question without an image does not cost the scores of all.
+#[test]
+fn a_question_without_an_image_gets_the_usual_answer() {
+    let place = workplace("blind");
+    let mut lines = fs::read_to_string(place.path().join("test.jsonl")).unwrap();
+    lines += "{\"question\": \"Is it warm?\", \"answer\": \"no\"}\n";
+    fs::write(place.path().join("test.jsonl"), lines).unwrap();
+    let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
+    let (model, reading) = untrained(&recipe);
+    let run = RunFolder::create(&place.path().join("run"), false, RECIPE)
+        .unwrap()
+        .0;
+    let scores = evaluate_recipe(&recipe, &model, &reading, &run, &mut Quiet).unwrap();
+    let pixel_nn = scores.0["colors"].pixel_nn.as_ref().unwrap();
+    assert_eq!(
+        (scores.0["colors"].samples, pixel_nn.exact_match),
+        (7, Some(1.0))
+    );
 }
 
 #[test]

@@ -118,6 +118,10 @@ impl serde::de::Error for KeyError {
         Self::custom(format!("expected {expected}, found {found}"))
     }
 
+    fn invalid_value(found: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self {
             path: None,

@@ -96,6 +96,10 @@ fn refusals_name_file_key_and_the_way_out() {
         ),
         (refusal("name = \"align\"", "name = 3", &[]), "name"),
         (
+            refusal("batch = 10", "batch = -1", &[]),
+            "key 'stage.align.batch': expected a whole number of at least 0, found integer `-1`",
+        ),
+        (
             refusal("[model.vision]\nfrom = \"eyes\"", "", &[]),
             "give [model.vision]",
         ),

@@ -4,9 +4,10 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use fourfold_data::Skip;
 use fourfold_train::hub::{Hub, HubSettings};
 use fourfold_train::metrics;
-use fourfold_train::progress::Silent;
+use fourfold_train::progress::{Progress, Silent};
 use fourfold_train::recipe::Recipe;
 use fourfold_train::trainer::{Start, TrainOptions, train};
 
@@ -257,4 +258,41 @@ fn the_part_that_may_be_broken_is_not_rounded_up() {
     let message = refusal(place.path(), &[]);
     assert!(message.contains("2 of the 150 samples"), "{message}");
     whole(place.path(), "done", &["training.max_skipped=0.02"]).expect("three may be");
+}
+
+/// What is told at the end is what the file lists: that of a run that was stopped and resumed, and what broke the limit.
+#[test]
+fn broken_samples_are_counted_as_they_are_listed() {
+    let place = workplace();
+    let file = place.path().join("colours.jsonl");
+    let rows = fs::read_to_string(&file).expect("readable");
+    fs::write(&file, format!("{rows}{{\"image\": 3}}\n{{\"image\": 4}}\n")).expect("written");
+    let listed = |run: &str| {
+        let text = fs::read_to_string(place.path().join(run).join("skipped.jsonl"));
+        text.expect("written").lines().count()
+    };
+    let heard = |run_folder: &str, start: Start, limit: &str| {
+        let mut heard = Heard(0);
+        let never = Arc::new(AtomicBool::new(false));
+        let result = run(place.path(), run_folder, &[limit], start, never, &mut heard);
+        (heard.0, result.is_ok())
+    };
+    let new = Start::New { force: false };
+    assert_eq!(
+        heard("limit", new, "training.max_skipped=0"),
+        (listed("limit"), false)
+    );
+    let most = "training.max_skipped=1.0";
+    stopped(place.path(), "going", &[most], 7);
+    assert_eq!(listed("going"), 2, "both were drawn before it was stopped");
+    assert_eq!(heard("going", Start::Resume, most), (2, true));
+}
+
+/// Remembers how many broken samples it was told of last.
+struct Heard(usize);
+
+impl Progress for Heard {
+    fn skipped(&mut self, _: &[Skip], listed: usize) {
+        self.0 = listed;
+    }
 }
