@@ -2,6 +2,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| {
-    let _ = fourfold_data::decode_rgb(bytes);
-});
+fuzz_target!(|bytes: &[u8]| fourfold_fuzz::decode(bytes));

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 use std::io::{Seek, Write};
+use std::panic;
 use std::path::Path;
+use std::sync::Once;
 
 use fourfold_data::source::{self, Table};
 use fourfold_data::{SourceConfig, decode_rgb, sample_rng};
@@ -11,6 +13,7 @@ use tempfile::NamedTempFile;
 /// Reads `bytes` as a file whose name ends with `ending`, each row, image and sample of it. Broken ones are fine; a
 /// panic, a hang or memory without bound is what the search is for.
 pub fn read_everything(bytes: &[u8], ending: &str) {
+    let_caught_panics_pass();
     thread_local! {
         static FILE: RefCell<Option<NamedTempFile>> = const { RefCell::new(None) };
     }
@@ -26,6 +29,19 @@ pub fn read_everything(bytes: &[u8], ending: &str) {
         written.expect("a temporary file is written");
         read(file.path());
     });
+}
+
+/// Decodes `bytes` as an image.
+pub fn decode(bytes: &[u8]) {
+    let_caught_panics_pass();
+    let _ = decode_rgb(bytes);
+}
+
+/// Makes the search end at panics that nobody catches alone. libFuzzer's hook ends it at any, also at those of the Parquet
+/// library and the image decoders, which the readers catch and tell as damage of the file.
+fn let_caught_panics_pass() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| panic::set_hook(Box::new(|_| {})));
 }
 
 fn read(path: &Path) {

@@ -6,6 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::DataError;
+use crate::regular::demand_file;
 use crate::source::{location, remote};
 
 /// Larger files are not read as a whole.
@@ -33,11 +34,7 @@ pub fn file_identity(path: &Path) -> Result<String, DataError> {
         path: path.into(),
         source,
     };
-    let about = std::fs::metadata(path).map_err(fail)?;
-    if !about.is_file() {
-        return Err(DataError::file(path, "is not a regular file"));
-    }
-    let size = about.len();
+    let size = demand_file(path)?.len();
     if size <= WHOLE {
         return sha256_file(path);
     }

@@ -1,9 +1,33 @@
-//! Text files of others, of which a folder may hold what is none.
+//! Files of others, where there may be what is none.
 
 use std::path::Path;
 use std::{fs, io};
 
 use crate::DataError;
+
+/// What the system knows of a file of samples. Called before the file is opened: to open a pipe is to wait for whoever
+/// writes into it.
+///
+/// # Errors
+/// When there is none, or what is there is no file.
+pub(crate) fn demand_file(path: &Path) -> Result<fs::Metadata, DataError> {
+    let about = fs::metadata(path).map_err(|source| DataError::Io {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
+    if about.is_dir() {
+        let message = format!(
+            "is a folder; name the files in it, as \"{}/*.parquet\"",
+            path.display()
+        );
+        return Err(DataError::file(path, message));
+    }
+    match about.is_file() {
+        true => Ok(about),
+        false => Err(DataError::file(path, "is not a regular file")),
+    }
+}
 
 /// The text of a file. A folder may hold a pipe or a device under a file's name, whose reading would never end.
 pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {

@@ -126,12 +126,7 @@ impl Skipped {
             .filter(|s| s.name() == source)
             .map(|s| s.len())
             .sum();
-        // One of a small source may always be, unless none may.
-        let allowed = match self.most {
-            0.0 => 0,
-            most => ((most * samples as f64) as usize).max(1),
-        };
-        if broken > allowed {
+        if broken > allowed(self.most, samples) {
             bail!(
                 "{broken} of the {samples} samples of '{source}' are broken, more than the {} % that may be \
                  (training.max_skipped = {}); {} lists them: mend the data, or allow more",
@@ -141,5 +136,13 @@ impl Skipped {
             );
         }
         Ok(())
+    }
+}
+
+/// How many of `samples` may be broken where the part `most` may: one of a small source always, unless none may.
+pub fn allowed(most: f64, samples: usize) -> usize {
+    match most {
+        0.0 => 0,
+        most => ((most * samples as f64) as usize).max(1),
     }
 }

@@ -54,7 +54,9 @@ impl fmt::Display for Reason {
             Self::Template => "template that fails",
             Self::EmptyAnswer => "empty answer",
             Self::NoImage => "image column that is empty",
-            Self::MissingFile => "image file that does not exist",
+            Self::MissingFile => {
+                "image file that does not exist where `image_folder` (--image-folder) says"
+            }
             Self::UnreadableImage => "image that cannot be read",
             Self::TooLarge => "larger than a pack",
             Self::NoTarget => "no target within the limit on tokens",

@@ -241,10 +241,7 @@ fn listed(
 ) -> fmt::Result {
     let mut shown = 0;
     for line in lines.take(SHOWN) {
-        // Decoders' messages may have several lines.
-        let line = line.to_string();
-        let words: Vec<&str> = line.split('\n').filter(|part| !part.is_empty()).collect();
-        write!(f, "\n    {}", words.join(" "))?;
+        write!(f, "\n    {line}")?;
         shown += 1;
     }
     match count - shown {

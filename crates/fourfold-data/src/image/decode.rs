@@ -64,6 +64,8 @@ fn guarded(
     // image, not the end of the run.
     catch_unwind(AssertUnwindSafe(|| decode(bytes, files, shrink)))
         .unwrap_or_else(|_| Err("makes the decoder fail; the file is damaged".into()))
+        // Decoders' messages may have several lines.
+        .map_err(|message| message.trim().replace('\n', " "))
 }
 
 fn decode(

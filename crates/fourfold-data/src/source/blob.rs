@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{location, remote};
 use crate::DataError;
+use crate::regular::demand_file;
 
 /// A file, wherever its bytes are.
 pub trait Blob: Send + Sync {
@@ -74,24 +75,12 @@ impl Blob for FileBlob {
 
 impl FileBlob {
     fn open(path: &Path) -> Result<Self, DataError> {
-        let fail = |source| DataError::Io {
+        let about = demand_file(path)?;
+        let file = File::open(path).map_err(|source| DataError::Io {
             action: "read",
             path: path.into(),
             source,
-        };
-        // Before it is opened: to open a pipe is to wait for whoever writes into it.
-        let about = std::fs::metadata(path).map_err(fail)?;
-        if about.is_dir() {
-            let message = format!(
-                "is a folder; name the files in it, as \"{}/*.parquet\"",
-                path.display()
-            );
-            return Err(DataError::file(path, message));
-        }
-        if !about.is_file() {
-            return Err(DataError::file(path, "is not a regular file"));
-        }
-        let file = File::open(path).map_err(fail)?;
+        })?;
         Ok(Self {
             name: location::name(path),
             file,

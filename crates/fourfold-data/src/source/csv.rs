@@ -80,6 +80,12 @@ impl Csv {
         let mut cells = dialect.cells(BlobReader::new(Arc::clone(&blob), mark as u64));
         let mut row = ByteRecord::new();
         let mut columns = Vec::new();
+        let offset = |position: &Position| {
+            let mut position = position.clone();
+            position.set_byte(position.byte() + mark as u64);
+            position
+        };
+        let mut last = offset(cells.position());
         if dialect.header {
             if !cells.read_byte_record(&mut row).map_err(fail)? {
                 return Err(DataError::file(path, "the file is empty"));
@@ -99,14 +105,8 @@ impl Csv {
             columns = ["image", "caption"].map(String::from).to_vec();
         }
         let (mut starts, mut sizes): (Vec<Position>, Vec<BlockSize>) = (Vec::new(), Vec::new());
-        let offset = |position: &Position| {
-            let mut position = position.clone();
-            position.set_byte(position.byte() + mark as u64);
-            position
-        };
         let mut place = offset(cells.position());
         let mut rows = 0;
-        let mut last = place.clone();
         loop {
             let begin = offset(cells.position());
             let more = cells.read_byte_record(&mut row).map_err(fail)?;
@@ -171,24 +171,31 @@ impl Csv {
     /// Reads a block.
     pub fn load_block(&self, block: usize) -> Result<CsvBlock, DataError> {
         let (start, count) = (&self.starts[block], self.sizes[block].rows);
-        let stream = BlobReader::new(Arc::clone(&self.blob), start.byte());
+        let end = (self.starts.get(block + 1)).map_or(self.blob.len(), Position::byte);
+        let changed = || {
+            let message = "changed while it was read, or cannot be read any more";
+            DataError::file(self.blob.name(), message)
+        };
+        let mut bytes = Vec::new();
+        BlobReader::new(Arc::clone(&self.blob), start.byte())
+            .take(end - start.byte())
+            .read_to_end(&mut bytes)
+            .map_err(|_| changed())?;
         let mut rows = Vec::with_capacity(count);
-        let mut cells = self.dialect.cells(stream);
+        let mut cells = self.dialect.cells(&*bytes);
         while rows.len() < count {
             let mut row = ByteRecord::new();
-            let read = cells
-                .read_byte_record(&mut row)
-                .map_err(|error| error.to_string());
-            match read {
-                Ok(true) => {
-                    let line = row.position().map_or(0, Position::line) + start.line() - 1;
-                    rows.push((line, row));
-                }
-                Ok(false) | Err(_) => {
-                    let message = "changed while it was read, or cannot be read any more";
-                    return Err(DataError::file(self.blob.name(), message));
-                }
+            if !cells.read_byte_record(&mut row).is_ok_and(|more| more) {
+                return Err(changed());
             }
+            let Some(place) = row.position() else {
+                return Err(changed());
+            };
+            // A row is said to begin where the one before ends: at the second half of `\r\n`, or at an empty line.
+            let ends = bytes[place.byte() as usize..].iter();
+            let ends = ends.take_while(|byte| matches!(byte, b'\r' | b'\n'));
+            let passed = ends.filter(|byte| **byte == b'\n').count() as u64;
+            rows.push((place.line() + passed + start.line() - 1, row));
         }
         Ok(CsvBlock {
             name: self.blob.name().to_owned(),

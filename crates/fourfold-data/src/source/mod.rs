@@ -29,6 +29,7 @@ mod rows;
 mod sight;
 mod table;
 mod tar;
+mod visible;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use super::cache::Cache;
 use super::layout::complete;
+use super::visible::{Place, Visible, lengths, with_element};
 use super::{BlockSize, Row, Source, SourceConfig, Table, TurnOrder};
 use crate::pieces::demand_answer;
 use crate::template::Templates;
@@ -22,23 +21,12 @@ pub struct RowSource {
     table: Arc<Table>,
     config: SourceConfig,
     templates: Templates,
-    /// Of each block of the table, the first of its samples; and at the end how many there are.
-    starts: Vec<usize>,
-    visible: Cache<Visible>,
+    visible: Visible,
     shows_images: bool,
 }
 
-/// The samples of a block: row within the table and, with `each`, element of the row's lists.
-type Visible = Vec<(usize, Option<u32>)>;
-
-/// Bytes of lists of visible samples that are kept.
-const VISIBLE_BYTES: usize = 64 << 20;
-
 /// Bytes of a sample's text. Tokenizing takes some hundred times as much memory, in each thread, and no context is as long.
 const MOST_TEXT: usize = 1 << 20;
-
-/// The element of a row whose lists disagree: one sample, whose error tells of the row when it is drawn.
-const BROKEN: u32 = u32::MAX;
 
 impl RowSource {
     /// Applies a configuration to a table's rows; templates that it leaves out are those that the table's layout
@@ -72,54 +60,14 @@ impl RowSource {
             .collect();
         let templates = Templates::compile(table.path(), &texts, &variables)?;
         let name = table.path().file_stem().unwrap_or_default();
-        let mut source = Self {
+        Ok(Self {
             name: name.to_string_lossy().into_owned(),
             shows_images: config.images && table.has_images(),
+            visible: Visible::of(&table, &config)?,
             table,
             config,
             templates,
-            starts: Vec::new(),
-            visible: Cache::new(VISIBLE_BYTES),
-        };
-        source.starts = source.count();
-        if source.is_empty() {
-            let message = format!(
-                "none of its {} rows is left by `where`, `each`, `draw` and `turns`{}",
-                source.table.len(),
-                source.unlike_kinds()
-            );
-            return Err(DataError::file(source.table.path(), message));
-        }
-        Ok(source)
-    }
-
-    /// What `where` asks of a column that holds values of another kind, such as "1" where there are numbers.
-    fn unlike_kinds(&self) -> String {
-        let specimen = self.table.specimen();
-        let kind = |value: &Value| match value {
-            Value::Null => "nothing",
-            Value::Bool(_) => "true or false",
-            Value::Number(_) => "numbers",
-            Value::String(_) => "texts",
-            Value::Array(_) | Value::Object(_) => "lists or objects",
-        };
-        for (name, accepted) in &self.config.filter {
-            let column = self.config.each.get(name).unwrap_or(name);
-            let value = match specimen.get(column) {
-                Some(Value::Array(list)) => list.first(),
-                value => value,
-            };
-            let asked = accepted.values().first();
-            if let (Some(value), Some(asked)) = (value, asked)
-                && kind(value) != kind(asked)
-            {
-                return format!(
-                    "; `{name}` holds {}, such as {value}, and `where` asks for {asked}",
-                    kind(value)
-                );
-            }
-        }
-        String::new()
+        })
     }
 
     /// The same under another name.
@@ -130,97 +78,8 @@ impl RowSource {
         }
     }
 
-    /// Whether every row is one sample.
-    fn is_plain(&self) -> bool {
-        let config = &self.config;
-        config.each.is_empty()
-            && config.draw.is_empty()
-            && config.turns.is_empty()
-            && config.filter.is_empty()
-    }
-
-    /// The first sample of each block, and their number.
-    fn count(&self) -> Vec<usize> {
-        let blocks = self.table.blocks();
-        let counts: Vec<usize> = match self.is_plain() {
-            true => blocks.iter().map(|block| block.rows).collect(),
-            false => {
-                let firsts = firsts(blocks.iter().map(|block| block.rows));
-                let count = |block: usize| self.expand(firsts[block]..firsts[block + 1]).len();
-                (0..blocks.len()).into_par_iter().map(count).collect()
-            }
-        };
-        firsts(counts.into_iter())
-    }
-
-    fn expand(&self, rows: std::ops::Range<usize>) -> Visible {
-        let mut visible = Vec::new();
-        for number in rows {
-            let Ok(row) = self.table.row(number) else {
-                // One sample, whose error tells of the row when it is drawn.
-                visible.push((number, None));
-                continue;
-            };
-            let empty = |lists: &BTreeMap<String, String>| {
-                !lists.is_empty() && lengths(&row, lists) == Ok(0)
-            };
-            let elements = if !self.config.each.is_empty() {
-                match lengths(&row, &self.config.each) {
-                    Ok(n) => (0..n as u32).map(Some).collect(),
-                    Err(_) => vec![Some(BROKEN)],
-                }
-            } else if empty(&self.config.draw) || empty(&self.config.turns) {
-                Vec::new()
-            } else {
-                vec![None]
-            };
-            for element in elements {
-                if self.passes(&row, element) {
-                    visible.push((number, element));
-                }
-            }
-        }
-        visible
-    }
-
-    fn passes(&self, row: &Row, element: Option<u32>) -> bool {
-        self.config.filter.iter().all(|(name, accepted)| {
-            let list = self
-                .config
-                .each
-                .get(name)
-                .and_then(|column| row.columns.get(column));
-            match (list, element) {
-                (Some(list), Some(i)) => list
-                    .get(i as usize)
-                    .is_none_or(|value| accepted.accepts(value)),
-                _ => row
-                    .columns
-                    .get(name)
-                    .is_some_and(|value| accepted.accepts(value)),
-            }
-        })
-    }
-
-    /// The row of the table and the element of its lists that are sample `sample`.
-    fn place(&self, sample: usize) -> Result<(usize, Option<u32>), DataError> {
-        if self.is_plain() {
-            return Ok((sample, None));
-        }
-        // Of blocks that begin with the same sample, all but the last are empty.
-        let block = self.starts.partition_point(|first| *first <= sample) - 1;
-        let count = self.starts[block + 1] - self.starts[block];
-        let load = || {
-            let blocks = self.table.blocks().iter();
-            let first = blocks.take(block).map(|block| block.rows).sum();
-            Ok(self.expand(first..first + self.table.blocks()[block].rows))
-        };
-        let visible = self.visible.get(block, 24 * count, load)?;
-        let index = sample - self.starts[block];
-        visible
-            .get(index)
-            .copied()
-            .ok_or_else(|| DataError::file(self.table.path(), "changed while it was read"))
+    fn place(&self, sample: usize) -> Result<Place, DataError> {
+        self.visible.place(sample, &self.table, &self.config)
     }
 
     fn bind(row: &Row, lists: &BTreeMap<String, String>, element: usize) -> Map<String, Value> {
@@ -281,7 +140,7 @@ impl Source for RowSource {
     }
 
     fn len(&self) -> usize {
-        self.starts.last().copied().unwrap_or(0)
+        self.visible.len()
     }
 
     fn origin(&self, sample: usize) -> String {
@@ -362,34 +221,15 @@ impl Source for RowSource {
 
     fn blocks(&self) -> Vec<BlockSize> {
         let blocks = self.table.blocks().iter();
-        let samples = self.starts.windows(2).map(|pair| pair[1] - pair[0]);
         let size = |(block, rows): (&BlockSize, usize)| BlockSize {
             rows,
             bytes: block.bytes,
         };
-        blocks.zip(samples).map(size).collect()
+        blocks.zip(self.visible.of_blocks()).map(size).collect()
     }
 
     fn shuffle_bytes(&self) -> usize {
         self.config.shuffle_bytes()
-    }
-}
-
-/// The first of each of some stretches, and one after the last of all.
-fn firsts(lengths: impl Iterator<Item = usize>) -> Vec<usize> {
-    let mut firsts = vec![0];
-    let mut total = 0;
-    for length in lengths {
-        total += length;
-        firsts.push(total);
-    }
-    firsts
-}
-
-fn with_element(origin: String, element: Option<u32>) -> String {
-    match element {
-        None | Some(BROKEN) => origin,
-        Some(element) => format!("{origin} element {element}"),
     }
 }
 
@@ -398,27 +238,6 @@ fn broken(origin: &str, message: String) -> DataError {
         origin: origin.into(),
         message,
     }
-}
-
-/// The common length of a row's lists; 0 without lists.
-fn lengths(row: &Row, lists: &BTreeMap<String, String>) -> Result<usize, String> {
-    let mut common: Option<(usize, &str)> = None;
-    for column in lists.values() {
-        let length = match row.columns.get(column) {
-            Some(Value::Array(list)) => list.len(),
-            Some(Value::Null) | None => 0,
-            Some(_) => return Err(format!("the column `{column}` should be a list and is not")),
-        };
-        match common {
-            Some((other, name)) if other != length => {
-                return Err(format!(
-                    "`{name}` has {other} elements and `{column}` has {length}; they must agree"
-                ));
-            }
-            _ => common = Some((length, column)),
-        }
-    }
-    Ok(common.map_or(0, |(length, _)| length))
 }
 
 fn require(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fourfold_data::{Sample, Source, SourceConfig, sample_rng};
 
-use crate::common::{fixture, open};
+use crate::common::{fixture, open, refusal};
 
 fn tar(path: &Path, members: &[&str]) {
     let mut tar = tar::Builder::new(std::fs::File::create(path).unwrap());
@@ -22,13 +22,17 @@ fn tar(path: &Path, members: &[&str]) {
     tar.finish().unwrap();
 }
 
-fn source(path: PathBuf) -> std::sync::Arc<dyn Source> {
-    open(&SourceConfig {
+fn config(path: PathBuf) -> SourceConfig {
+    SourceConfig {
         path: path.into(),
         image_folder: Some(fixture("layouts/tables/images")),
         images: true,
         ..Default::default()
-    })
+    }
+}
+
+fn source(path: PathBuf) -> std::sync::Arc<dyn Source> {
+    open(&config(path))
 }
 
 fn sample(source: &dyn Source, number: usize) -> Result<Sample, String> {
@@ -147,4 +151,41 @@ fn a_caption_of_ten_megabytes_is_no_sample() {
         .text(&sample(&*source, 1).unwrap())
         .unwrap();
     assert!(document.truncated && document.tokens.len() <= 60);
+}
+
+/// As an editor counts them, whatever ends the lines; an empty line counts too.
+#[test]
+fn rows_of_a_table_have_the_number_of_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, end) in [("unix.csv", "\n"), ("dos.csv", "\r\n")] {
+        let path = folder.path().join(name);
+        let lines = [
+            "path,text,n",
+            "a.png,one,1",
+            "",
+            "a.png,\"two",
+            "lines\",2",
+            "a.png,,3",
+        ];
+        std::fs::write(&path, lines.join(end) + end).unwrap();
+        let table = source(path);
+        let origins: Vec<String> = (0..table.len()).map(|row| table.origin(row)).collect();
+        let expected = ["2", "4", "6"].map(|line| format!("{name}:line {line}"));
+        assert_eq!(origins, expected);
+    }
+}
+
+#[test]
+fn a_table_of_a_header_alone_has_no_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    for text in ["path,text,n\n", "path,text,n", "hi"] {
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, text).unwrap();
+        let error = refusal(&config(path));
+        assert!(error.contains("no rows"), "{text:?}: {error}");
+    }
+    let path = folder.path().join("rows.csv");
+    std::fs::write(&path, "path,\"text\na.png,one\n").unwrap();
+    let error = refusal(&config(path));
+    assert!(error.contains("line 1: a quote is opened"), "{error}");
 }

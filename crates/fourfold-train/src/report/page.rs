@@ -100,7 +100,7 @@ fn section(records: &[StepRecord]) -> String {
     ];
     let mut html = format!(
         "<h2>Stage {}</h2>\n<p class=\"facts\">{} updates, {} samples, {tokens} tokens in {seconds:.0} s \
-         ({:.0} tokens/s, {:.0} % waiting for data); {} broken samples skipped, {} documents cut</p>\n\
+         ({:.0} tokens/s, {:.0} % waiting for data); {} draws of broken samples, {} documents cut</p>\n\
          <div class=\"row\">",
         escape(&last.stage),
         records.len(),

@@ -14,7 +14,7 @@ mod stats;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use fourfold_data::source::location::is_url;
 use fourfold_data::{
@@ -91,6 +91,18 @@ pub struct Target {
 }
 
 impl Target {
+    /// A recipe, or its data of one name.
+    fn of(recipe: &Path, data: Option<&str>) -> Self {
+        Self {
+            path: recipe.into(),
+            data: data.map(str::to_owned),
+            prompt: None,
+            answer: None,
+            image_folder: None,
+            image_column: None,
+        }
+    }
+
     /// The recipe, if the path names one.
     fn recipe(&self) -> Result<Option<Recipe>> {
         ensure!(
@@ -145,8 +157,19 @@ impl Target {
         }
     }
 
-    /// A data file, seen through the templates of the command line, or those that its layout proposes, or as rows
-    /// without turns where nothing says what the answer is.
+    /// A data file, seen through the templates of the command line or those that its layout proposes.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or nothing says what its answers are.
+    fn answered_source(&self) -> Result<Arc<dyn Source>> {
+        let opened = Tables::new().open_as(&file_name(&self.path), &self.file_config());
+        opened.map_err(|error| match error {
+            DataError::Config { key, message } => anyhow!("--{key}: {message}"),
+            error => error.into(),
+        })
+    }
+
+    /// The same, or its rows without turns where nothing says what the answer is.
     fn any_source(&self) -> Result<Arc<dyn Source>> {
         if let Some(source) = self.source()? {
             return Ok(source);

@@ -77,8 +77,28 @@ fn data_is_shown_and_checked() {
         "{}",
         ended.out
     );
-    let ended = run(place, &["data", "check", "colors.jsonl"]);
+    assert!(
+        ended.err.contains(
+            "1 sample is broken; training skips them, or stops at the first with `train --strict`"
+        ),
+        "{}",
+        ended.err
+    );
+    let named = ["--answer", "{{ name }}"];
+    let ended = run(
+        place,
+        &[&["data", "check", "colors.jsonl"], &named[..]].concat(),
+    );
     assert_eq!(ended.code, 1);
+    let unanswered = run(place, &["data", "check", "colors.jsonl"]);
+    assert!(
+        unanswered.code == 1
+            && unanswered
+                .err
+                .contains("--answer: nothing says what is to be learnt"),
+        "{}",
+        unanswered.err
+    );
     assert!(ended.out.contains("colors.jsonl:line 2"), "{}", ended.out);
     assert!(
         !ended.out.contains("tokens"),
@@ -90,7 +110,10 @@ fn data_is_shown_and_checked() {
         .collect();
     write(place, "colors.jsonl", &lines);
     for target in ["colors.jsonl", "tiny.toml"] {
-        let arguments = ["data", "check", target, "--skipped", "skipped.jsonl"];
+        let mut arguments = vec!["data", "check", target, "--skipped", "skipped.jsonl"];
+        if target == "colors.jsonl" {
+            arguments.extend(named);
+        }
         let ended = run(place, &arguments);
         assert_eq!(ended.code, 1);
         if target == "colors.jsonl" {
@@ -109,6 +132,8 @@ fn data_is_shown_and_checked() {
                 .map(|line| format!("colors.jsonl:line {line}"))
                 .collect();
             assert_eq!(origins, expected);
+            let then = "training stops when it has met them all: of colors.jsonl more is broken";
+            assert!(ended.err.contains(then), "{}", ended.err);
         }
     }
 }

@@ -104,6 +104,45 @@ fn a_recipes_data_is_converted_and_read_again() {
     assert!(fs::metadata(place.join("again.parquet")).is_ok());
 }
 
+/// A script should notice that most of its data is gone.
+#[test]
+fn a_conversion_that_loses_much_fails() {
+    let place = workplace();
+    let place = place.path();
+    for name in ["green.png", "red.png"] {
+        write(place, name, "no picture");
+    }
+    let arguments = [
+        "data",
+        "convert",
+        "tiny.toml",
+        "--data",
+        "names",
+        "out.parquet",
+    ];
+    let message = refused(place, &arguments, 1);
+    assert!(
+        message.contains("2 of 3 were skipped, more than the 1 % that may be"),
+        "{message}"
+    );
+    assert!(place.join("out.parquet").exists());
+    let more = ["--force", "--max-skipped", "0.7"];
+    good(place, &[&arguments[..], &more].concat());
+    let pattern = [
+        "data",
+        "convert",
+        "tiny.toml",
+        "--data",
+        "names",
+        "out-*.tar",
+    ];
+    let message = refused(place, &pattern, 1);
+    assert!(
+        message.contains("out-*.tar") && message.contains("pattern"),
+        "{message}"
+    );
+}
+
 #[test]
 fn what_cannot_be_converted_is_told() {
     let place = workplace();

@@ -206,7 +206,7 @@ pub(super) fn complete(
     if config.answer.is_none() {
         let answer = answer.ok_or_else(|| {
             let message = format!(
-                "is missing: a template over the columns of {}, such as \"{{{{ caption }}}}\"; the columns are {}{}",
+                "nothing says what is to be learnt: give a template over the columns of {}, such as \"{{{{ caption }}}}\"; the columns are {}{}",
                 config.path,
                 columns.join(", "),
                 match has("question_id") {

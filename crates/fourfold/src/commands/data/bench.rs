@@ -1,6 +1,7 @@
 //! `fourfold data bench`: how many samples a second the loader makes of a recipe's data, without a model.
 
 use std::io::{self, BufRead};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,8 +24,12 @@ Examples:
   fourfold data bench recipes/quickstart.toml
   fourfold data bench my.toml --data captions --threads 2 --samples 4096 --json")]
 pub struct Bench {
-    #[command(flatten)]
-    target: Target,
+    /// The recipe (.toml) whose data is loaded
+    #[arg(value_name = "RECIPE")]
+    recipe: PathBuf,
+    /// Only this [data.NAME] or [evaluation.NAME] of it
+    #[arg(long, value_name = "NAME")]
+    data: Option<String>,
     /// Samples to load of each data name, rounded up to whole batches
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     samples: u32,
@@ -64,11 +69,12 @@ impl Bench {
     /// When the recipe or its data cannot be read.
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
-        let Some(recipe) = self.target.recipe()? else {
+        let target = Target::of(&self.recipe, self.data.as_deref());
+        let Some(recipe) = target.recipe()? else {
             bail!("a data file alone has no tokenizer and no image size; give a recipe (.toml)");
         };
         let prepared = Prepared::new(&recipe)?;
-        let names = self.target.names(&recipe)?;
+        let names = target.names(&recipe)?;
         ensure!(
             !self.turns || names.len() == 1,
             "--turns takes one data name; choose one of {} with --data",

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use fourfold_data::check::CheckReport;
 use fourfold_data::{Examination, HeldOut, PerceptualHash, Skip, Source, examine};
+use fourfold_train::recipe::Training;
+use fourfold_train::skipped::allowed;
 
 use super::bar::Bar;
 use super::held_out::Splits;
@@ -63,6 +65,7 @@ impl Check {
         let skipped = self.skipped.as_deref().map(SkippedFile::create);
         let skipped = skipped.transpose()?;
         let mut reports = Vec::new();
+        let max_skipped = recipe.as_ref().map(|recipe| recipe.training.max_skipped);
         match recipe {
             Some(recipe) => {
                 let prepared = Prepared::new(&recipe)?;
@@ -81,7 +84,7 @@ impl Check {
                 }
             }
             None => {
-                let source = self.target.any_source()?;
+                let source = self.target.answered_source()?;
                 let splits: Vec<HeldOut> = self.splits.open(None)?;
                 let examination = Examination {
                     held_out: &splits,
@@ -101,7 +104,7 @@ impl Check {
                 say(printable(&report.to_string()))?;
             }
         }
-        self.verdict(&reports)
+        self.verdict(&reports, max_skipped)
     }
 
     fn examine(
@@ -132,7 +135,7 @@ impl Check {
         })
     }
 
-    fn verdict(&self, reports: &[CheckReport]) -> Result<()> {
+    fn verdict(&self, reports: &[CheckReport], max_skipped: Option<f64>) -> Result<()> {
         let total = |count: fn(&CheckReport) -> usize| reports.iter().map(count).sum::<usize>();
         let broken = total(|report| report.broken.count);
         let masked = total(|report| report.masked.count);
@@ -153,10 +156,23 @@ impl Check {
                 Some(_) => "",
                 None => " (--skipped FILE lists them all)",
             };
-            faults.push(format!(
-                "{} broken; training would skip what is broken, or stop at it with --strict{list}",
-                samples_are(broken)
-            ));
+            let most = max_skipped.unwrap_or_else(|| Training::default().max_skipped);
+            let past = |report: &&CheckReport| report.broken.count > allowed(most, report.samples);
+            let past: Vec<&str> = reports
+                .iter()
+                .filter(past)
+                .map(|report| &*report.name)
+                .collect();
+            let then = match past.is_empty() {
+                true => {
+                    "training skips them, or stops at the first with `train --strict`".to_owned()
+                }
+                false => format!(
+                    "training stops when it has met them all: of {} more is broken than training.max_skipped = {most} allows",
+                    past.join(", ")
+                ),
+            };
+            faults.push(format!("{} broken; {then}{list}", samples_are(broken)));
         }
         if certain > 0 {
             faults.push(format!(

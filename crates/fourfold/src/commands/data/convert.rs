@@ -9,6 +9,7 @@ use clap::Args;
 use fourfold_data::convert::{Content, Converted, Format, Manifest, Shards, convert};
 use fourfold_data::source::Table;
 use fourfold_data::{Source, SourceConfig};
+use fourfold_train::skipped::allowed;
 use serde_json::{Value, json};
 
 use super::bar::Bar;
@@ -46,6 +47,9 @@ pub struct Convert {
     /// Shrink images whose longer side has more pixels, and write those as JPEG of quality 90
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..))]
     max_side: Option<u32>,
+    /// Fail if a larger part than this cannot be read; what can be is written all the same
+    #[arg(long, value_name = "PART", default_value_t = 0.01, value_parser = part)]
+    max_skipped: f64,
     /// Replace what is there
     #[arg(long)]
     force: bool,
@@ -94,7 +98,16 @@ impl Convert {
             bar.advance(more)
         })?;
         drop(bar);
-        tell(&converted, &content, &shards)
+        tell(&converted, &content, &shards)?;
+        let skipped = skipped(&converted);
+        ensure!(
+            skipped <= allowed(self.max_skipped, content.len()),
+            "{skipped} of {} were skipped, more than the {} % that may be (--max-skipped {}): what is written lacks them",
+            content.len(),
+            100.0 * self.max_skipped,
+            self.max_skipped
+        );
+        Ok(())
     }
 
     /// The source, and the configuration that it is read with.
@@ -117,26 +130,14 @@ impl Convert {
             return Ok((Opened::Samples(source), config));
         }
         let config = self.target.file_config();
-        if let Some(source) = self.target.source()? {
-            return Ok((Opened::Samples(source), config));
+        if config.answer.is_some() {
+            return Ok((Opened::Samples(self.target.answered_source()?), config));
         }
         let table = Table::read(&config)?;
         if Content::captions(&table).is_some() {
             return Ok((Opened::Rows(Box::new(table)), config));
         }
-        let source = self.target.any_source()?;
-        let first = (0..source.len()).find_map(|row| {
-            let sample = source.sample(row, &mut fourfold_data::sample_rng(0, row as u64));
-            sample.ok()
-        });
-        ensure!(
-            first.is_none_or(|sample| !sample.turns.is_empty()),
-            "{}: nothing says what its answers are; give --answer \"{{{{ COLUMN }}}}\", and --prompt if there is one; the \
-             columns are {}",
-            self.target.path.display(),
-            table.columns().join(", ")
-        );
-        Ok((Opened::Samples(source), config))
+        Ok((Opened::Samples(self.target.answered_source()?), config))
     }
 
     /// All that decides about the bytes of shards: a run goes on only with shards of the same.
@@ -186,6 +187,10 @@ impl Place {
             _ => None,
         };
         let hidden = |name: &str| path.with_file_name(format!(".{name}.convert.json"));
+        ensure!(
+            !text.contains(['*', '?', '[']),
+            "{text}: would be read as a pattern of names; choose a name without `*`, `?` and `[`"
+        );
         if let Some((before, rest)) = text.split_once('{') {
             let counted = rest.split_once("..}").filter(|(digits, _)| {
                 !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
@@ -271,12 +276,20 @@ impl Place {
     }
 }
 
+/// A part of a whole, as written.
+fn part(text: &str) -> Result<f64, String> {
+    let part = text.parse().ok().filter(|part| (0.0..=1.0).contains(part));
+    part.ok_or_else(|| "expected a number from 0 to 1".into())
+}
+
+/// What could not be read.
+fn skipped(converted: &Converted) -> usize {
+    let counts = converted.skipped.values().map(|skipped| skipped.count);
+    counts.sum()
+}
+
 fn tell(converted: &Converted, content: &Content<'_>, shards: &Shards) -> Result<()> {
-    let skipped: usize = converted
-        .skipped
-        .values()
-        .map(|skipped| skipped.count)
-        .sum();
+    let skipped = skipped(converted);
     for (reason, samples) in &converted.skipped {
         note(format_args!(
             "skipped: {} of {}: {reason}",
