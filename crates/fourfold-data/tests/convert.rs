@@ -135,12 +135,14 @@ fn what_is_written_can_be_learnt() {
         r#"{"captions": ["a cat", " ", "a dog"]}"#,
         r#"{"captions": [""]}"#,
         r#"{"captions": ["see <image>", "a cow"]}"#,
+        r#"{"captions": [5, null, {"text": "a bird"}]}"#,
+        r#"{"captions": "alone"}"#,
     ];
     let turns = [
         r#"{"conversations": [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "Red."}]}"#,
         r#"{"conversations": [{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}]}"#,
     ];
-    for (lines, written_rows, skipped) in [(&rows[..], 2, 3), (&turns[..], 1, 1)] {
+    for (lines, written_rows, skipped) in [(&rows[..], 4, 5), (&turns[..], 1, 1)] {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("rows.jsonl");
         fs::write(&path, lines.join("\n")).unwrap();
@@ -189,6 +191,11 @@ fn a_run_that_was_stopped_gives_the_same_bytes() {
     let bytes = |paths: &[PathBuf]| -> Vec<Vec<u8>> {
         paths.iter().map(|path| fs::read(path).unwrap()).collect()
     };
+    assert_eq!(bytes(&shards.paths), bytes(&reference.paths));
+    // A shard that was cut since is no whole one.
+    fs::write(&shards.paths[0], b"cut").unwrap();
+    let (mended, _) = run(stopped.path(), 3, false).unwrap();
+    assert_eq!(mended.kept, shards.paths.len() - 1);
     assert_eq!(bytes(&shards.paths), bytes(&reference.paths));
     let refused = run(stopped.path(), 2, false).unwrap_err().to_string();
     assert!(refused.contains("--force"), "{refused}");

@@ -145,3 +145,99 @@ fn a_folder_is_no_file() {
     let message = refusal(&listed(vec![Path::new(env!("CARGO_MANIFEST_DIR")).into()]));
     demand(&message, &["is a folder", "/*.parquet"]);
 }
+
+#[test]
+fn captions_in_lists_and_in_texts_are_not_read_alike() {
+    let lists = "{\"image\": \"a.png\", \"captions\": [\"red\", \"a red one\"]}\n";
+    let text = "{\"image\": \"a.png\", \"caption\": \"green\"}\n";
+    let talk = "{\"image\": \"a.png\", \"prompts\": [\"What?\"], \"answers\": [\"Red.\"]}\n";
+    for (first, second) in [(lists, text), (text, lists), (lists, talk), (talk, text)] {
+        let message = refused(&[("a.jsonl", first), ("b.jsonl", second)]);
+        demand(
+            &message,
+            &[
+                "its columns speak for",
+                "a.jsonl",
+                "b.jsonl",
+                "data of its own",
+            ],
+        );
+    }
+    let (_folder, config) = several(&[("a.jsonl", lists), ("b.jsonl", text)]);
+    let each = SourceConfig {
+        each: [("caption".to_owned(), "captions".to_owned())].into(),
+        answer: Some("{{ caption }}".into()),
+        ..config
+    };
+    demand(
+        &refusal(&each),
+        &["b.jsonl", "the list `captions`", "does not exist"],
+    );
+}
+
+/// What is seen in one file holds for a column that begins empty in another.
+#[test]
+fn a_column_that_begins_empty_is_what_it_is_elsewhere() {
+    let named = "{\"img_path\": \"a.png\", \"text\": \"red\"}\n";
+    let late = "{\"img_path\": null, \"text\": \"blue\", \"n\": 1}\n".repeat(70)
+        + "{\"img_path\": \"a.png\", \"text\": \"green\", \"n\": 1}\n";
+    for files in [
+        [("a.jsonl", named), ("b.jsonl", &*late)],
+        [("b.jsonl", &*late), ("a.jsonl", named)],
+    ] {
+        let (folder, config) = several(&files);
+        fs::copy(
+            fixture("layouts/tables/images/blue.png"),
+            folder.path().join("a.png"),
+        )
+        .unwrap();
+        let source = open(&config);
+        let shown = (0..source.len()).filter(|row| {
+            let sample = source.sample(*row, &mut sample_rng(0, 0)).unwrap();
+            sample.read_images().is_ok_and(|images| images.len() == 1)
+        });
+        assert_eq!(shown.count(), 2, "the others lack theirs");
+    }
+}
+
+/// More rows of text than are looked at, then one that names an image: not a sample of text.
+#[test]
+fn a_late_row_with_an_image_is_not_read_without_it() {
+    let text = "{\"text\": \"blue\"}\n".repeat(70);
+    let (_folder, config) = several(&[(
+        "a.jsonl",
+        &(text + "{\"img_path\": \"a.png\", \"text\": \"red\"}\n"),
+    )]);
+    let source = open(&config);
+    let sample = |row| {
+        source
+            .sample(row, &mut sample_rng(0, 0))
+            .map(|sample| sample.images.len())
+    };
+    assert_eq!(sample(0).unwrap(), 0);
+    let message = sample(70).unwrap_err().to_string();
+    demand(
+        &message,
+        &[
+            "a.jsonl:line 71",
+            "`img_path` names an image",
+            "image_column",
+        ],
+    );
+}
+
+#[test]
+fn parts_of_messages_name_images_wherever_the_first_stand() {
+    let text = r#"{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Hello."}]}
+"#;
+    let parts = r#"{"messages": [{"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "What?"}]}, {"role": "assistant", "content": "Red."}]}
+"#;
+    for before in [1, 70] {
+        let (_folder, config) = several(&[("a.jsonl", &(text.repeat(before) + parts))]);
+        let source = open(&config);
+        assert!(source.shows_images());
+        assert_eq!(images(&*source).iter().sum::<usize>(), 1);
+    }
+    let (_folder, config) = several(&[("a.jsonl", text), ("b.jsonl", parts)]);
+    assert_eq!(images(&*open(&config)), [0, 1]);
+}

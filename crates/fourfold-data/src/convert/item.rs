@@ -115,14 +115,17 @@ impl<'a> Content<'a> {
             Kind::Captions(table, column) => {
                 let mut row = table.row(row)?;
                 let captions = match row.columns.remove(column) {
-                    Some(Value::Array(list)) => list.into_iter().map(text).collect(),
-                    Some(Value::Null) | None => Some(Vec::new()),
-                    Some(_) => None,
+                    Some(Value::Array(list)) => list,
+                    // As a row whose list has one.
+                    Some(text @ Value::String(_)) => vec![text],
+                    Some(Value::Null) | None => Vec::new(),
+                    Some(_) => {
+                        return Err(DataError::Row {
+                            origin: row.origin,
+                            message: format!("`{column}`: expected a list of texts"),
+                        });
+                    }
                 };
-                let captions = captions.ok_or_else(|| DataError::Row {
-                    origin: row.origin.clone(),
-                    message: format!("`{column}`: expected a list of texts"),
-                })?;
                 let captions = good_captions(&row.origin, captions, &mut left_out)?;
                 (row.origin, row.images, Texts::Captions(captions))
             }
@@ -170,13 +173,14 @@ impl<'a> Content<'a> {
 /// When none of them can.
 fn good_captions(
     origin: &str,
-    captions: Vec<String>,
+    captions: Vec<Value>,
     left_out: &mut Vec<DataError>,
 ) -> Result<Vec<String>, DataError> {
     let mut good = Vec::with_capacity(captions.len());
     for (number, caption) in captions.into_iter().enumerate() {
-        match demand_answer(&format!("{origin} element {number}"), &caption) {
-            Ok(()) => good.push(caption),
+        let origin = format!("{origin} element {number}");
+        match text(&origin, caption).and_then(|text| demand_answer(&origin, &text).map(|()| text)) {
+            Ok(text) => good.push(text),
             Err(error) => left_out.push(error),
         }
     }
@@ -186,9 +190,15 @@ fn good_captions(
     }
 }
 
-fn text(value: Value) -> Option<String> {
+/// A caption as a template would write it.
+fn text(origin: &str, value: Value) -> Result<String, DataError> {
     match value {
-        Value::String(text) => Some(text),
-        _ => None,
+        Value::String(text) => Ok(text),
+        Value::Null => Ok(String::new()),
+        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        Value::Array(_) | Value::Object(_) => Err(DataError::Row {
+            origin: origin.into(),
+            message: "expected a text, got a list or an object".into(),
+        }),
     }
 }

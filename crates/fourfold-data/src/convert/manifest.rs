@@ -15,6 +15,8 @@ use crate::{DataError, SkipReport};
 pub struct ShardRecord {
     /// The samples in it.
     pub written: usize,
+    /// Its size.
+    pub bytes: u64,
     /// Those that could not be read, and captions that cannot be learnt.
     pub skipped: BTreeMap<Reason, SkipReport>,
 }
@@ -104,7 +106,8 @@ impl Manifest {
     /// What shard `number`, which is the file `path`, was made of, if it is whole.
     pub(super) fn whole(&self, number: usize, path: &Path) -> Option<ShardRecord> {
         let record = self.content.whole.get(&number)?;
-        path.exists().then(|| record.clone())
+        let size = fs::metadata(path).ok()?.len();
+        (size == record.bytes).then(|| record.clone())
     }
 
     /// Notes that a shard is whole.

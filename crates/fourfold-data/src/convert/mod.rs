@@ -97,8 +97,35 @@ fn write(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<ShardRecord, DataError> {
     let unfinished = unfinished(path);
+    let written = fill(content, shards, &unfinished, rows, progress).and_then(|record| {
+        let finished = fs::metadata(&unfinished).and_then(|about| {
+            fs::rename(&unfinished, path)?;
+            Ok(about.len())
+        });
+        let bytes = finished.map_err(|source| DataError::Io {
+            action: "write",
+            path: path.into(),
+            source,
+        })?;
+        Ok(ShardRecord { bytes, ..record })
+    });
+    if written.is_err() {
+        // Half a shard is of no use, and may be what fills the disk.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
+}
+
+/// Writes the items `rows` into the new file `path`.
+fn fill(
+    content: &Content<'_>,
+    shards: &Shards,
+    path: &Path,
+    rows: Range<usize>,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<ShardRecord, DataError> {
     let mut record = ShardRecord::default();
-    let mut writer = shards.create(&unfinished, content.has_captions())?;
+    let mut writer = shards.create(path, content.has_captions())?;
     in_order(
         rows,
         AT_ONCE,
@@ -122,11 +149,6 @@ fn write(
         },
     )?;
     writer.finish()?;
-    fs::rename(&unfinished, path).map_err(|source| DataError::Io {
-        action: "write",
-        path: path.into(),
-        source,
-    })?;
     Ok(record)
 }
 

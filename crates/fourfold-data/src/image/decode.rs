@@ -123,7 +123,12 @@ fn other(bytes: &[u8], format: ImageFormat, files: &ImageFiles) -> Result<Dynami
         return Err(format!("has no pixels ({width} × {height})"));
     }
     let rgb = 3 * u64::from(width) * u64::from(height);
-    files.check(width, height, decoder.total_bytes().saturating_add(rgb))?;
+    let held = match format {
+        // Its decoder holds the image once more, as planes of brightness and colour or as a canvas.
+        ImageFormat::WebP => decoder.total_bytes().saturating_mul(2),
+        _ => decoder.total_bytes(),
+    };
+    files.check(width, height, held.saturating_add(rgb))?;
     let orientation = decoder.orientation().map_err(fail)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
     image.apply_orientation(orientation);

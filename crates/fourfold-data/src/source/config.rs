@@ -80,6 +80,16 @@ impl SourceConfig {
         if paths.iter().any(|path| path.as_os_str().is_empty()) {
             return fail("path", "expected a file, got an empty text");
         }
+        let empty =
+            |path: &Option<PathBuf>| path.as_ref().is_some_and(|p| p.as_os_str().is_empty());
+        for (key, path) in [
+            ("image_folder", &self.image_folder),
+            ("annotations", &self.annotations),
+        ] {
+            if empty(path) {
+                return fail(key, "an empty text is no path; leave the key out instead");
+            }
+        }
         if self.answer.as_ref().is_some_and(String::is_empty) {
             let message = "an empty text is nothing to learn; leave the key out for what the layout of the file proposes";
             return fail("answer", message);

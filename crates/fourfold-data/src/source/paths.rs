@@ -109,6 +109,9 @@ fn matched(path: &Path) -> Result<Vec<PathBuf>, DataError> {
 /// The paths that `{first..last}` counts, with leading zeros kept; only numbers are counted.
 fn counted(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     const MOST: u64 = 1_000_000;
+    if path.exists() {
+        return Ok(vec![path.into()]);
+    }
     let text = path.to_string_lossy();
     let braces = text.find('{').and_then(|open| {
         let close = open + text[open..].find('}')?;
@@ -133,6 +136,10 @@ fn counted(path: &Path) -> Result<Vec<PathBuf>, DataError> {
         paths.extend(counted(Path::new(&format!(
             "{before}{number:0width$}{after}"
         )))?);
+        if paths.len() as u64 > MOST {
+            let message = format!("counts more than {MOST} files");
+            return Err(DataError::file(path, message));
+        }
     }
     Ok(paths)
 }
@@ -178,6 +185,13 @@ mod tests {
         assert!(files(&[]).unwrap_err().contains("empty list"));
         let error = files(&[place("{9..1}.tar")]).unwrap_err();
         assert!(error.contains("{9..1}"), "{error}");
+        let error = files(&[place("{0..9999}-{0..9999}.tar")]).unwrap_err();
+        assert!(error.contains("more than 1000000 files"), "{error}");
+        std::fs::write(place("{1..2}.tar"), "").unwrap();
+        assert_eq!(
+            files(&[place("{1..2}.tar")]).unwrap(),
+            [place("{1..2}.tar")]
+        );
     }
 
     #[test]

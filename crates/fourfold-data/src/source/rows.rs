@@ -36,13 +36,15 @@ impl RowSource {
     /// When the configuration uses a column that the table lacks, nothing says what the answer is, or no sample is left.
     pub fn new(table: Arc<Table>, config: SourceConfig) -> Result<Self, DataError> {
         let columns = table.columns();
-        let config = complete(&config, columns, &table.specimen())?;
+        let written = config;
+        let config = complete(&written, columns, &table.specimen())?;
         config.check()?;
+        demand_alike(&table, &written, &config)?;
         let prompts = config.prompt.templates();
         let lists = || config.each.iter().chain(&config.draw).chain(&config.turns);
         for (variable, column) in lists() {
             require(
-                &table,
+                table.path(),
                 columns,
                 &format!("`{variable} = \"{column}\"`"),
                 column,
@@ -51,7 +53,7 @@ impl RowSource {
         let mut variables = columns.to_vec();
         variables.extend(lists().map(|(variable, _)| variable.clone()));
         for column in config.filter.keys() {
-            require(&table, &variables, "`where`", column)?;
+            require(table.path(), &variables, "`where`", column)?;
         }
         let texts: Vec<(&str, &str)> = prompts
             .iter()
@@ -240,19 +242,70 @@ fn broken(origin: &str, message: String) -> DataError {
     }
 }
 
-fn require(
-    table: &Table,
-    columns: &[String],
-    used_in: &str,
-    column: &str,
-) -> Result<(), DataError> {
+fn require(path: &Path, columns: &[String], used_in: &str, column: &str) -> Result<(), DataError> {
     if columns.iter().any(|name| name == column) {
         return Ok(());
     }
     Err(DataError::NoColumn {
-        path: table.path().into(),
+        path: path.into(),
         used_in: used_in.into(),
         column: column.into(),
         columns: columns.to_vec(),
     })
+}
+
+/// Demands that what is read of the rows of every file is `whole`, what is read of all: else the rows of a file whose
+/// captions are texts would be none where those of another are lists. `written` is what the recipe says.
+fn demand_alike(
+    table: &Table,
+    written: &SourceConfig,
+    whole: &SourceConfig,
+) -> Result<(), DataError> {
+    let kinds = table.kinds();
+    if kinds.len() < 2 {
+        return Ok(());
+    }
+    let reading = |config: &SourceConfig| {
+        let keys = [
+            ("each", &config.each),
+            ("draw", &config.draw),
+            ("turns", &config.turns),
+        ];
+        let lists = keys.iter().filter(|(_, lists)| !lists.is_empty());
+        let lists: Vec<String> = lists
+            .map(|(key, lists)| {
+                let columns: Vec<&str> = lists.values().map(String::as_str).collect();
+                format!(" with `{key}` over `{}`", columns.join("`, `"))
+            })
+            .collect();
+        let answer = config.answer.as_deref().unwrap_or_default();
+        format!("the answer `{answer}`{}", lists.concat())
+    };
+    let expected = reading(whole);
+    let mut own = Vec::with_capacity(kinds.len());
+    for (path, columns, specimen) in &kinds {
+        for column in (written.each.values())
+            .chain(written.draw.values())
+            .chain(written.turns.values())
+        {
+            require(path, columns, &format!("the list `{column}`"), column)?;
+        }
+        let reads = match complete(written, columns, specimen) {
+            Ok(config) => reading(&config),
+            Err(_) => "no answer".into(),
+        };
+        own.push((path, reads));
+    }
+    let Some((path, reads)) = own.iter().find(|(_, reads)| *reads != expected) else {
+        return Ok(());
+    };
+    let other = own.iter().find(|(_, other)| other != reads);
+    let (other, theirs) = other.map_or((table.name().into(), &expected), |(path, theirs)| {
+        (path.display().to_string(), theirs)
+    });
+    let message = format!(
+        "its columns speak for {reads}, and those of {other} for {theirs}: files of one `path` are alike; make this one \
+         data of its own"
+    );
+    Err(DataError::file(*path, message))
 }

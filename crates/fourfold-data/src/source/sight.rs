@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 
+use serde_json::Map;
+
+use super::SourceConfig;
 use super::layout::{ImageFolder, Kind, Layout, image_columns};
 use super::opened::Opened;
 use super::reader::Record;
+use super::table::{Group, Table};
 use crate::DataError;
 
 /// What some files are, by their columns and their first rows.
@@ -20,19 +24,71 @@ pub(super) struct Sight {
     images: Vec<String>,
     /// Whether their rows hold images themselves.
     embedded: bool,
+    /// Whether a row whose image is named elsewhere is broken.
+    guards: bool,
 }
 
 impl Sight {
-    /// What `files` are whose first rows make up `first`. `wanted` is the column that names their images, if the recipe
-    /// says it; without `images` none is looked for.
+    /// What all files of `table` are, of which `firsts` are the groups with their first records; each group is looked at
+    /// on its own too.
     ///
     /// # Errors
-    /// When nothing says which column names their images.
-    pub fn of(
+    /// When nothing says which column names their images, or they are not of one layout.
+    pub fn of_all(
+        table: &Table,
+        firsts: &[(Group, Record)],
+        config: &SourceConfig,
+    ) -> Result<Self, DataError> {
+        let wanted = config.image_column.as_deref();
+        let mut merged = Record {
+            images: Vec::new(),
+            empty: 0,
+            columns: Map::new(),
+        };
+        for (_, first) in firsts {
+            merged.columns.extend(first.columns.clone());
+            merged.images.extend(first.images.iter().cloned());
+        }
+        let files: Vec<&Opened> = table
+            .files()
+            .iter()
+            .filter(|file| file.rows() > 0)
+            .collect();
+        // Parts of messages name images of their own, perhaps in late rows only.
+        let parts = match Kind::of(&merged) {
+            Kind::Conversation(spelling) if spelling.may_have_parts() => {
+                !merged.columns.contains_key("images")
+                    && table.any_record(|columns| spelling.has_parts(columns))
+            }
+            _ => false,
+        };
+        let whole = Self::of(&files, &merged, wanted, config.images, parts)?;
+        let whole = Self {
+            guards: config.images && wanted.is_none(),
+            ..whole
+        };
+        if let [_, _, ..] = firsts {
+            let mut sights = Vec::with_capacity(firsts.len());
+            for (group, first) in firsts {
+                let file = table.file_of(group);
+                let has = |column: &&str| file.reader.columns().iter().any(|name| name == column);
+                let wanted = wanted.filter(has);
+                let sight = Self::of(&[file], first, wanted, config.images, parts)?;
+                sights.push((&*file.path, sight));
+            }
+            demand_one_layout(&sights, &whole)?;
+        }
+        Ok(whole)
+    }
+
+    /// What `files` are whose first rows make up `first`. `wanted` is the column that names their images, if the recipe
+    /// says it; without `images` none is looked for; `parts` of messages may name some.
+    fn of(
         files: &[&Opened],
         first: &Record,
         wanted: Option<&str>,
         images: bool,
+        parts: bool,
     ) -> Result<Self, DataError> {
         let mut columns: Vec<String> = Vec::new();
         for column in files.iter().flat_map(|file| file.reader.columns()) {
@@ -47,11 +103,7 @@ impl Sight {
         };
         match kind {
             Kind::Karpathy => columns.push("image".into()),
-            // Parts of messages name images of their own.
-            Kind::Conversation(spelling)
-                if spelling.has_parts(&first.columns)
-                    && !columns.iter().any(|name| name == "images") =>
-            {
+            Kind::Conversation(_) if parts && !columns.iter().any(|name| name == "images") => {
                 columns.push("images".into());
             }
             _ => {}
@@ -68,11 +120,12 @@ impl Sight {
             columns,
             images: found,
             embedded: embedded && images,
+            guards: false,
         })
     }
 
     /// The layout of `files`, and the columns of their rows.
-    pub fn layout(self, folder: &Path, files: &[&Opened]) -> (Layout, Vec<String>) {
+    pub fn layout(self, folder: &Path, files: &[Opened]) -> (Layout, Vec<String>) {
         let within: BTreeSet<PathBuf> =
             (files.iter().flat_map(|file| file.within.clone())).collect();
         let layout = Layout {
@@ -81,6 +134,7 @@ impl Sight {
                 folder: folder.into(),
                 within: within.into_iter().collect(),
                 columns: self.images,
+                guards: self.guards,
             },
         };
         let columns = layout.columns(&self.columns);
@@ -125,7 +179,7 @@ impl Sight {
 ///
 /// # Errors
 /// Names the first file that is different, and one that it is different from.
-pub(super) fn demand_one_layout(files: &[(&Path, Sight)], whole: &Sight) -> Result<(), DataError> {
+fn demand_one_layout(files: &[(&Path, Sight)], whole: &Sight) -> Result<(), DataError> {
     let Some((first, model)) = files.first() else {
         return Ok(());
     };

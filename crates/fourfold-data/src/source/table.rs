@@ -1,17 +1,20 @@
 //! The rows of one or several files of one kind, by number, read in blocks as they are asked for.
 
-use std::ops::Range;
+mod specimens;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+pub(super) use specimens::Group;
 
 use super::cache::Cache;
 use super::layout::Layout;
 use super::opened::Opened;
-use super::reader::{Block, BlockSize, Record};
-use super::sight::{self, Sight};
+use super::reader::{Block, BlockSize};
+use super::sight::Sight;
 use super::{Row, SourceConfig, location};
 use crate::DataError;
 
@@ -28,25 +31,8 @@ pub struct Table {
     rows: usize,
     columns: Vec<String>,
     layout: Layout,
+    groups: Vec<Group>,
     cache: Cache<Loaded>,
-}
-
-/// So many rows are looked at to see what the others are.
-const SPECIMENS: usize = 64;
-
-/// Fills cells of `whole` that are empty or absent with those of `more`.
-fn merge(whole: &mut Map<String, Value>, more: Map<String, Value>) {
-    let says = |value: &Value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        _ => true,
-    };
-    for (name, value) in more {
-        if !whole.get(&name).is_some_and(says) {
-            whole.insert(name, value);
-        }
-    }
 }
 
 /// A block in memory.
@@ -99,88 +85,15 @@ impl Table {
             rows,
             columns: Vec::new(),
             layout: Layout::default(),
+            groups: Vec::new(),
             cache: Cache::new(2 * config.shuffle_bytes()),
             path,
         };
-        let all: Vec<&Opened> = table.files.iter().collect();
-        let first = table.first_records(0..rows)?;
-        let whole = Sight::of(&all, &first, config.image_column.as_deref(), config.images)?;
-        if table.files.len() > 1 {
-            table.demand_one_layout(&whole, config)?;
-        }
-        (table.layout, table.columns) = whole.layout(&folder, &all);
+        let firsts = table.first_of_groups()?;
+        let sight = Sight::of_all(&table, &firsts, config)?;
+        table.groups = firsts.into_iter().map(|(group, _)| group).collect();
+        (table.layout, table.columns) = sight.layout(&folder, &table.files);
         Ok(table)
-    }
-
-    /// Demands that all files are of one layout, that of `whole`. Only files whose columns are not those of one before
-    /// are looked into.
-    fn demand_one_layout(&self, whole: &Sight, config: &SourceConfig) -> Result<(), DataError> {
-        let mut seen: Vec<&Opened> = Vec::new();
-        let mut sights = Vec::new();
-        let mut begin = 0;
-        for file in &self.files {
-            let rows = begin..begin + file.rows();
-            begin = rows.end;
-            if rows.is_empty() || seen.iter().any(|seen| seen.has_columns_of(file)) {
-                continue;
-            }
-            seen.push(file);
-            let has = |column: &&str| file.reader.columns().iter().any(|name| name == column);
-            let wanted = config.image_column.as_deref().filter(has);
-            let first = self.first_records(rows)?;
-            let sight = Sight::of(&[file], &first, wanted, config.images)?;
-            sights.push((&*file.path, sight));
-        }
-        sight::demand_one_layout(&sights, whole)
-    }
-
-    /// The first records that can be read as one, which shows what the others are: of each column the first cell that
-    /// is not empty.
-    fn first_records(&self, rows: Range<usize>) -> Result<Record, DataError> {
-        let mut first = None;
-        let mut whole: Option<Record> = None;
-        for row in rows.clone() {
-            let (block, index) = self.place(row)?;
-            match (block.0.record(index), &mut whole) {
-                (Ok(record), None) => whole = Some(record),
-                (Ok(record), Some(whole)) => {
-                    merge(&mut whole.columns, record.columns);
-                    if whole.images.is_empty() {
-                        whole.images = record.images;
-                    }
-                }
-                (Err(message), _) => {
-                    first.get_or_insert((block.0.origin(index), message));
-                }
-            }
-            if row + 1 - rows.start >= SPECIMENS && whole.is_some() {
-                break;
-            }
-        }
-        if let Some(whole) = whole {
-            return Ok(whole);
-        }
-        let (origin, message) = first.unwrap_or_default();
-        let message = format!(
-            "not one of its {} rows can be read; the first, {origin}: {message}",
-            rows.len()
-        );
-        let (file, ..) = self.places[self.block_of(rows.start)];
-        Err(DataError::file(&self.files[file].path, message))
-    }
-
-    /// The columns of the first rows as one row, of each the first cell that is not empty; none where no row can be read.
-    pub(super) fn specimen(&self) -> Map<String, Value> {
-        let mut specimen = Map::new();
-        for number in 0..self.rows {
-            if let Ok(row) = self.row(number) {
-                merge(&mut specimen, row.columns);
-            }
-            if number + 1 >= SPECIMENS && !specimen.is_empty() {
-                break;
-            }
-        }
-        specimen
     }
 
     /// The files, as they were written.

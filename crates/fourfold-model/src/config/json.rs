@@ -99,7 +99,8 @@ fn in_words(found: Unexpected<'_>) -> String {
 pub fn type_in_words(expected: &dyn Expected) -> String {
     let expected = expected.to_string();
     let plain = match expected.as_str() {
-        "usize" | "u64" | "u32" => "a whole number of at least 0",
+        "usize" | "u64" => "a whole number of at least 0",
+        "u32" => "a whole number from 0 to 4294967295",
         "i64" | "i32" => "a whole number",
         "f64" | "f32" => "a number",
         "a boolean" => "true or false",

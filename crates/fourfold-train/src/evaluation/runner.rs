@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use fourfold_data::{SkipReport, Source, Tables, sample_rng};
+use fourfold_data::{DataError, SkipReport, Source, Tables, decode_rgb_within, sample_rng};
 use fourfold_model::Model;
 
 use super::baselines::{blind, majority, shuffled};
@@ -19,7 +19,7 @@ use crate::files;
 use crate::recipe::{Baseline, Measure, Recipe, unknown_word};
 use crate::report;
 use crate::run_folder::RunFolder;
-use crate::sources::{Sources, demand_sample};
+use crate::sources::{Sources, demand_one};
 
 /// Questions that are answered between two reports of progress.
 const GROUP: usize = 256;
@@ -212,7 +212,8 @@ pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
     for (name, evaluation) in &recipe.evaluation {
         let within = || format!("in the evaluation '{name}'");
         let source = tables.open(&evaluation.source).with_context(within)?;
-        demand_sample(&*source).with_context(within)?;
+        demand_one(&*source, "can be read", |row| seen(&*source, row, recipe))
+            .with_context(within)?;
         if evaluation
             .measure
             .baselines
@@ -227,16 +228,34 @@ pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
     Ok(())
 }
 
+/// Sample `row` with its images decoded.
+fn seen(source: &dyn Source, row: usize, recipe: &Recipe) -> Result<(), DataError> {
+    let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+    for (index, image) in sample.read_images()?.iter().enumerate() {
+        decode_rgb_within(&image.bytes, &recipe.image_files).map_err(|message| {
+            DataError::Image {
+                origin: sample.origin.clone(),
+                image: sample.images[index].name(index),
+                message,
+            }
+        })?;
+    }
+    Ok(())
+}
+
 /// Demands that there are images to change places with.
 fn demand_two_images(source: &dyn Source) -> Result<()> {
     let mut first = None;
+    let mut lost = None;
     for row in 0..source.len() {
         // What cannot be read is left out of the evaluation.
-        let Ok(sample) = source.sample(row, &mut sample_rng(0, row as u64)) else {
-            continue;
-        };
-        let Ok(images) = sample.read_images() else {
-            continue;
+        let sample = source.sample(row, &mut sample_rng(0, row as u64));
+        let images = match sample.and_then(|sample| sample.read_images()) {
+            Ok(images) => images,
+            Err(error) => {
+                lost.get_or_insert(error);
+                continue;
+            }
         };
         let Some(key) = image_key(&images) else {
             continue;
@@ -245,7 +264,10 @@ fn demand_two_images(source: &dyn Source) -> Result<()> {
             return Ok(());
         }
     }
-    bail!("the baseline shuffled_images needs at least two different images; remove it");
+    let lost = lost.map_or_else(String::new, |error| {
+        format!("; one that cannot be read: {error}")
+    });
+    bail!("the baseline shuffled_images needs at least two different images; remove it{lost}");
 }
 
 /// Runs every `[evaluation.NAME]` of `recipe` and leaves `predictions/`, `scores.json` and a report with the scores

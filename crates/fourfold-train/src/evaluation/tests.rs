@@ -366,6 +366,26 @@ fn the_nearest_image_answers_the_question_that_is_asked() {
     assert_eq!(said(&[blind]), ["none"]);
 }
 
+#[test]
+fn an_evaluation_whose_images_are_all_broken_is_told_before_training() {
+    let place = workplace("broken");
+    for (color, _) in COLORS {
+        fs::write(
+            place.path().join(format!("test-{color}.png")),
+            b"no picture",
+        )
+        .unwrap();
+    }
+    let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
+    let error = check_evaluations(&recipe, &Sources::new(&recipe)).unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.contains("not one of the 6 samples can be read")
+            && message.contains("test-red.png"),
+        "{message}"
+    );
+}
+
 /// One question without an image does not cost the scores of all.
 #[test]
 fn a_question_without_an_image_gets_the_usual_answer() {

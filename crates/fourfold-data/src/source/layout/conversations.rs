@@ -33,6 +33,11 @@ impl Spelling {
         })
     }
 
+    /// Whether messages of this spelling may be made of parts.
+    pub fn may_have_parts(self) -> bool {
+        self.what == "content"
+    }
+
     /// Whether the messages of a row with these columns are made of parts, which may name images.
     pub fn has_parts(self, columns: &Map<String, Value>) -> bool {
         let messages = columns.get(self.list).and_then(Value::as_array);

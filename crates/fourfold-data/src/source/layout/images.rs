@@ -37,6 +37,8 @@ pub(in crate::source) struct ImageFolder {
     /// Folders within it, of which a file may be in one: COCO's images lie in one a split.
     pub within: Vec<PathBuf>,
     pub columns: Vec<String>,
+    /// Whether a row that names its image in another column than these is broken, rather than one of text.
+    pub guards: bool,
 }
 
 /// The columns that name images; `wanted` is what the recipe says. Rows that hold their images, `embedded`, need none.
@@ -116,7 +118,17 @@ impl ImageFolder {
                 row.images.push(self.image(name, image)?);
             }
         }
-        Ok(())
+        if !self.guards || !row.images.is_empty() {
+            return Ok(());
+        }
+        let elsewhere = |name: &&str| row.columns.get(*name).is_some_and(names_images);
+        match KNOWN.into_iter().find(elsewhere) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "`{name}` names an image, where the first rows have none: say that images are named there with \
+                 `image_column = \"{name}\"`, or leave them out with `images = false`"
+            )),
+        }
     }
 
     fn image(&self, column: &str, value: Value) -> Result<RowImage, String> {

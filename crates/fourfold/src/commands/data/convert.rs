@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use fourfold_data::convert::{Content, Converted, Format, Manifest, Shards, convert};
 use fourfold_data::source::Table;
@@ -147,12 +147,16 @@ impl Convert {
         shards: &Shards,
         config: &SourceConfig,
     ) -> Result<Value> {
-        let about =
-            |file: &PathBuf| json!([file, fs::metadata(file).map_or(0, |about| about.len())]);
+        let about = |file: &PathBuf| {
+            let size = fs::metadata(file).map_or(0, |about| about.len());
+            json!([file.to_string_lossy(), size])
+        };
         let files: Vec<Value> = config.path.files()?.iter().map(about).collect();
         Ok(json!({
             "program": env!("CARGO_PKG_VERSION"),
-            "source": serde_json::to_value(config)?,
+            "source": serde_json::to_value(config).map_err(|_| {
+                anyhow!("{}: expected paths in UTF-8, to note what the shards are made of", config.path)
+            })?,
             "files": files,
             "samples": content.len(),
             "shard_size": shards.size,
@@ -180,7 +184,9 @@ struct Place {
 
 impl Place {
     fn read(path: &Path) -> Result<Self> {
-        let text = path.to_string_lossy().into_owned();
+        let text = path
+            .to_str()
+            .with_context(|| format!("{}: expected a name in UTF-8", path.display()))?;
         let format = |name: &str| match name.rsplit_once('.') {
             Some((_, "parquet")) => Some(Format::Parquet),
             Some((_, "tar")) => Some(Format::WebDataset),
@@ -195,7 +201,7 @@ impl Place {
             let counted = rest.split_once("..}").filter(|(digits, _)| {
                 !digits.is_empty() && digits.bytes().all(|digit| digit == b'0')
             });
-            let (Some((digits, after)), Some(format)) = (counted, format(&text)) else {
+            let (Some((digits, after)), Some(format)) = (counted, format(text)) else {
                 bail!(
                     "{text}: expected shards numbered from 0, as 'train-{{00000..}}.tar' or 'train-{{00000..}}.parquet'"
                 );
@@ -215,7 +221,7 @@ impl Place {
                 path: path.into(),
             });
         }
-        match format(&text) {
+        match format(text) {
             Some(format) if !path.is_dir() => Ok(Self {
                 format,
                 numbered: None,
@@ -307,6 +313,10 @@ fn tell(converted: &Converted, content: &Content<'_>, shards: &Shards) -> Result
         true => "rows with captions",
         false => "samples",
     };
+    let passed = match content.has_captions() {
+        true => "rows or captions skipped",
+        false => "skipped",
+    };
     let place = match shards.paths.as_slice() {
         [one] => shown(one),
         several => format!(
@@ -321,7 +331,7 @@ fn tell(converted: &Converted, content: &Content<'_>, shards: &Shards) -> Result
         kept => format!(" ({kept} shards were there already)"),
     };
     say(format_args!(
-        "{} {what} in {place}{kept}, {skipped} skipped",
+        "{} {what} in {place}{kept}, {skipped} {passed}",
         converted.written
     ))
 }

@@ -1,0 +1,161 @@
+//! The first rows of a table's files, which show what the others are.
+
+use std::ops::Range;
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde_json::{Map, Value};
+
+use super::{Opened, Table};
+use crate::DataError;
+use crate::source::reader::Record;
+
+/// So many rows of a file are looked at.
+const SPECIMENS: usize = 64;
+
+/// Files of the same columns; the first of them stands for all.
+pub(in crate::source) struct Group {
+    file: usize,
+    rows: Range<usize>,
+}
+
+impl Table {
+    /// The groups of files that have rows, each with the first records of its first file as one.
+    pub(super) fn first_of_groups(&self) -> Result<Vec<(Group, Record)>, DataError> {
+        let mut groups: Vec<(Group, Record)> = Vec::new();
+        let mut begin = 0;
+        for (file, opened) in self.files.iter().enumerate() {
+            let rows = begin..begin + opened.rows();
+            begin = rows.end;
+            let known = |(group, _): &(Group, _)| self.files[group.file].has_columns_of(opened);
+            if !rows.is_empty() && !groups.iter().any(known) {
+                let first = self.first_records(rows.clone())?;
+                groups.push((Group { file, rows }, first));
+            }
+        }
+        // A column that begins empty in one file is what it is in another.
+        let mut all = Map::new();
+        for (_, first) in &groups {
+            merge(&mut all, first.columns.clone());
+        }
+        for (group, first) in &mut groups {
+            let columns = self.files[group.file].reader.columns();
+            let more = all.iter().filter(|(name, _)| columns.contains(name));
+            let more = more.map(|(name, value)| (name.clone(), value.clone()));
+            merge(&mut first.columns, more.collect());
+        }
+        Ok(groups)
+    }
+
+    /// All files.
+    pub(in crate::source) fn files(&self) -> &[Opened] {
+        &self.files
+    }
+
+    /// The file that stands for `group`.
+    pub(in crate::source) fn file_of(&self, group: &Group) -> &Opened {
+        &self.files[group.file]
+    }
+
+    /// Whether `is` holds for a record of any file; goes through all where it does not.
+    pub(in crate::source) fn any_record(
+        &self,
+        is: impl Fn(&Map<String, Value>) -> bool + Sync,
+    ) -> bool {
+        (0..self.sizes.len()).into_par_iter().any(|number| {
+            let (file, block, _) = self.places[number];
+            let Ok(block) = self.files[file].reader.load(block) else {
+                return false;
+            };
+            let mut records = (0..self.sizes[number].rows).map(|index| block.record(index));
+            records.any(|record| record.is_ok_and(|record| is(&record.columns)))
+        })
+    }
+
+    /// The first records that can be read as one: of each column the first cell that is not empty.
+    fn first_records(&self, rows: Range<usize>) -> Result<Record, DataError> {
+        let mut first = None;
+        let mut whole: Option<Record> = None;
+        for row in rows.clone() {
+            let (block, index) = self.place(row)?;
+            match (block.0.record(index), &mut whole) {
+                (Ok(record), None) => whole = Some(record),
+                (Ok(record), Some(whole)) => {
+                    merge(&mut whole.columns, record.columns);
+                    if whole.images.is_empty() {
+                        whole.images = record.images;
+                    }
+                }
+                (Err(message), _) => {
+                    first.get_or_insert((block.0.origin(index), message));
+                }
+            }
+            if row + 1 - rows.start >= SPECIMENS && whole.is_some() {
+                break;
+            }
+        }
+        if let Some(whole) = whole {
+            return Ok(whole);
+        }
+        let (origin, message) = first.unwrap_or_default();
+        let message = format!(
+            "not one of its {} rows can be read; the first, {origin}: {message}",
+            rows.len()
+        );
+        let (file, ..) = self.places[self.block_of(rows.start)];
+        Err(DataError::file(&self.files[file].path, message))
+    }
+
+    /// The columns of the first rows as one row, of each the first cell that is not empty; none where no row can be read.
+    pub(in crate::source) fn specimen(&self) -> Map<String, Value> {
+        let mut specimen = Map::new();
+        for group in &self.groups {
+            merge(&mut specimen, self.specimen_of(group.rows.clone()));
+        }
+        specimen
+    }
+
+    /// Of each group of files the path of its first, the columns of its rows, and a row put together from the first of
+    /// them; cells that are empty in all of those are as in other files.
+    pub(in crate::source) fn kinds(&self) -> Vec<(&Path, Vec<String>, Map<String, Value>)> {
+        let all = self.specimen();
+        let kind = |group: &Group| {
+            let file = &self.files[group.file];
+            let columns = self.layout.columns(file.reader.columns());
+            let mut specimen = self.specimen_of(group.rows.clone());
+            let more = all.iter().filter(|(name, _)| columns.contains(name));
+            let more = more.map(|(name, value)| (name.clone(), value.clone()));
+            merge(&mut specimen, more.collect());
+            (&*file.path, columns, specimen)
+        };
+        self.groups.iter().map(kind).collect()
+    }
+
+    fn specimen_of(&self, rows: Range<usize>) -> Map<String, Value> {
+        let mut specimen = Map::new();
+        for number in rows.clone() {
+            if let Ok(row) = self.row(number) {
+                merge(&mut specimen, row.columns);
+            }
+            if number + 1 - rows.start >= SPECIMENS && !specimen.is_empty() {
+                break;
+            }
+        }
+        specimen
+    }
+}
+
+/// Fills cells of `whole` that are empty or absent with those of `more`.
+fn merge(whole: &mut Map<String, Value>, more: Map<String, Value>) {
+    let says = |value: &Value| match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    };
+    for (name, value) in more {
+        if !whole.get(&name).is_some_and(says) {
+            whole.insert(name, value);
+        }
+    }
+}
