@@ -73,6 +73,30 @@ impl Reader for Parquet {
     }
 
     fn load(&self, block: usize) -> Result<Box<dyn Block>, DataError> {
+        self.read_group(block, None)
+    }
+
+    /// Columns lie apart in a row group: those of images are not touched.
+    fn load_texts(&self, block: usize) -> Result<Box<dyn Block>, DataError> {
+        let schema = self.file.metadata().file_metadata().schema();
+        let kept = schema.get_fields().iter();
+        let kept: Vec<_> = kept.filter(|field| !is_image(field)).cloned().collect();
+        if self.images.is_empty() || kept.is_empty() {
+            return self.load(block);
+        }
+        let texts = Type::group_type_builder(schema.name()).with_fields(kept);
+        let texts = guarded(&self.path, || texts.build())?;
+        self.read_group(block, Some(texts))
+    }
+}
+
+impl Parquet {
+    /// Reads a row group, or those of its columns that `projection` keeps.
+    fn read_group(
+        &self,
+        block: usize,
+        projection: Option<Type>,
+    ) -> Result<Box<dyn Block>, DataError> {
         let first = self.sizes[..block].iter().map(|size| size.rows).sum();
         let rows = guarded(&self.path, || {
             let group = self.file.get_row_group(block)?;
@@ -89,7 +113,7 @@ impl Reader for Parquet {
                     false => Ok(cells),
                 }
             };
-            let rows = group.get_row_iter(None)?;
+            let rows = group.get_row_iter(projection)?;
             rows.map(|cells| cells.and_then(&mut within_memory))
                 .collect::<Result<Vec<Cells>, _>>()
         })?;

@@ -27,6 +27,11 @@ pub(super) trait Reader: Send + Sync {
 
     /// Reads a block.
     fn load(&self, block: usize) -> Result<Box<dyn Block>, DataError>;
+
+    /// The same without its images where those would be read, too: for who goes through all rows.
+    fn load_texts(&self, block: usize) -> Result<Box<dyn Block>, DataError> {
+        self.load(block)
+    }
 }
 
 /// The rows of a block, in memory.

@@ -64,7 +64,8 @@ impl Sight {
         };
         let whole = Self::of(&files, &merged, wanted, config.images, parts)?;
         let whole = Self {
-            guards: config.images && wanted.is_none(),
+            // Beside images that files hold themselves, a name of one says where it was found.
+            guards: config.images && wanted.is_none() && !whole.embedded,
             ..whole
         };
         if let [_, _, ..] = firsts {

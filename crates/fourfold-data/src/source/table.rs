@@ -138,8 +138,28 @@ impl Table {
     /// When the row is broken, or its block cannot be read any more.
     pub fn row(&self, row: usize) -> Result<Row, DataError> {
         let (block, index) = self.place(row)?;
-        let origin = block.0.origin(index);
-        match block.0.record(index) {
+        self.row_of(&*block.0, index)
+    }
+
+    /// The rows of block `number`, for who goes through all of them: without images that the file holds itself where
+    /// those would be read.
+    ///
+    /// # Errors
+    /// When the block cannot be read.
+    pub(super) fn texts(&self, number: usize) -> Result<Vec<Result<Row, DataError>>, DataError> {
+        let (file, block, first) = self.places[number];
+        let rows = self.sizes[number].rows;
+        let reader = &self.files[file].reader;
+        if reader.image_columns().is_empty() {
+            return Ok((first..first + rows).map(|row| self.row(row)).collect());
+        }
+        let block = reader.load_texts(block)?;
+        Ok((0..rows).map(|index| self.row_of(&*block, index)).collect())
+    }
+
+    fn row_of(&self, block: &dyn Block, index: usize) -> Result<Row, DataError> {
+        let origin = block.origin(index);
+        match block.record(index) {
             Err(message) => Err(DataError::Row { origin, message }),
             Ok(record) => {
                 let mut row = self.layout.row(origin, record)?;

@@ -1,7 +1,6 @@
 //! Which samples the rows of a table are, once they are filtered and expanded.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -44,8 +43,9 @@ impl Visible {
             true => firsts(rows),
             false => {
                 let rows = firsts(rows);
-                let count = |pair: &[usize]| expand(table, config, pair[0]..pair[1]).len();
-                let counts: Vec<usize> = rows.par_windows(2).map(count).collect();
+                let count = |block| expand(table, config, block, rows[block]).len();
+                let blocks = (0..table.blocks().len()).into_par_iter();
+                let counts: Vec<usize> = blocks.map(count).collect();
                 firsts(counts.into_iter())
             }
         };
@@ -89,11 +89,7 @@ impl Visible {
         let load = || {
             let blocks = table.blocks().iter();
             let first = blocks.take(block).map(|block| block.rows).sum();
-            Ok(expand(
-                table,
-                config,
-                first..first + table.blocks()[block].rows,
-            ))
+            Ok(expand(table, config, block, first))
         };
         let places = self.places.get(block, size_of::<Place>() * count, load)?;
         places
@@ -103,12 +99,16 @@ impl Visible {
     }
 }
 
-/// The samples of some rows.
-fn expand(table: &Table, config: &SourceConfig, rows: Range<usize>) -> Vec<Place> {
+/// The samples of a block, the first of whose rows is `first`.
+fn expand(table: &Table, config: &SourceConfig, block: usize, first: usize) -> Vec<Place> {
     let mut visible = Vec::new();
-    for number in rows {
-        let Ok(row) = table.row(number) else {
-            // One sample, whose error tells of the row when it is drawn.
+    // A row that cannot be read is one sample, whose error tells of the row when it is drawn.
+    let Ok(rows) = table.texts(block) else {
+        let rows = first..first + table.blocks()[block].rows;
+        return rows.map(|number| (number, None)).collect();
+    };
+    for (number, row) in (first..).zip(rows) {
+        let Ok(row) = row else {
             visible.push((number, None));
             continue;
         };

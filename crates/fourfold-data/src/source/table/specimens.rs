@@ -64,7 +64,7 @@ impl Table {
     ) -> bool {
         (0..self.sizes.len()).into_par_iter().any(|number| {
             let (file, block, _) = self.places[number];
-            let Ok(block) = self.files[file].reader.load(block) else {
+            let Ok(block) = self.files[file].reader.load_texts(block) else {
                 return false;
             };
             let mut records = (0..self.sizes[number].rows).map(|index| block.record(index));
