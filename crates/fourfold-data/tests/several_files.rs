@@ -241,3 +241,53 @@ fn parts_of_messages_name_images_wherever_the_first_stand() {
     let (_folder, config) = several(&[("a.jsonl", text), ("b.jsonl", parts)]);
     assert_eq!(images(&*open(&config)), [0, 1]);
 }
+
+/// What has no image may have a name of one, as a text-only conversation's `id`.
+#[test]
+fn names_that_only_look_like_images_decide_nothing_among_conversations() {
+    let named = BLIND_TALK.replace("\"7\"", "\"7.jpg\"");
+    let (_folder, config) = several(&[("a.jsonl", &named), ("b.jsonl", SEEN_TALK)]);
+    assert_eq!(images(&*open(&config)), [0, 1]);
+    let other = "{\"image\": null, \"file_name\": \"a.png\"}\n";
+    let rows = IMAGE_TABLE.to_owned() + &other.replace("}", ", \"text\": \"blue\"}");
+    let (_folder, config) = several(&[("a.jsonl", &rows)]);
+    let error = open(&config)
+        .sample(1, &mut sample_rng(0, 0))
+        .unwrap()
+        .images[0]
+        .load("a.jsonl:line 2", 0)
+        .unwrap_err();
+    assert!(error.to_string().contains("the row has none"), "{error}");
+}
+
+#[test]
+fn both_spellings_of_conversations_are_read_with_their_images() {
+    let parts = r#"{"messages": [{"role": "user", "content": [{"type": "image", "image": "a.png"}, {"type": "text", "text": "What?"}]}, {"role": "assistant", "content": "Red."}]}
+"#;
+    for files in [
+        [("a.jsonl", BLIND_TALK), ("b.jsonl", parts)],
+        [("b.jsonl", parts), ("a.jsonl", BLIND_TALK)],
+    ] {
+        let (_folder, config) = several(&files);
+        assert_eq!(images(&*open(&config)).iter().sum::<usize>(), 1);
+    }
+}
+
+/// Of many rows without captions or turns, the first that has some tells what all are.
+#[test]
+fn rows_with_empty_lists_are_counted_and_passed() {
+    let empty = "{\"image\": \"a.png\", \"texts\": []}\n".repeat(70);
+    let full =
+        "{\"image\": \"a.png\", \"texts\": [{\"user\": \"What?\", \"assistant\": \"Red.\"}]}\n";
+    let (_folder, config) = several(&[("a.jsonl", &(empty + full))]);
+    let source = open(&config);
+    assert_eq!(
+        source.sample(70, &mut sample_rng(0, 0)).unwrap().turns[0].answer,
+        "Red."
+    );
+    let captions =
+        "{\"image\": \"a.png\", \"captions\": [\"red\", \"a red one\"]}\n{\"image\": \"a.png\"}\n";
+    let (_folder, config) = several(&[("a.jsonl", captions)]);
+    let source = open(&config);
+    assert_eq!((source.len(), source.rows_without_samples()), (2, 1));
+}

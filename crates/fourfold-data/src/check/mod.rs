@@ -252,6 +252,7 @@ impl<'a> Gathering<'a> {
             report: CheckReport {
                 name: source.name().into(),
                 samples: source.len(),
+                rows_without_samples: source.rows_without_samples(),
                 overlap: examination.held_out.iter().map(overlap).collect(),
                 ..CheckReport::default()
             },

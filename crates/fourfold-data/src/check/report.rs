@@ -19,6 +19,8 @@ pub struct CheckReport {
     pub name: String,
     /// All its samples.
     pub samples: usize,
+    /// Rows that are no sample since their lists of captions, questions or turns are empty.
+    pub rows_without_samples: usize,
     /// Samples that decode and have targets.
     pub good: usize,
     /// Images of the good samples.
@@ -170,6 +172,10 @@ impl fmt::Display for CheckReport {
             write!(f, "\n  {reason}: {}", samples.count)?;
             let reasons = samples.first.iter().map(|skip| &skip.reason);
             listed(f, samples.count, reasons)?;
+        }
+        if self.rows_without_samples > 0 {
+            let rows = self.rows_without_samples;
+            write!(f, "\n{rows} rows are no sample: their lists are empty")?;
         }
         self.without_images.fmt(f)?;
         pairs(f, "samples repeat an earlier one", &self.repeated)?;

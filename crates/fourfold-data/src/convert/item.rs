@@ -31,6 +31,16 @@ pub enum Texts {
     Captions(Vec<String>),
 }
 
+impl Texts {
+    /// How many samples an item of these is when it is read again.
+    pub(super) fn samples(&self) -> usize {
+        match self {
+            Self::Turns(_) => 1,
+            Self::Captions(captions) => captions.len(),
+        }
+    }
+}
+
 /// Where items come from.
 pub struct Content<'a> {
     kind: Kind<'a>,
@@ -95,6 +105,14 @@ impl<'a> Content<'a> {
         self.len() == 0
     }
 
+    /// How many rows of the source are no item, since their lists are empty.
+    pub fn rows_without_items(&self) -> usize {
+        match &self.kind {
+            Kind::Samples(source) => source.rows_without_samples(),
+            Kind::Captions(..) => 0,
+        }
+    }
+
     /// Whether items have captions rather than turns.
     pub fn has_captions(&self) -> bool {
         matches!(self.kind, Kind::Captions(..))
@@ -116,8 +134,6 @@ impl<'a> Content<'a> {
                 let mut row = table.row(row)?;
                 let captions = match row.columns.remove(column) {
                     Some(Value::Array(list)) => list,
-                    // As a row whose list has one.
-                    Some(text @ Value::String(_)) => vec![text],
                     Some(Value::Null) | None => Vec::new(),
                     Some(_) => {
                         return Err(DataError::Row {
@@ -184,9 +200,12 @@ fn good_captions(
             Err(error) => left_out.push(error),
         }
     }
-    match left_out.is_empty() || !good.is_empty() {
-        true => Ok(good),
-        false => Err(left_out.swap_remove(0)),
+    match (good.is_empty(), left_out.is_empty()) {
+        (false, _) => Ok(good),
+        (true, false) => Err(left_out.swap_remove(0)),
+        (true, true) => Err(DataError::EmptyAnswer {
+            origin: origin.into(),
+        }),
     }
 }
 
@@ -195,7 +214,9 @@ fn text(origin: &str, value: Value) -> Result<String, DataError> {
     match value {
         Value::String(text) => Ok(text),
         Value::Null => Ok(String::new()),
-        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        Value::Bool(_) | Value::Number(_) => {
+            Ok(minijinja::Value::from(minijinja::value::Serde(&value)).to_string())
+        }
         Value::Array(_) | Value::Object(_) => Err(DataError::Row {
             origin: origin.into(),
             message: "expected a text, got a list or an object".into(),

@@ -13,8 +13,10 @@ use crate::{DataError, SkipReport};
 /// What a shard was made of.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ShardRecord {
-    /// The samples in it.
+    /// The rows in it.
     pub written: usize,
+    /// What they are when they are read again.
+    pub samples: usize,
     /// Its size.
     pub bytes: u64,
     /// Those that could not be read, and captions that cannot be learnt.

@@ -28,7 +28,9 @@ const AT_ONCE: usize = 32;
 pub struct Converted {
     /// Those that were written, in this run and before.
     pub written: usize,
-    /// Those that could not be read, with the first of each kind of reason.
+    /// Samples that they are when they are read again: of several captions, each.
+    pub samples: usize,
+    /// Those that could not be read, and captions that cannot be learnt, with the first of each kind of reason.
     pub skipped: std::collections::BTreeMap<Reason, SkipReport>,
     /// Shards that were there already.
     pub kept: usize,
@@ -66,6 +68,7 @@ pub fn convert(
             }
         };
         converted.written += record.written;
+        converted.samples += record.samples;
         for (reason, skipped) in record.skipped {
             merge(converted.skipped.entry(reason).or_default(), skipped);
         }
@@ -135,6 +138,7 @@ fn fill(
             match item {
                 Ok(item) => {
                     record.written += 1;
+                    record.samples += item.texts.samples();
                     for error in &item.left_out {
                         record.skip(content.name(), row, error);
                     }

@@ -76,7 +76,8 @@ impl Csv {
             .map_err(|error| fail(error.into()))?;
         let mark = usize::from(start.starts_with(b"\xef\xbb\xbf")) * 3;
         let text = String::from_utf8_lossy(&start[mark..]);
-        let dialect = Dialect::of(text.lines().next().unwrap_or_default());
+        let first_line = text.lines().find(|line| !line.trim().is_empty());
+        let dialect = Dialect::of(first_line.unwrap_or_default());
         let mut cells = dialect.cells(BlobReader::new(Arc::clone(&blob), mark as u64));
         let mut row = ByteRecord::new();
         let mut columns = Vec::new();
@@ -95,6 +96,12 @@ impl Csv {
                     DataError::file(path, "line 1: is no UTF-8; write the file in UTF-8")
                 })?;
                 let name = name.trim();
+                if !name.is_empty() && columns.iter().any(|known| known == name) {
+                    let message = format!(
+                        "its header has `{name}` twice; give each column a name of its own"
+                    );
+                    return Err(DataError::file(path, message));
+                }
                 columns.push(match name {
                     // As pandas writes its index.
                     "" => format!("column_{index}"),
@@ -195,7 +202,13 @@ impl Csv {
             let ends = bytes[place.byte() as usize..].iter();
             let ends = ends.take_while(|byte| matches!(byte, b'\r' | b'\n'));
             let passed = ends.filter(|byte| **byte == b'\n').count() as u64;
-            rows.push((place.line() + passed + start.line() - 1, row));
+            let end = cells.position().byte() as usize;
+            rows.push(CsvRow {
+                line: place.line() + passed + start.line() - 1,
+                misquoted: self.dialect.quoted
+                    && misquoted(&bytes[place.byte() as usize..end], self.dialect.delimiter),
+                cells: row,
+            });
         }
         Ok(CsvBlock {
             name: self.blob.name().to_owned(),
@@ -227,7 +240,49 @@ impl Reader for Csv {
 pub(super) struct CsvBlock {
     name: String,
     columns: Vec<String>,
-    rows: Vec<(u64, ByteRecord)>,
+    rows: Vec<CsvRow>,
+}
+
+struct CsvRow {
+    line: u64,
+    cells: ByteRecord,
+    /// Whether a quoted cell goes on after its closing quote.
+    misquoted: bool,
+}
+
+/// Whether a cell of `row` that begins with a quote goes on after the quote that closes it, as where one that nothing closed
+/// ends at the next that opens: what lies between are lost rows.
+fn misquoted(row: &[u8], delimiter: u8) -> bool {
+    let mut rest = row;
+    loop {
+        // Line ends before a row are counted to it.
+        while let [b'\r' | b'\n', more @ ..] = rest {
+            rest = more;
+        }
+        let Some(cell) = rest.strip_prefix(b"\"") else {
+            match rest.iter().position(|byte| *byte == delimiter) {
+                Some(end) => rest = &rest[end + 1..],
+                None => return false,
+            }
+            continue;
+        };
+        let mut end = 0;
+        loop {
+            match (cell.get(end), cell.get(end + 1)) {
+                (Some(b'"'), Some(b'"')) => end += 2,
+                (Some(b'"'), after) => {
+                    match after {
+                        Some(byte) if *byte == delimiter => rest = &cell[end + 2..],
+                        None | Some(b'\r' | b'\n') => return false,
+                        Some(_) => return true,
+                    }
+                    break;
+                }
+                (Some(_), _) => end += 1,
+                (None, _) => return false,
+            }
+        }
+    }
 }
 
 impl CsvBlock {
@@ -238,12 +293,12 @@ impl CsvBlock {
 
     /// Whether row `index` is text.
     pub fn is_utf8(&self, index: usize) -> bool {
-        std::str::from_utf8(self.rows[index].1.as_slice()).is_ok()
+        std::str::from_utf8(self.rows[index].cells.as_slice()).is_ok()
     }
 
     /// The cells of row `index`, however many there are.
     pub fn texts(&self, index: usize) -> Vec<String> {
-        let cells = self.rows[index].1.iter();
+        let cells = self.rows[index].cells.iter();
         cells
             .map(|cell| String::from_utf8_lossy(cell).into_owned())
             .collect()
@@ -252,11 +307,16 @@ impl CsvBlock {
 
 impl Block for CsvBlock {
     fn origin(&self, index: usize) -> String {
-        format!("{}:line {}", self.name, self.rows[index].0)
+        format!("{}:line {}", self.name, self.rows[index].line)
     }
 
     fn record(&self, index: usize) -> Result<Record, String> {
-        let row = &self.rows[index].1;
+        if self.rows[index].misquoted {
+            let message = "a cell in quotes goes on after them: an earlier quote is not closed, or one within the cell is \
+                           not doubled (`\"\"`)";
+            return Err(message.into());
+        }
+        let row = &self.rows[index].cells;
         let (found, expected) = (row.len(), self.columns.len());
         if found != expected {
             return Err(format!("has {found} cells where the header has {expected}"));

@@ -59,6 +59,11 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
+    /// How many rows are no sample since the lists that samples are made of are empty.
+    fn rows_without_samples(&self) -> usize {
+        0
+    }
+
     /// Sample `row`, `0 ≤ row < len`; `rng` decides between prompt templates.
     fn sample(&self, row: usize, rng: &mut SampleRng) -> Result<Sample, DataError>;
 

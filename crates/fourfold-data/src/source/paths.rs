@@ -92,7 +92,11 @@ fn matched(path: &Path) -> Result<Vec<PathBuf>, DataError> {
     if path.exists() || !text.contains(['*', '?', '[']) {
         return Ok(vec![path.into()]);
     }
-    let found = glob::glob(&text)
+    let as_a_shell = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::new()
+    };
+    let found = glob::glob_with(&text, as_a_shell)
         .map_err(|error| DataError::file(path, format!("is no pattern of paths: {error}")))?;
     let found: Result<Vec<PathBuf>, _> = found.collect();
     let found = found.map_err(|error| DataError::Io {
@@ -113,10 +117,10 @@ fn counted(path: &Path) -> Result<Vec<PathBuf>, DataError> {
         return Ok(vec![path.into()]);
     }
     let text = path.to_string_lossy();
-    let braces = text.find('{').and_then(|open| {
+    let braces = text.match_indices('{').find_map(|(open, _)| {
         let close = open + text[open..].find('}')?;
         let (first, last) = text[open + 1..close].split_once("..")?;
-        let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+        let digits = |t: &str| (1..20).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
         (digits(first) && digits(last)).then_some((open, close, first, last))
     });
     let Some((open, close, first, last)) = braces else {

@@ -145,6 +145,10 @@ impl Source for RowSource {
         self.visible.len()
     }
 
+    fn rows_without_samples(&self) -> usize {
+        self.visible.without()
+    }
+
     fn origin(&self, sample: usize) -> String {
         match self.place(sample) {
             Ok((row, element)) => with_element(self.table.origin(row), element),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Map;
 
 use super::SourceConfig;
-use super::layout::{ImageFolder, Kind, Layout, image_columns};
+use super::layout::{ImageFolder, Kind, Layout, Spelling, image_columns, is_known_name};
 use super::opened::Opened;
 use super::reader::Record;
 use super::table::{Group, Table};
@@ -55,17 +55,15 @@ impl Sight {
             .filter(|file| file.rows() > 0)
             .collect();
         // Parts of messages name images of their own, perhaps in late rows only.
-        let parts = match Kind::of(&merged) {
-            Kind::Conversation(spelling) if spelling.may_have_parts() => {
-                !merged.columns.contains_key("images")
-                    && table.any_record(|columns| spelling.has_parts(columns))
-            }
-            _ => false,
-        };
+        let parts = !merged.columns.contains_key("images")
+            && firsts.iter().any(|(_, first)| match Kind::of(first) {
+                Kind::Conversation(spelling) => spelling.may_have_parts(),
+                _ => false,
+            })
+            && table.any_record(Spelling::finds_parts);
         let whole = Self::of(&files, &merged, wanted, config.images, parts)?;
         let whole = Self {
-            // Beside images that files hold themselves, a name of one says where it was found.
-            guards: config.images && wanted.is_none() && !whole.embedded,
+            guards: config.images && wanted.is_none() && !whole.has_images(),
             ..whole
         };
         if let [_, _, ..] = firsts {
@@ -186,8 +184,12 @@ fn demand_one_layout(files: &[(&Path, Sight)], whole: &Sight) -> Result<(), Data
     };
     let differs = |path: &Path, is: String, other: &Path, theirs: String| {
         let message = format!(
-            "{is}, and {} {theirs}: files of one `path` are alike; make this one data of its own",
-            other.display()
+            "{is}, and {} {theirs}: files of one `path` are alike; make this one data of its own{}",
+            other.display(),
+            match is.starts_with("names its images") {
+                true => ", or say which column is meant with `image_column`",
+                false => "",
+            }
         );
         Err(DataError::file(path, message))
     };
@@ -200,7 +202,9 @@ fn demand_one_layout(files: &[(&Path, Sight)], whole: &Sight) -> Result<(), Data
             let known = sight.images.iter().all(|name| whole.images.contains(name));
             known && sight.has_images()
         };
-        let lacks = !sight.has_images() && sight.may_lack_images();
+        // What only looks like a name of images, as an `id` that is one, decides nothing where there need be none.
+        let guessed = |name: &String| !is_known_name(name);
+        let lacks = sight.may_lack_images() && !sight.embedded && sight.images.iter().all(guessed);
         if !found(sight)
             && !lacks
             && let Some((other, theirs)) = files.iter().find(|(_, sight)| found(sight))

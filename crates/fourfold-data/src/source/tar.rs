@@ -156,13 +156,15 @@ enum Content {
 
 impl Member {
     fn kind(&self) -> Content {
-        // `0001.seg.png` is no picture of the sample but something about it; `0001.0.png` is one of several.
+        // `0001.seg.png` is no picture of the sample but something about it; `0001.0.png` is one of several, and
+        // `0001.image.png` says what it is.
         if is(&IMAGES, &self.extension) {
             let before = self
                 .extension
                 .rsplit_once('.')
                 .map_or("", |(before, _)| before);
-            match before.bytes().all(|byte| byte.is_ascii_digit()) {
+            let plain = before.bytes().all(|byte| byte.is_ascii_digit());
+            match plain || ["image", "img"].contains(&before) {
                 true => Content::Image,
                 false => Content::Other,
             }

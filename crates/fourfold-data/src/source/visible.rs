@@ -16,6 +16,8 @@ pub(super) type Place = (usize, Option<u32>);
 pub(super) struct Visible {
     /// Of each block of the table, the first of its samples; and at the end how many there are.
     starts: Vec<usize>,
+    /// Rows that are no sample since their lists are empty.
+    without: usize,
     /// Whether every row is one sample.
     plain: bool,
     /// The samples of a block.
@@ -39,18 +41,26 @@ impl Visible {
                 .iter()
                 .all(|lists| lists.is_empty());
         let rows = table.blocks().iter().map(|block| block.rows);
-        let starts = match plain {
-            true => firsts(rows),
+        let (starts, without) = match plain {
+            true => (firsts(rows), 0),
             false => {
                 let rows = firsts(rows);
-                let count = |block| expand(table, config, block, rows[block]).len();
+                let count = |block| {
+                    let (places, without) = expand(table, config, block, rows[block]);
+                    (places.len(), without)
+                };
                 let blocks = (0..table.blocks().len()).into_par_iter();
-                let counts: Vec<usize> = blocks.map(count).collect();
-                firsts(counts.into_iter())
+                let counts: Vec<(usize, usize)> = blocks.map(count).collect();
+                let without = counts.iter().map(|(_, without)| without).sum();
+                (
+                    firsts(counts.into_iter().map(|(places, _)| places)),
+                    without,
+                )
             }
         };
         let visible = Self {
             starts,
+            without,
             plain,
             places: Cache::new(KEPT),
         };
@@ -63,6 +73,11 @@ impl Visible {
     /// How many samples there are.
     pub fn len(&self) -> usize {
         self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// How many rows are no sample since their lists are empty.
+    pub fn without(&self) -> usize {
+        self.without
     }
 
     /// How many samples each block of the table has.
@@ -89,7 +104,7 @@ impl Visible {
         let load = || {
             let blocks = table.blocks().iter();
             let first = blocks.take(block).map(|block| block.rows).sum();
-            Ok(expand(table, config, block, first))
+            Ok(expand(table, config, block, first).0)
         };
         let places = self.places.get(block, size_of::<Place>() * count, load)?;
         places
@@ -99,13 +114,15 @@ impl Visible {
     }
 }
 
-/// The samples of a block, the first of whose rows is `first`.
-fn expand(table: &Table, config: &SourceConfig, block: usize, first: usize) -> Vec<Place> {
+/// The samples of a block, the first of whose rows is `first`, and how many of its rows are none since their lists are
+/// empty.
+fn expand(table: &Table, config: &SourceConfig, block: usize, first: usize) -> (Vec<Place>, usize) {
     let mut visible = Vec::new();
+    let mut without = 0;
     // A row that cannot be read is one sample, whose error tells of the row when it is drawn.
     let Ok(rows) = table.texts(block) else {
         let rows = first..first + table.blocks()[block].rows;
-        return rows.map(|number| (number, None)).collect();
+        return (rows.map(|number| (number, None)).collect(), 0);
     };
     for (number, row) in (first..).zip(rows) {
         let Ok(row) = row else {
@@ -124,13 +141,13 @@ fn expand(table: &Table, config: &SourceConfig, block: usize, first: usize) -> V
         } else {
             vec![None]
         };
-        for element in elements {
-            if passes(config, &row, element) {
-                visible.push((number, element));
-            }
-        }
+        without += usize::from(elements.is_empty());
+        let kept = elements
+            .into_iter()
+            .filter(|element| passes(config, &row, *element));
+        visible.extend(kept.map(|element| (number, element)));
     }
-    visible
+    (visible, without)
 }
 
 /// Whether `where` keeps a row, or an element of it.

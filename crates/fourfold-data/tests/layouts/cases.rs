@@ -189,3 +189,39 @@ fn a_table_of_a_header_alone_has_no_rows() {
     let error = refusal(&config(path));
     assert!(error.contains("line 1: a quote is opened"), "{error}");
 }
+
+/// Two quotes that nothing closes would take all rows between them for one cell.
+#[test]
+fn a_cell_that_goes_on_after_its_quotes_is_broken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    let mut lines = vec!["path,text,n".to_owned()];
+    lines.extend((0..20).map(|n| match n {
+        5 | 15 => format!("blue.png,\"open{n},{n}"),
+        _ => format!("blue.png,\"a \"\"fine\"\", one\",{n}"),
+    }));
+    std::fs::write(&path, lines.join("\r\n")).unwrap();
+    let table = source(path);
+    let error = sample(&*table, 5).unwrap_err();
+    assert!(
+        error.contains("rows.csv:line 7: a cell in quotes goes on"),
+        "{error}"
+    );
+    let answers: Vec<String> = (0..table.len())
+        .filter_map(|row| Some(sample(&*table, row).ok()?.turns[0].answer.clone()))
+        .collect();
+    // Each takes the row after it along, whose first quote closes it.
+    assert_eq!(answers, ["a \"fine\", one"; 16]);
+    let path = folder.path().join("twice.csv");
+    std::fs::write(&path, "path,text,text\nblue.png,a,b\n").unwrap();
+    let error = refusal(&config(path));
+    assert!(error.contains("`text` twice"), "{error}");
+}
+
+#[test]
+fn an_image_of_a_shard_may_say_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shard.tar");
+    tar(&path, &["1.image.png", "1.seg.png", "1.txt"]);
+    assert_eq!(sample(&*source(path), 0).unwrap().images.len(), 1);
+}

@@ -105,15 +105,16 @@ impl Target {
 
     /// The recipe, if the path names one.
     fn recipe(&self) -> Result<Option<Recipe>> {
-        ensure!(
-            self.path.exists()
-                || is_url(&self.path)
-                || Paths::from(&*self.path)
-                    .files()
-                    .is_ok_and(|files| files.iter().all(|file| file.exists())),
-            "there is no {}; expected a recipe (.toml), a data file (Parquet, JSON, CSV, tar), or a pattern of such files",
-            self.path.display()
-        );
+        if !self.path.exists() && !is_url(&self.path) {
+            let files = Paths::from(&*self.path).files()?;
+            let missing = files.iter().find(|file| !file.exists());
+            if let Some(missing) = missing {
+                bail!(
+                    "there is no {}; expected a recipe (.toml), a data file (Parquet, JSON, CSV, tar), or a pattern of such files",
+                    missing.display()
+                );
+            }
+        }
         if self
             .path
             .extension()

@@ -122,7 +122,7 @@ fn a_conversion_that_loses_much_fails() {
     ];
     let message = refused(place, &arguments, 1);
     assert!(
-        message.contains("2 of 3 were skipped, more than the 1 % that may be"),
+        message.contains("2 of 3 samples were skipped, more than the 1 % that may be"),
         "{message}"
     );
     assert!(place.join("out.parquet").exists());

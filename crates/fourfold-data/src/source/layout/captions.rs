@@ -77,7 +77,7 @@ pub(in crate::source) fn group(
 ) -> Result<Option<Arc<dyn Blob>>, DataError> {
     let columns: Vec<&str> = table.columns().iter().map(String::as_str).collect();
     let (image, caption) = match columns.as_slice() {
-        ["image", "caption"] => ("image", "caption"),
+        ["image", "caption"] | ["caption", "image"] => ("image", "caption"),
         ["image_name", "comment_number", "comment"] => ("image_name", "comment"),
         _ => return Ok(None),
     };

@@ -33,6 +33,11 @@ impl Spelling {
         })
     }
 
+    /// Whether a row with these columns has a conversation with such messages.
+    pub fn finds_parts(columns: &Map<String, Value>) -> bool {
+        Self::of(columns).is_some_and(|spelling| spelling.has_parts(columns))
+    }
+
     /// Whether messages of this spelling may be made of parts.
     pub fn may_have_parts(self) -> bool {
         self.what == "content"

@@ -41,6 +41,11 @@ pub(in crate::source) struct ImageFolder {
     pub guards: bool,
 }
 
+/// Whether columns called `name` hold paths of images in published sets.
+pub(in crate::source) fn is_known_name(name: &str) -> bool {
+    KNOWN.contains(&name)
+}
+
 /// The columns that name images; `wanted` is what the recipe says. Rows that hold their images, `embedded`, need none.
 ///
 /// # Errors
@@ -69,12 +74,17 @@ pub(in crate::source) fn image_columns(
         .filter(|name| has(name))
         .map(|name| (*name).to_owned())
         .collect();
-    if embedded || !own.is_empty() {
+    // A column that rows get from their layout is in no record.
+    let filled = |name: &String| record.columns.get(name).is_none_or(|cell| !is_empty(cell));
+    if embedded || own.iter().any(filled) {
         return Ok(own);
     }
     let looks = |name: &&str| record.columns.get(*name).is_some_and(names_images);
     if let Some(known) = KNOWN.into_iter().filter(has).find(looks) {
         return Ok(vec![known.to_owned()]);
+    }
+    if !own.is_empty() {
+        return Ok(own);
     }
     let all: Vec<&str> = columns.iter().map(String::as_str).filter(looks).collect();
     match all.as_slice() {

@@ -17,7 +17,8 @@ use serde_json::{Map, Value};
 
 pub(super) use captions::group as group_captions;
 pub(super) use coco::join as join_coco;
-pub(super) use images::{ImageFolder, image_columns};
+pub(super) use conversations::Spelling;
+pub(super) use images::{ImageFolder, image_columns, is_known_name};
 pub(super) use vqa::{annotations_beside, join as join_vqa};
 
 use super::reader::Record;

@@ -10,8 +10,28 @@ use super::{Opened, Table};
 use crate::DataError;
 use crate::source::reader::Record;
 
-/// So many rows of a file are looked at.
+/// So many rows of a file are looked at,
 const SPECIMENS: usize = 64;
+/// or so many while a column that makes a layout is empty.
+const MOST_SPECIMENS: usize = 4096;
+/// Columns that make a layout, or decide what is learnt.
+const TELLING: [&str; 9] = [
+    "conversations",
+    "conversation",
+    "messages",
+    "texts",
+    "sentences",
+    "captions",
+    "caption",
+    "prompts",
+    "answers",
+];
+
+/// Whether rows `seen` of those of a file, put together, show what its rows are.
+fn shows(seen: usize, whole: &Map<String, Value>) -> bool {
+    let empty = |name: &&str| whole.get(*name).is_some_and(|cell| !says(cell));
+    seen >= MOST_SPECIMENS || (seen >= SPECIMENS && !TELLING.iter().any(empty))
+}
 
 /// Files of the same columns; the first of them stands for all.
 pub(in crate::source) struct Group {
@@ -90,7 +110,11 @@ impl Table {
                     first.get_or_insert((block.0.origin(index), message));
                 }
             }
-            if row + 1 - rows.start >= SPECIMENS && whole.is_some() {
+            let seen = row + 1 - rows.start;
+            if whole
+                .as_ref()
+                .is_some_and(|whole| shows(seen, &whole.columns))
+            {
                 break;
             }
         }
@@ -137,7 +161,7 @@ impl Table {
             if let Ok(row) = self.row(number) {
                 merge(&mut specimen, row.columns);
             }
-            if number + 1 - rows.start >= SPECIMENS && !specimen.is_empty() {
+            if !specimen.is_empty() && shows(number + 1 - rows.start, &specimen) {
                 break;
             }
         }
@@ -147,15 +171,19 @@ impl Table {
 
 /// Fills cells of `whole` that are empty or absent with those of `more`.
 fn merge(whole: &mut Map<String, Value>, more: Map<String, Value>) {
-    let says = |value: &Value| match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        _ => true,
-    };
     for (name, value) in more {
         if !whole.get(&name).is_some_and(says) {
             whole.insert(name, value);
         }
+    }
+}
+
+/// Whether a cell has something in it.
+fn says(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
     }
 }

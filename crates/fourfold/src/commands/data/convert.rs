@@ -101,9 +101,9 @@ impl Convert {
         tell(&converted, &content, &shards)?;
         let skipped = skipped(&converted);
         ensure!(
-            skipped <= allowed(self.max_skipped, content.len()),
-            "{skipped} of {} were skipped, more than the {} % that may be (--max-skipped {}): what is written lacks them",
-            content.len(),
+            skipped <= allowed(self.max_skipped, converted.samples + skipped),
+            "{skipped} of {} samples were skipped, more than the {} % that may be (--max-skipped {}): what is written lacks them",
+            converted.samples + skipped,
             100.0 * self.max_skipped,
             self.max_skipped
         );
@@ -300,7 +300,7 @@ fn tell(converted: &Converted, content: &Content<'_>, shards: &Shards) -> Result
         note(format_args!(
             "skipped: {} of {}: {reason}",
             samples.count,
-            content.len()
+            converted.samples + skipped
         ));
         for skip in samples.first.iter().take(TOLD) {
             note(format_args!("    {}", printable(&skip.reason)));
@@ -308,6 +308,12 @@ fn tell(converted: &Converted, content: &Content<'_>, shards: &Shards) -> Result
         if samples.count > TOLD {
             note(format_args!("    … and {} more", samples.count - TOLD));
         }
+    }
+    match content.rows_without_items() {
+        0 => {}
+        rows => note(format_args!(
+            "no sample: {rows} rows, whose lists are empty"
+        )),
     }
     let what = match content.has_captions() {
         true => "rows with captions",
