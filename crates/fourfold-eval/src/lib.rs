@@ -37,6 +37,7 @@ pub mod cider;
 pub mod error;
 pub mod rouge;
 pub mod tokenize;
+pub mod vqa;
 
 pub use bootstrap::{Interval, bootstrap_mean};
 pub use error::EvalError;

@@ -1,7 +1,7 @@
-//! Every value of `fixtures/metrics.json` and `tokens.json`, which `fixtures/make.py` takes from
-//! `pycocoevalcap`.
+//! Every value of `fixtures/metrics.json` and `tokens.json`, which `fixtures/make.py` takes from `pycocoevalcap`, and of
+//! `vqa.json`, which `fixtures/make_vqa.py` takes from the VQA evaluator.
 
-use fourfold_eval::{CaptionCase, score_captions, tokenize::tokenize};
+use fourfold_eval::{CaptionCase, score_captions, tokenize::tokenize, vqa};
 use serde_json::Value;
 
 fn fixture(name: &str) -> Value {
@@ -92,4 +92,24 @@ fn words_are_those_of_the_reference_tokenizer() {
         let text = case["text"].as_str().unwrap();
         assert_eq!(tokenize(text), strings(&case["tokens"]), "{text}");
     }
+}
+
+#[test]
+fn answers_are_as_right_as_the_reference_says() {
+    let fixture = fixture("vqa.json");
+    let cases = fixture["cases"].as_array().unwrap();
+    assert!(cases.len() >= 1000);
+    let mut sum = 0.0;
+    for case in cases {
+        let mut people: Vec<&str> = Vec::new();
+        for run in case["people"].as_array().unwrap() {
+            let count = run[1].as_u64().unwrap() as usize;
+            people.extend(std::iter::repeat_n(run[0].as_str().unwrap(), count));
+        }
+        let answer = case["answer"].as_str().unwrap();
+        let got = vqa::accuracy(answer, &people);
+        assert_close(got, &case["accuracy"], &format!("{answer:?} of {people:?}"));
+        sum += got;
+    }
+    assert_close(sum / cases.len() as f64, &fixture["overall"], "overall");
 }
