@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use fourfold_data::{EncodedImage, SkipReport, Source, hash, sample_rng};
+use fourfold_data::{DataError, EncodedImage, Sample, SkipReport, Source, hash, sample_rng};
 use rayon::prelude::*;
+use serde_json::Value;
 
 use crate::answer::Question;
 
@@ -46,18 +47,22 @@ impl Cases {
     /// Reads every sample of `source`. Answers to the same prompt about the same image become references of
     /// one case, so five captions of a photograph are five references. `limit` keeps that many cases, spread
     /// evenly. A source with several prompt templates is asked one of them a row, the same each time.
-    pub fn read(source: &dyn Source, limit: Option<usize>) -> Self {
+    ///
+    /// With `references`, the name of a column, each sample is a case of its own, and what counts as right is the list in
+    /// that column.
+    pub fn read(source: &dyn Source, limit: Option<usize>, references: Option<&str>) -> Self {
         let read = |row: usize| {
             let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+            let listed = references.map(|column| listed(source, row, &sample, column));
             let images = sample.read_images()?;
             let key = image_key(&images);
-            Ok((sample, images, key))
+            Ok((sample, images, key, listed.transpose()?))
         };
         let rows: Vec<_> = (0..source.len()).into_par_iter().map(read).collect();
         let mut all = Self::default();
         let mut places: HashMap<(String, String), usize> = HashMap::new();
         for (number, row) in rows.into_iter().enumerate() {
-            let (sample, images, image_key) = match row {
+            let (sample, images, image_key, listed) = match row {
                 Ok(read) => read,
                 Err(error) => {
                     all.skipped.add(source.name(), number, &error);
@@ -69,7 +74,9 @@ impl Cases {
                     0 => sample.origin.clone(),
                     number => format!("{} turn {}", sample.origin, number + 1),
                 };
-                let group = image_key.clone().unwrap_or_else(|| sample.origin.clone());
+                let alone = image_key.is_none() || listed.is_some();
+                let group = image_key.clone().filter(|_| !alone);
+                let group = group.unwrap_or_else(|| sample.origin.clone());
                 let place = *places
                     .entry((group, turn.prompt.clone()))
                     .or_insert(all.cases.len());
@@ -81,7 +88,7 @@ impl Cases {
                         images: images.clone(),
                         image_key: image_key.clone(),
                         prompt: turn.prompt.clone(),
-                        references: vec![turn.answer.clone()],
+                        references: listed.clone().unwrap_or_else(|| vec![turn.answer.clone()]),
                     }),
                 }
             }
@@ -102,6 +109,43 @@ impl Cases {
                 kept
             });
         }
+    }
+}
+
+/// The list in `column` of a sample's row: all that counts as right, an answer as often as people gave it.
+///
+/// # Errors
+/// When there is no such list of texts, or the sample has several turns, to which it cannot belong.
+pub(super) fn listed(
+    source: &dyn Source,
+    row: usize,
+    sample: &Sample,
+    column: &str,
+) -> Result<Vec<String>, DataError> {
+    let fail = |message: String| DataError::Row {
+        origin: sample.origin.clone(),
+        message,
+    };
+    if sample.turns.len() != 1 {
+        let turns = sample.turns.len();
+        return Err(fail(format!(
+            "has {turns} turns, and `references` are for samples of one"
+        )));
+    }
+    let columns = source.columns(row);
+    let texts = columns.get(column).and_then(Value::as_array);
+    let texts = texts.and_then(|list| {
+        list.iter()
+            .map(|text| text.as_str().map(str::to_owned))
+            .collect()
+    });
+    let texts: Option<Vec<String>> = texts;
+    match texts {
+        Some(texts) if texts.iter().any(|text| !text.trim().is_empty()) => Ok(texts),
+        _ => Err(fail(format!(
+            "`{column}`: expected a list of texts, the references; the columns are {}",
+            columns.keys().cloned().collect::<Vec<_>>().join(", ")
+        ))),
     }
 }
 

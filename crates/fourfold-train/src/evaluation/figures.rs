@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use fourfold_eval::{AnswerCase, CaptionCase, bootstrap_mean, score_answers, score_captions};
+use fourfold_eval::{AnswerCase, CaptionCase, bootstrap_mean, score_answers, score_captions, vqa};
 use serde::{Deserialize, Serialize};
 
 use super::Case;
@@ -37,6 +37,9 @@ pub struct Figures {
     /// The same share, under the name that it has for answers to questions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<f64>,
+    /// Mean VQA accuracy, in `0..=1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vqa_accuracy: Option<f64>,
     /// Mean CIDEr-D, in `0..=10`; 1.0 is what papers write as 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cider_d: Option<f64>,
@@ -59,10 +62,11 @@ pub struct Figures {
 
 impl Figures {
     /// The figures with their names, in the order of tables.
-    pub fn named(&self) -> [(&'static str, Option<f64>); 8] {
+    pub fn named(&self) -> [(&'static str, Option<f64>); 9] {
         [
             ("exact_match", self.exact_match),
             ("accuracy", self.accuracy),
+            ("vqa_accuracy", self.vqa_accuracy),
             ("cider_d", self.cider_d),
             ("bleu1", self.bleu1),
             ("bleu2", self.bleu2),
@@ -173,6 +177,12 @@ pub fn score(cases: &[Case], said: &[String], metrics: &[Metric]) -> Result<Scor
     if asked(Metric::Accuracy) {
         figures.accuracy = Some(answers.accuracy);
         interval("accuracy", &right)?;
+    }
+    if asked(Metric::VqaAccuracy) {
+        let of = |(case, said): (&Case, &String)| vqa::accuracy(said, &case.references);
+        let values: Vec<f64> = cases.iter().zip(said).map(of).collect();
+        figures.vqa_accuracy = Some(values.iter().sum::<f64>() / values.len() as f64);
+        interval("vqa_accuracy", &values)?;
     }
     if asked(Metric::CiderD) || asked(Metric::Bleu) || asked(Metric::RougeL) {
         let caption_cases: Vec<CaptionCase> = answer_cases

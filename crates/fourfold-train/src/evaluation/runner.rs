@@ -10,7 +10,7 @@ use fourfold_data::{DataError, SkipReport, Source, Tables, decode_rgb_within, sa
 use fourfold_model::Model;
 
 use super::baselines::{blind, majority, shuffled};
-use super::cases::image_key;
+use super::cases::{image_key, listed};
 use super::figures::name;
 use super::{Case, Cases, EvaluationScores, Figures, PixelIndex, Prediction, Scores, score};
 use crate::answer::{Answerer, Question, Search};
@@ -92,7 +92,11 @@ impl<'a> Evaluator<'a> {
         training: &[&dyn Source],
         watch: &mut dyn Watch,
     ) -> Result<Evaluated> {
-        let Cases { cases, mut skipped } = Cases::read(source, measure.limit);
+        if let Some(fault) = measure.fault() {
+            bail!("{fault}");
+        }
+        let references = measure.references.as_deref();
+        let Cases { cases, mut skipped } = Cases::read(source, measure.limit, references);
         let search = Search {
             max_new_tokens: measure.max_new_tokens,
             beams: measure.beams,
@@ -212,8 +216,11 @@ pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
     for (name, evaluation) in &recipe.evaluation {
         let within = || format!("in the evaluation '{name}'");
         let source = tables.open(&evaluation.source).with_context(within)?;
-        demand_one(&*source, "can be read", |row| seen(&*source, row, recipe))
-            .with_context(within)?;
+        let references = evaluation.measure.references.as_deref();
+        demand_one(&*source, "can be read", |row| {
+            seen(&*source, row, recipe, references)
+        })
+        .with_context(within)?;
         if evaluation
             .measure
             .baselines
@@ -228,9 +235,17 @@ pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
     Ok(())
 }
 
-/// Sample `row` with its images decoded.
-fn seen(source: &dyn Source, row: usize, recipe: &Recipe) -> Result<(), DataError> {
+/// Reads sample `row` as an evaluation does, its images decoded.
+fn seen(
+    source: &dyn Source,
+    row: usize,
+    recipe: &Recipe,
+    references: Option<&str>,
+) -> Result<(), DataError> {
     let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+    if let Some(column) = references {
+        listed(source, row, &sample, column)?;
+    }
     for (index, image) in sample.read_images()?.iter().enumerate() {
         decode_rgb_within(&image.bytes, &recipe.image_files).map_err(|message| {
             DataError::Image {

@@ -59,6 +59,7 @@ fn title(name: &str) -> String {
     match name {
         "exact_match" => "exact match %".into(),
         "accuracy" => "accuracy %".into(),
+        "vqa_accuracy" => "VQA accuracy %".into(),
         "cider_d" => "CIDEr-D".into(),
         "rouge_l" => "ROUGE-L %".into(),
         bleu => format!("BLEU-{} %", bleu.trim_start_matches("bleu")),

@@ -205,7 +205,7 @@ fn every_case_keeps_its_own_answer_in_many_groups() {
     }
     // The last of the second group and the first of the third.
     for index in [511, 512] {
-        let case = &Cases::read(&*source, None).cases[index];
+        let case = &Cases::read(&*source, None, None).cases[index];
         let alone = answerer
             .answer(&model, &[case.question(None)], search)
             .unwrap();
@@ -216,14 +216,19 @@ fn every_case_keeps_its_own_answer_in_many_groups() {
 #[test]
 fn the_same_prompt_about_the_same_image_is_one_case() {
     let place = workplace("cases");
-    let asked = Cases::read(&*open(place.path(), "test.jsonl", "{{ question }}"), None);
+    let asked = Cases::read(
+        &*open(place.path(), "test.jsonl", "{{ question }}"),
+        None,
+        None,
+    );
     assert_eq!(asked.cases.len(), 6);
-    let unasked = Cases::read(&*open(place.path(), "test.jsonl", ""), None).cases;
+    let unasked = Cases::read(&*open(place.path(), "test.jsonl", ""), None, None).cases;
     assert_eq!(unasked.len(), 3);
     assert_eq!(unasked[0].references, ["red", "yes"]);
     let thinned = Cases::read(
         &*open(place.path(), "test.jsonl", "{{ question }}"),
         Some(3),
+        None,
     )
     .cases;
     let ids: Vec<&str> = thinned.iter().map(|case| case.id.as_str()).collect();
@@ -240,7 +245,12 @@ fn the_same_prompt_about_the_same_image_is_one_case() {
 #[test]
 fn shuffling_leaves_no_image_in_its_place_and_loses_none() {
     let place = workplace("shuffle");
-    let cases = Cases::read(&*open(place.path(), "test.jsonl", "{{ question }}"), None).cases;
+    let cases = Cases::read(
+        &*open(place.path(), "test.jsonl", "{{ question }}"),
+        None,
+        None,
+    )
+    .cases;
     for seed in 0..20 {
         let questions = shuffled(&cases, seed).unwrap();
         let mut seen = BTreeSet::new();
@@ -320,7 +330,7 @@ fn the_nearest_image_is_the_one_of_least_squared_difference() {
         ImageFiles::default(),
     )
     .unwrap();
-    let cases = Cases::read(&*open(scratch.path(), "test.jsonl", ""), None).cases;
+    let cases = Cases::read(&*open(scratch.path(), "test.jsonl", ""), None, None).cases;
     let distance = |a: &image::RgbImage, b: &image::RgbImage| -> i64 {
         a.as_raw()
             .iter()
@@ -349,14 +359,24 @@ fn the_nearest_image_answers_the_question_that_is_asked() {
         ImageFiles::default(),
     )
     .unwrap();
-    let cases = Cases::read(&*open(place.path(), "test.jsonl", "{{ question }}"), None).cases;
+    let cases = Cases::read(
+        &*open(place.path(), "test.jsonl", "{{ question }}"),
+        None,
+        None,
+    )
+    .cases;
     let said = |cases: &[Case]| -> Vec<String> {
         let said = index.nearest(cases).unwrap().into_iter();
         said.map(|said| said.unwrap_or_else(|| "none".into()))
             .collect()
     };
     assert_eq!(said(&cases), ["red", "yes", "green", "no", "blue", "no"]);
-    let other = Cases::read(&*open(place.path(), "test.jsonl", "Never asked"), None).cases;
+    let other = Cases::read(
+        &*open(place.path(), "test.jsonl", "Never asked"),
+        None,
+        None,
+    )
+    .cases;
     assert_eq!(said(&other), ["red", "green", "blue"]);
     let blind = Case {
         images: Vec::new(),
@@ -410,10 +430,15 @@ fn a_question_without_an_image_gets_the_usual_answer() {
 fn majority_breaks_ties_by_the_alphabet_and_knows_what_is_common() {
     let place = workplace("majority");
     let train = open(place.path(), "train.jsonl", "{{ question }}");
-    let cases = Cases::read(&*open(place.path(), "test.jsonl", "{{ question }}"), None).cases;
+    let cases = Cases::read(
+        &*open(place.path(), "test.jsonl", "{{ question }}"),
+        None,
+        None,
+    )
+    .cases;
     let said = majority(&cases, &[&*train]).unwrap();
     assert_eq!(said, ["blue", "no", "blue", "no", "blue", "no"]);
-    let unseen = Cases::read(&*open(place.path(), "test.jsonl", "Unseen?"), None).cases;
+    let unseen = Cases::read(&*open(place.path(), "test.jsonl", "Unseen?"), None, None).cases;
     assert_eq!(majority(&unseen, &[&*train]).unwrap(), ["no", "no", "no"]);
     assert!(majority(&cases, &[]).is_err());
 }
@@ -481,4 +506,59 @@ fn a_watch_can_end_an_evaluation() {
         !run.scores().exists(),
         "scores are written whole or not at all"
     );
+}
+
+/// What ten people said is compared with as often as they said it, and never joined with another question's.
+#[test]
+fn answers_of_several_people_are_the_references() {
+    let place = workplace("people");
+    let row = |question: &str, answers: &str| {
+        format!(
+            "{{\"image\": \"test-red.png\", \"question\": \"{question}\", \"answer\": \"red\", \"answers\": {answers}}}\n"
+        )
+    };
+    let lines = row(
+        "What colour?",
+        r#"["red", "red", "red", "red", "no", "no", "no", "no", "no", "no"]"#,
+    ) + &row(
+        "What colour?",
+        r#"["crimson", "the red", "red", "no", "no", "no", "no", "no", "no", "no"]"#,
+    ) + &row("Is it warm?", "\"yes\"")
+        + &row("Is it warm?", "[]");
+    fs::write(place.path().join("people.jsonl"), lines).unwrap();
+    let source = open(place.path(), "people.jsonl", "{{ question }}");
+    let Cases { cases, skipped } = Cases::read(&*source, None, Some("answers"));
+    assert_eq!((cases.len(), skipped.count), (2, 2));
+    assert!(
+        skipped.first[0]
+            .reason
+            .contains("people.jsonl:line 3: `answers`: expected a list of texts"),
+        "{}",
+        skipped.first[0].reason
+    );
+    assert_eq!(cases[0].references.len(), 10);
+    let said = ["Red.".to_owned(), "red".to_owned()];
+    let (figures, _, intervals) = score(&cases, &said, &[Metric::VqaAccuracy]).unwrap();
+    // The second is found once as it is written: articles of people are not dropped.
+    let expected = (1.0 + 0.3) / 2.0;
+    assert!(
+        (figures.vqa_accuracy.unwrap() - expected).abs() < 1e-9,
+        "{figures:?}"
+    );
+    assert!(intervals.contains_key("vqa_accuracy"));
+
+    let text = RECIPE.replace("\"accuracy\", ", "\"vqa_accuracy\", ");
+    fs::write(place.path().join("recipe.toml"), &text).unwrap();
+    let error = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap_err();
+    let message = format!("{error:#}");
+    assert!(
+        message.contains("key 'evaluation.colors.metrics'")
+            && message.contains("references = \"answers\""),
+        "{message}"
+    );
+    let named = "evaluation.colors.references=\"answers\"".to_owned();
+    let recipe = Recipe::load(&place.path().join("recipe.toml"), &[named]).unwrap();
+    let error = check_evaluations(&recipe, &Sources::new(&recipe)).unwrap_err();
+    let message = format!("{error:#}");
+    assert!(message.contains("`answers`: expected a list"), "{message}");
 }

@@ -21,8 +21,11 @@ pub enum Metric {
     /// ROUGE-L.
     RougeL,
     /// The very same figure as [`Metric::ExactMatch`], under the name that it has for answers to questions. No
-    /// articles are dropped and no number words replaced, unlike in the VQA accuracy of several annotators.
+    /// articles are dropped and no number words replaced, unlike in [`Metric::VqaAccuracy`].
     Accuracy,
+    /// How far the answer is what several people said, normalised as the VQA challenge does it
+    /// ([`fourfold_eval::vqa`]); the people's answers are those of [`Measure::references`].
+    VqaAccuracy,
 }
 
 /// What the model is compared with.
@@ -64,6 +67,9 @@ pub struct Measure {
     /// Names of `[data.NAME]` that `pixel_nn` and `majority` take their answers from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub baseline_data: Vec<String>,
+    /// The column with a list of all that counts as right, as `answers` of VQA; the answer alone when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<String>,
     /// Samples are drawn evenly down to this many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -75,14 +81,26 @@ pub struct Measure {
     pub beams: usize,
 }
 
-const MEASURE_KEYS: [&str; 6] = [
+const MEASURE_KEYS: [&str; 7] = [
     "metrics",
     "baselines",
     "baseline_data",
+    "references",
     "limit",
     "max_new_tokens",
     "beams",
 ];
+
+impl Measure {
+    /// What its metrics lack, if they do.
+    pub fn fault(&self) -> Option<&'static str> {
+        let lacks = self.metrics.contains(&Metric::VqaAccuracy) && self.references.is_none();
+        lacks.then_some(
+            "vqa_accuracy compares with what several people said: name the column of that list, as \
+             `references = \"answers\"` where the data are VQA's",
+        )
+    }
+}
 
 fn max_new_tokens() -> usize {
     32

@@ -361,6 +361,9 @@ impl Recipe {
             demand(!measure.metrics.is_empty(), path.key("metrics"), || {
                 "expected at least one metric".into()
             })?;
+            if let Some(fault) = measure.fault() {
+                return Err(KeyError::at(path.key("metrics"), fault));
+            }
             demand(measure.beams > 0, path.key("beams"), at_least_one)?;
             demand(
                 measure.max_new_tokens > 0,

@@ -44,7 +44,10 @@ pub struct Eval {
     /// A template over the columns: what counts as right
     #[arg(long, value_name = "TEMPLATE", requires = "data")]
     answer: Option<String>,
-    /// What is measured: exact_match, accuracy, cider_d, bleu, rouge_l
+    /// The column with a list of all that counts as right, in place of the answer
+    #[arg(long, value_name = "COLUMN", requires = "data")]
+    references: Option<String>,
+    /// What is measured: exact_match, accuracy, vqa_accuracy, cider_d, bleu, rouge_l
     #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = metric, requires = "data")]
     metrics: Vec<Metric>,
     /// Measure on this many samples, spread evenly
@@ -165,6 +168,7 @@ impl Eval {
             ],
             baselines: Vec::new(),
             baseline_data: Vec::new(),
+            references: None,
             limit: None,
             max_new_tokens: 32,
             beams: 1,
@@ -187,6 +191,9 @@ impl Eval {
         }
         if !self.metrics.is_empty() {
             measure.metrics = self.metrics.clone();
+        }
+        if self.references.is_some() {
+            measure.references = self.references.clone();
         }
         measure.limit = self.limit.or(measure.limit);
         measure.beams = self.beams.map_or(measure.beams, usize::from);
@@ -236,7 +243,14 @@ impl Eval {
 }
 
 fn metric(word: &str) -> Result<Metric, String> {
-    let known = ["exact_match", "accuracy", "cider_d", "bleu", "rouge_l"];
+    let known = [
+        "exact_match",
+        "accuracy",
+        "vqa_accuracy",
+        "cider_d",
+        "bleu",
+        "rouge_l",
+    ];
     serde_json::from_value(word.into()).map_err(|_| unknown_word("metric", word, &known))
 }
 
