@@ -1,0 +1,72 @@
+//! What is kept as it stands: mark-up, web addresses, names that end with a mark, smileys.
+
+use super::{Scanner, is_word};
+
+impl Scanner {
+    /// Where what is kept as it stands ends, if `c` begins it: mark-up, a web address, a currency or language whose name
+    /// ends with a mark.
+    pub(super) fn whole(&self, c: char) -> Option<usize> {
+        match c {
+            '<' => self.markup(),
+            _ if is_word(self.before()) => None,
+            _ if c.is_ascii_alphabetic() => self.address().or_else(|| self.marked_name()),
+            _ => None,
+        }
+    }
+
+    /// `<b>`, `</p>`, `<a href="x">`, `<!-- … -->`.
+    fn markup(&self) -> Option<usize> {
+        let name = self.at + 1 + usize::from(matches!(self.get(self.at + 1), '/' | '!'));
+        let named = match self.get(name) {
+            '-' => self.get(self.at + 1) == '!',
+            c => c.is_ascii_alphabetic(),
+        };
+        let close = self.run(name, |c| !matches!(c, '<' | '>' | '\n'));
+        (named && self.get(close) == '>').then_some(close + 1)
+    }
+
+    /// `http://…` up to a space, a quotation mark or a bracket, less the marks at its end.
+    fn address(&self) -> Option<usize> {
+        let starts = |scheme: &str| {
+            let letters = scheme.chars().enumerate();
+            let mut letters = letters.map(|(i, c)| self.get(self.at + i).eq_ignore_ascii_case(&c));
+            letters.all(|same| same)
+        };
+        let scheme = ["http://", "https://"]
+            .into_iter()
+            .find(|scheme| starts(scheme))?;
+        let begin = self.at + scheme.len();
+        let inside =
+            |c: char| !c.is_whitespace() && !matches!(c, '"' | '<' | '>' | '|' | '(' | ')');
+        let mut end = self.run(begin, inside);
+        while end > begin && matches!(self.get(end - 1), '.' | ',' | ';' | ':' | '!' | '?' | '-') {
+            end -= 1;
+        }
+        (end > begin).then_some(end)
+    }
+
+    /// `US$`, `C++`, `F#`.
+    fn marked_name(&self) -> Option<usize> {
+        let letters = self.run(self.at, |c| c.is_ascii_alphabetic());
+        let name = self.slice(self.at, letters);
+        let (next, after) = (self.get(letters), self.get(letters + 1));
+        match name.as_str() {
+            "US" | "HK" | "A" | "AU" | "C" | "NT" | "NZ" | "R" if next == '$' => Some(letters + 1),
+            "C" | "c" if (next, after) == ('+', '+') => Some(letters + 2),
+            "C" | "c" | "F" | "f" if next == '#' && !after.is_alphanumeric() => Some(letters + 1),
+            _ => None,
+        }
+    }
+
+    /// Where a smiley, `:)` or `>;-D`, ends that begins here and is followed by neither letter nor digit.
+    pub(super) fn smiley(&self) -> Option<usize> {
+        let mut at = self.at + usize::from(matches!(self.get(self.at), '<' | '>'));
+        if !matches!(self.get(at), ':' | ';' | '=') {
+            return None;
+        }
+        at += 1;
+        at += usize::from(matches!(self.get(at), '-' | 'o' | '*' | '\''));
+        let mouth = "()DPdpO\\{@|[]".contains(self.get(at));
+        (mouth && !self.get(at + 1).is_ascii_alphanumeric()).then_some(at + 1)
+    }
+}
