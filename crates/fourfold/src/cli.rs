@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    ask, bench, caption, data, eval, export, fetch, import, plan, quickstart, train,
+    ask, bench, caption, data, eval, export, fetch, import, plan, quickstart, score, train,
 };
 
 /// Gives a small language model eyes.
@@ -29,6 +29,7 @@ enum Command {
     Caption(caption::Caption),
     Ask(ask::Ask),
     Eval(eval::Eval),
+    Score(score::Score),
     Export(export::Export),
     Import(import::Import),
     Data(data::Data),
@@ -49,6 +50,7 @@ impl Cli {
             Command::Caption(command) => command.run(),
             Command::Ask(command) => command.run(),
             Command::Eval(command) => command.run(),
+            Command::Score(command) => command.run(),
             Command::Export(command) => command.run(),
             Command::Import(command) => command.run(),
             Command::Data(command) => command.run(),

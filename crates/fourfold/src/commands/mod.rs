@@ -10,4 +10,5 @@ pub mod fetch;
 pub mod import;
 pub mod plan;
 pub mod quickstart;
+pub mod score;
 pub mod train;

@@ -10,4 +10,5 @@ mod exports;
 mod mistakes;
 mod plan;
 mod runs;
+mod scores;
 mod support;

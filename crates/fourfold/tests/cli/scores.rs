@@ -1,0 +1,126 @@
+//! Captions and answers from elsewhere, scored.
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// Three images with two references each, and captions for them.
+fn captions(place: &std::path::Path) {
+    let annotation =
+        |id: usize, caption: &str| json!({"image_id": id, "id": 0, "caption": caption});
+    let references = json!({
+        "images": [{"id": 1}, {"id": 2}, {"id": 3}],
+        "annotations": [
+            annotation(1, "A cat sleeps on a bed."),
+            annotation(2, "Two dogs run on the grass."),
+            annotation(1, "A grey cat on a bed"),
+            annotation(3, "A red kite flies."),
+            annotation(2, "Dogs running outside"),
+            annotation(3, "A kite in the sky"),
+        ],
+    });
+    write(place, "references.json", &references.to_string());
+    let said = json!([
+        {"image_id": 1, "caption": "a grey cat on a bed"},
+        {"image_id": 2, "caption": "two dogs run on the grass"},
+        {"image_id": 3, "caption": ""},
+    ]);
+    write(place, "said.json", &said.to_string());
+}
+
+const FILES: [&str; 5] = [
+    "score",
+    "--predictions",
+    "said.json",
+    "--references",
+    "references.json",
+];
+
+#[test]
+fn captions_are_scored_as_the_field_does() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    captions(place.path());
+    let out = good(place.path(), &[&FILES[..], &["--json"]].concat()).out;
+    let scores: Value = serde_json::from_str(&out).expect("JSON");
+    let model = &scores["captions"]["model"];
+    assert_eq!(scores["captions"]["samples"], 3);
+    // Two of three are said as they are written, and one says nothing.
+    let rouge = model["rouge_l"].as_f64().expect("a number");
+    assert!((rouge - 2.0 / 3.0).abs() < 1e-9, "{model}");
+    assert!(model["bleu4"].as_f64().expect("a number") > 0.7, "{model}");
+    let text = good(place.path(), &FILES).out;
+    assert!(
+        text.contains("CIDEr-D") && text.contains("66.7 ("),
+        "{text}"
+    );
+}
+
+#[test]
+fn answers_of_vqa_are_scored_as_the_challenge_does() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let people = |yes: usize| -> Vec<Value> {
+        let said = |n| json!({"answer_id": n, "answer": if n < yes { "yes" } else { "no" }});
+        (0..10).map(said).collect()
+    };
+    let question = |id: usize, yes| json!({"question_id": id, "multiple_choice_answer": "no", "answers": people(yes)});
+    let references = json!({"annotations": [question(7, 10), question(8, 3)]});
+    write(place.path(), "references.json", &references.to_string());
+    let said = json!([{"question_id": 8, "answer": "Yes."}, {"question_id": 7, "answer": "yes"}]);
+    write(place.path(), "said.json", &said.to_string());
+    let out = good(place.path(), &[&FILES[..], &["--json"]].concat()).out;
+    let scores: Value = serde_json::from_str(&out).expect("JSON");
+    let accuracy = scores["answers"]["model"]["vqa_accuracy"]
+        .as_f64()
+        .expect("a number");
+    assert!((accuracy - 0.95).abs() < 1e-9, "{scores}");
+}
+
+#[test]
+fn predictions_and_references_are_of_the_same_ids() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    captions(place);
+    let refusal = |said: Value| {
+        write(place, "said.json", &said.to_string());
+        refused(place, &FILES, 1)
+    };
+    let caption = |id: Value| json!({"image_id": id, "caption": "a cat"});
+    for (said, expected) in [
+        (
+            json!([caption(json!(1)), caption(json!(9))]),
+            "image_id 9 is none of references.json",
+        ),
+        (
+            json!([caption(json!(1))]),
+            "no prediction for image_id 2, nor for 1 more; give all, or --subset",
+        ),
+        (
+            json!([caption(json!(1)), caption(json!("1"))]),
+            "prediction 1: image_id 1 is there already",
+        ),
+        (
+            json!([caption(json!(null))]),
+            "expected `image_id` with a number or a text",
+        ),
+        (
+            json!([{"image_id": 1, "caption": 5}]),
+            "expected `caption` with a text",
+        ),
+        (json!({"1": "a cat"}), "expected a list of {\"image_id\": …"),
+        (json!([]), "said.json has no predictions"),
+    ] {
+        let message = refusal(said);
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+    write(place, "said.json", "[{\"image_id\": 1, \"caption\": NaN}]");
+    let message = refused(place, &FILES, 1);
+    assert!(message.contains("said.json is no JSON"), "{message}");
+    write(place, "said.json", &json!([caption(json!(1))]).to_string());
+    good(place, &[&FILES[..], &["--subset"]].concat());
+    write(place, "references.json", "[]");
+    let message = refused(place, &FILES, 1);
+    assert!(
+        message.contains("references.json: expected an object with a list `annotations`"),
+        "{message}"
+    );
+}
