@@ -65,6 +65,12 @@ impl Task {
     }
 }
 
+/// All that counts as right for one id.
+struct Reference {
+    id: String,
+    texts: Vec<String>,
+}
+
 impl Score {
     /// Runs the command.
     ///
@@ -74,7 +80,7 @@ impl Score {
         let (task, references) = read_references(&self.references)?;
         let mut predictions = read_predictions(&self.predictions, task)?;
         let (mut cases, mut said, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, references) in references {
+        for Reference { id, texts } in references {
             match predictions.remove(&id) {
                 Some(prediction) => {
                     said.push(prediction);
@@ -83,7 +89,7 @@ impl Score {
                         images: Vec::new(),
                         image_key: None,
                         prompt: String::new(),
-                        references,
+                        references: texts,
                     });
                 }
                 None => missing.push(id),
@@ -143,7 +149,7 @@ fn read(path: &Path) -> Result<Value> {
 }
 
 /// What counts as right by id, in the file's order.
-fn read_references(path: &Path) -> Result<(Task, Vec<(String, Vec<String>)>)> {
+fn read_references(path: &Path) -> Result<(Task, Vec<Reference>)> {
     let whole = read(path)?;
     let annotations = whole.get("annotations").and_then(Value::as_array);
     let annotations = annotations
@@ -159,7 +165,7 @@ fn read_references(path: &Path) -> Result<(Task, Vec<(String, Vec<String>)>)> {
         None => Task::Captions,
     };
     let mut places: HashMap<String, usize> = HashMap::new();
-    let mut references: Vec<(String, Vec<String>)> = Vec::new();
+    let mut references: Vec<Reference> = Vec::new();
     for (number, annotation) in annotations.iter().enumerate() {
         let within = || format!("{}: annotation {number}", path.display());
         let fields = annotation.as_object().context("expected an object");
@@ -178,8 +184,8 @@ fn read_references(path: &Path) -> Result<(Task, Vec<(String, Vec<String>)>)> {
             }
         };
         match references.get_mut(place) {
-            Some((_, known)) => known.extend(texts),
-            None => references.push((id, texts)),
+            Some(known) => known.texts.extend(texts),
+            None => references.push(Reference { id, texts }),
         }
     }
     Ok((task, references))
