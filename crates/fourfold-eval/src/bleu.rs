@@ -4,8 +4,9 @@
 //! a tie), and its two small constants, which make the score of a caption that is too short for an
 //! n-gram order tiny instead of undefined.
 
-use crate::TokenizedCase;
-use crate::ngrams::{MAX_N, count};
+use rayon::prelude::*;
+
+use crate::ngrams::{MAX_N, NumberedCase, count, find};
 
 /// Keeps a quotient defined where the numerator is zero.
 const TINY: f64 = 1e-15;
@@ -15,17 +16,11 @@ const SMALL: f64 = 1e-9;
 /// BLEU-1..4 of the whole corpus, and of each case in its order; all in `0..=1`.
 ///
 /// The corpus score comes from the summed counts: it is not the mean of the cases.
-pub fn bleu(cases: &[TokenizedCase]) -> ([f64; MAX_N], Vec<[f64; MAX_N]>) {
+pub fn bleu(cases: &[NumberedCase]) -> ([f64; MAX_N], Vec<[f64; MAX_N]>) {
+    let counts: Vec<Counts> = cases.par_iter().map(Counts::of).collect();
     let mut total = Counts::default();
-    let each = cases
-        .iter()
-        .map(|case| {
-            let counts = Counts::of(case);
-            total.add(&counts);
-            counts.score()
-        })
-        .collect();
-    (total.score(), each)
+    counts.iter().for_each(|counts| total.add(counts));
+    (total.score(), counts.iter().map(Counts::score).collect())
 }
 
 #[derive(Default)]
@@ -39,7 +34,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(case: &TokenizedCase) -> Self {
+    fn of(case: &NumberedCase) -> Self {
         let candidate_len = case.candidate.len();
         let mut counts = Counts {
             candidate_len,
@@ -57,8 +52,8 @@ impl Counts {
             counts.correct[n - 1] = count(&case.candidate, n)
                 .into_iter()
                 .map(|(gram, times)| {
-                    let most = references.iter().filter_map(|r| r.get(gram)).max();
-                    times.min(most.copied().unwrap_or(0))
+                    let most = references.iter().filter_map(|r| find(r, gram)).max();
+                    times.min(most.unwrap_or(0))
                 })
                 .sum();
         }

@@ -6,10 +6,12 @@
 //! that are scored against, and the idf is `ln(cases) - ln(max(1, frequency))`. So a corpus of one
 //! case scores 0, and a score depends on the other cases: compare only over the same split.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::TokenizedCase;
-use crate::ngrams::{MAX_N, count};
+use rayon::prelude::*;
+
+use crate::ngrams::{Gram, MAX_N, NumberedCase, count, find};
 
 /// Width of the length penalty, in words.
 const SIGMA: f64 = 6.0;
@@ -17,10 +19,10 @@ const SIGMA: f64 = 6.0;
 const SCALE: f64 = 10.0;
 
 /// CIDEr-D of each case, in `0..=10`; the corpus score is the mean.
-pub fn cider_d(cases: &[TokenizedCase]) -> Vec<f64> {
+pub fn cider_d(cases: &[NumberedCase]) -> Vec<f64> {
     let idf = Idf::over(cases);
     cases
-        .iter()
+        .par_iter()
         .map(|case| {
             let candidate = Weights::of(&case.candidate, &idf);
             let sum: f64 = case
@@ -34,19 +36,20 @@ pub fn cider_d(cases: &[TokenizedCase]) -> Vec<f64> {
 }
 
 /// Inverse document frequencies over the reference sets.
-struct Idf<'a> {
-    frequency: HashMap<&'a [String], usize>,
+struct Idf {
+    frequency: HashMap<Gram, usize, BuildHasherDefault<GramHasher>>,
     log_cases: f64,
 }
 
-impl<'a> Idf<'a> {
-    fn over(cases: &'a [TokenizedCase]) -> Self {
-        let mut frequency = HashMap::new();
+impl Idf {
+    fn over(cases: &[NumberedCase]) -> Self {
+        let mut frequency: HashMap<Gram, usize, _> = HashMap::default();
         for case in cases {
-            let grams: HashSet<&[String]> = case
+            let grams: HashSet<Gram, BuildHasherDefault<GramHasher>> = case
                 .references
                 .iter()
-                .flat_map(|r| (1..=MAX_N).flat_map(|n| r.windows(n)))
+                .flat_map(|r| (1..=MAX_N).flat_map(|n| count(r, n)))
+                .map(|(gram, _)| gram)
                 .collect();
             for gram in grams {
                 *frequency.entry(gram).or_insert(0) += 1;
@@ -58,34 +61,53 @@ impl<'a> Idf<'a> {
         }
     }
 
-    fn get(&self, gram: &[String]) -> f64 {
-        let frequency = self.frequency.get(gram).copied().unwrap_or(1);
+    fn get(&self, gram: Gram) -> f64 {
+        let frequency = self.frequency.get(&gram).copied().unwrap_or(1);
         self.log_cases - (frequency as f64).ln()
     }
 }
 
+/// Spreads the numbers of a sequence over 64 bits; nobody chooses them to collide.
+#[derive(Default)]
+struct GramHasher(u64);
+
+impl Hasher for GramHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u128(Gram::from(*byte));
+        }
+    }
+
+    fn write_u128(&mut self, gram: u128) {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = (gram as u64).wrapping_mul(ODD) ^ ((gram >> 64) as u64).rotate_left(29);
+        let mixed = (self.0 ^ mixed).wrapping_mul(ODD);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The tf-idf vectors of one caption, an n-gram order each.
-struct Weights<'a> {
-    vectors: [BTreeMap<&'a [String], f64>; MAX_N],
+struct Weights {
+    vectors: [Vec<(Gram, f64)>; MAX_N],
     norms: [f64; MAX_N],
     words: usize,
 }
 
-impl<'a> Weights<'a> {
-    fn of(words: &'a [String], idf: &Idf) -> Self {
-        let vectors = std::array::from_fn(|k| {
+impl Weights {
+    fn of(words: &[u32], idf: &Idf) -> Self {
+        let vectors: [Vec<(Gram, f64)>; MAX_N] = std::array::from_fn(|k| {
             count(words, k + 1)
                 .into_iter()
                 .map(|(gram, times)| (gram, times as f64 * idf.get(gram)))
-                .collect::<BTreeMap<_, _>>()
+                .collect()
         });
         let norms = std::array::from_fn(|k| {
-            let vector: &BTreeMap<&[String], f64> = &vectors[k];
-            vector
-                .values()
-                .map(|weight| weight * weight)
-                .sum::<f64>()
-                .sqrt()
+            let squares = vectors[k].iter().map(|(_, weight)| weight * weight);
+            squares.sum::<f64>().sqrt()
         });
         Weights {
             vectors,
@@ -108,9 +130,8 @@ impl<'a> Weights<'a> {
             let product: f64 = self.vectors[k]
                 .iter()
                 .filter_map(|(gram, weight)| {
-                    reference.vectors[k]
-                        .get(gram)
-                        .map(|other| weight.min(*other) * other)
+                    let other = find(&reference.vectors[k], *gram)?;
+                    Some(weight.min(other) * other)
                 })
                 .sum();
             sum += product / norm;

@@ -25,16 +25,17 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 mod abbreviations;
-mod ngrams;
 
 pub mod answers;
 pub mod bleu;
 pub mod bootstrap;
 pub mod cider;
 pub mod error;
+pub mod ngrams;
 pub mod rouge;
 pub mod tokenize;
 pub mod vqa;
@@ -64,7 +65,7 @@ pub struct AnswerCase {
     pub accepted: Vec<String>,
 }
 
-/// A caption case as the metric functions take it: words in place of text.
+/// A caption case as words; [`ngrams::numbered`] makes of it what the metric functions take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizedCase {
     /// Words of the generated caption.
@@ -149,10 +150,11 @@ pub fn score_captions(
             .iter()
             .map(|case| (case.id.as_str(), case.references.as_slice())),
     )?;
-    let tokenized: Vec<_> = cases.iter().map(TokenizedCase::new).collect();
-    let cider = cider::cider_d(&tokenized);
-    let (corpus_bleu, bleu) = bleu::bleu(&tokenized);
-    let rouge = rouge::rouge_l(&tokenized);
+    let tokenized: Vec<_> = cases.par_iter().map(TokenizedCase::new).collect();
+    let numbered = ngrams::numbered(&tokenized);
+    let cider = cider::cider_d(&numbered);
+    let (corpus_bleu, bleu) = bleu::bleu(&numbered);
+    let rouge = rouge::rouge_l(&numbered);
     let samples: Vec<_> = cases
         .iter()
         .zip(cider.iter().zip(bleu).zip(&rouge))
