@@ -1,7 +1,8 @@
 //! Caption and answer metrics: text in, numbers out.
 //!
 //! [`score_captions`] gives CIDEr-D, BLEU-1..4, ROUGE-L and exact match as `pycocoevalcap` computes
-//! them, [`score_answers`] answer accuracy, each over the corpus and a sample at a time, and
+//! them, [`score_answers`] answer accuracy, each over the corpus and a sample at a time, [`vqa::accuracy`]
+//! what the VQA challenge measures, and
 //! [`bootstrap_mean`] says how sure a mean is. Scores are finite whatever the text: a candidate
 //! without words scores 0.
 //!
