@@ -92,7 +92,7 @@ impl Scanner {
             return;
         }
         match c {
-            _ if is_word(c) => self.word(self.at),
+            _ if is_word(c) => self.word(),
             // A number's own point, comma, colon or sign.
             '.' | ',' | ':' | '+' | '-'
                 if next.is_ascii_digit()
@@ -150,7 +150,8 @@ impl Scanner {
     }
 
     /// Reads a word with its ending, splitting contractions.
-    fn word(&mut self, start: usize) {
+    fn word(&mut self) {
+        let start = self.at;
         let end = self.word_end(start);
         let word = self.slice(start, end);
         self.at = end;
@@ -258,11 +259,12 @@ impl Scanner {
         let mut part = start;
         let (mut slashes, mut hyphens) = (0, 0);
         if self.get(start).is_ascii_digit() {
-            let number = self.number_end(start);
-            let marked = self.slice(start, number).contains(['.', ',', ':']);
-            let timed = self.slice(start, number).contains(':');
-            if marked && (is_word(self.get(number)) || timed) {
-                return number;
+            let end = self.number_end(start);
+            let number = &self.chars[start..end];
+            let marked = !number.iter().all(char::is_ascii_digit);
+            // Neither a unit nor, of a time, a range is part of it.
+            if marked && (is_word(self.get(end)) || number.contains(&':')) {
+                return end;
             }
         }
         let mut dotted = false;

@@ -73,13 +73,7 @@ impl SourceConfig {
     /// Names the key whose value cannot work: a path that is empty, a template that does not parse, two expansions.
     pub fn check(&self) -> Result<(), DataError> {
         let fail = |key: &str, message: &str| Err(DataError::config(key, message));
-        let paths = self.path.written();
-        if paths.is_empty() {
-            return fail("path", "expected a file, got an empty list");
-        }
-        if paths.iter().any(|path| path.as_os_str().is_empty()) {
-            return fail("path", "expected a file, got an empty text");
-        }
+        self.path.check()?;
         let empty =
             |path: &Option<PathBuf>| path.as_ref().is_some_and(|p| p.as_os_str().is_empty());
         for (key, path) in [
@@ -109,12 +103,7 @@ impl SourceConfig {
                 return fail("where", &message);
             }
         }
-        let expansions = [
-            ("each", &self.each),
-            ("draw", &self.draw),
-            ("turns", &self.turns),
-        ];
-        let mut given = expansions.iter().filter(|(_, lists)| !lists.is_empty());
+        let mut given = self.expansions();
         match (given.next(), given.next()) {
             (Some((one, _)), Some((other, _))) => fail(
                 one,
@@ -122,6 +111,18 @@ impl SourceConfig {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// The expansions of rows that are given, by key.
+    pub(super) fn expansions(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &BTreeMap<String, String>)> {
+        let all = [
+            ("each", &self.each),
+            ("draw", &self.draw),
+            ("turns", &self.turns),
+        ];
+        all.into_iter().filter(|(_, lists)| !lists.is_empty())
     }
 
     /// Bytes of rows that are shuffled among each other.

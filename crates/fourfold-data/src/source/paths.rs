@@ -59,18 +59,32 @@ impl Paths {
     /// # Errors
     /// When there is no path, or a pattern matches nothing or is no pattern.
     pub fn files(&self) -> Result<Vec<PathBuf>, DataError> {
+        self.check()?;
         let mut files = Vec::new();
         for written in self.written() {
             for path in counted(written)? {
                 files.extend(matched(&path)?);
             }
         }
-        match files.is_empty() {
-            true => Err(DataError::config(
-                "path",
-                "expected a file, got an empty list",
-            )),
-            false => Ok(files),
+        Ok(files)
+    }
+
+    /// Demands that there is a path, and none is empty.
+    ///
+    /// # Errors
+    /// When it is otherwise.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        let paths = self.written();
+        let fail = |got: &str| {
+            let message = format!("expected a file, got an empty {got}");
+            Err(DataError::config("path", message))
+        };
+        if paths.is_empty() {
+            return fail("list");
+        }
+        match paths.iter().any(|path| path.as_os_str().is_empty()) {
+            true => fail("text"),
+            false => Ok(()),
         }
     }
 }

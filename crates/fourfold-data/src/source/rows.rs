@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use serde_json::{Map, Value};
 
 use super::layout::complete;
+use super::table::{FileKind, merged};
 use super::visible::{Place, Visible, lengths, with_element};
 use super::{BlockSize, Row, Source, SourceConfig, Table, TurnOrder};
 use crate::pieces::demand_answer;
@@ -37,11 +38,12 @@ impl RowSource {
     pub fn new(table: Arc<Table>, config: SourceConfig) -> Result<Self, DataError> {
         let columns = table.columns();
         let written = config;
-        let config = complete(&written, columns, &table.specimen())?;
+        let kinds = table.kinds();
+        let config = complete(&written, columns, &merged(&kinds))?;
         config.check()?;
-        demand_alike(&table, &written, &config)?;
+        demand_alike(table.name(), &kinds, &written, &config)?;
         let prompts = config.prompt.templates();
-        let lists = || config.each.iter().chain(&config.draw).chain(&config.turns);
+        let lists = || config.expansions().flat_map(|(_, lists)| lists);
         for (variable, column) in lists() {
             require(
                 table.path(),
@@ -259,24 +261,20 @@ fn require(path: &Path, columns: &[String], used_in: &str, column: &str) -> Resu
 }
 
 /// Demands that what is read of the rows of every file is `whole`, what is read of all: else the rows of a file whose
-/// captions are texts would be none where those of another are lists. `written` is what the recipe says.
+/// captions are texts would be none where those of another are lists. `written` is what the recipe says; `name` is what all
+/// files are called.
 fn demand_alike(
-    table: &Table,
+    name: &str,
+    kinds: &[FileKind<'_>],
     written: &SourceConfig,
     whole: &SourceConfig,
 ) -> Result<(), DataError> {
-    let kinds = table.kinds();
     if kinds.len() < 2 {
         return Ok(());
     }
     let reading = |config: &SourceConfig| {
-        let keys = [
-            ("each", &config.each),
-            ("draw", &config.draw),
-            ("turns", &config.turns),
-        ];
-        let lists = keys.iter().filter(|(_, lists)| !lists.is_empty());
-        let lists: Vec<String> = lists
+        let lists: Vec<String> = config
+            .expansions()
             .map(|(key, lists)| {
                 let columns: Vec<&str> = lists.values().map(String::as_str).collect();
                 format!(" with `{key}` over `{}`", columns.join("`, `"))
@@ -287,24 +285,26 @@ fn demand_alike(
     };
     let expected = reading(whole);
     let mut own = Vec::with_capacity(kinds.len());
-    for (path, columns, specimen) in &kinds {
-        for column in (written.each.values())
-            .chain(written.draw.values())
-            .chain(written.turns.values())
-        {
-            require(path, columns, &format!("the list `{column}`"), column)?;
+    for kind in kinds {
+        for column in written.expansions().flat_map(|(_, lists)| lists.values()) {
+            require(
+                kind.path,
+                &kind.columns,
+                &format!("the list `{column}`"),
+                column,
+            )?;
         }
-        let reads = match complete(written, columns, specimen) {
+        let reads = match complete(written, &kind.columns, &kind.specimen) {
             Ok(config) => reading(&config),
             Err(_) => "no answer".into(),
         };
-        own.push((path, reads));
+        own.push((kind.path, reads));
     }
     let Some((path, reads)) = own.iter().find(|(_, reads)| *reads != expected) else {
         return Ok(());
     };
     let other = own.iter().find(|(_, other)| other != reads);
-    let (other, theirs) = other.map_or((table.name().into(), &expected), |(path, theirs)| {
+    let (other, theirs) = other.map_or((name.into(), &expected), |(path, theirs)| {
         (path.display().to_string(), theirs)
     });
     let message = format!(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde_json::Value;
 
-pub(super) use specimens::Group;
+pub(super) use specimens::{FileKind, Group, merged};
 
 use super::cache::Cache;
 use super::layout::Layout;

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::cache::Cache;
+use super::table::merged;
 use super::{Row, SourceConfig, Table};
 use crate::DataError;
 
@@ -36,10 +37,7 @@ impl Visible {
     /// # Errors
     /// When no sample is left.
     pub fn of(table: &Table, config: &SourceConfig) -> Result<Self, DataError> {
-        let plain = config.filter.is_empty()
-            && [&config.each, &config.draw, &config.turns]
-                .iter()
-                .all(|lists| lists.is_empty());
+        let plain = config.filter.is_empty() && config.expansions().next().is_none();
         let rows = table.blocks().iter().map(|block| block.rows);
         let (starts, without) = match plain {
             true => (firsts(rows), 0),
@@ -171,14 +169,11 @@ fn passes(config: &SourceConfig, row: &Row, element: Option<u32>) -> bool {
 
 /// That no sample is left, and why it may be so.
 fn nothing_left(table: &Table, config: &SourceConfig) -> DataError {
-    let given = [
-        ("where", config.filter.is_empty()),
-        ("each", config.each.is_empty()),
-        ("draw", config.draw.is_empty()),
-        ("turns", config.turns.is_empty()),
-    ];
-    let given = given.iter().filter(|(_, empty)| !empty);
-    let keys: Vec<String> = given.map(|(key, _)| format!("`{key}`")).collect();
+    let filtered = (!config.filter.is_empty()).then_some("where");
+    let given = filtered
+        .into_iter()
+        .chain(config.expansions().map(|(key, _)| key));
+    let keys: Vec<String> = given.map(|key| format!("`{key}`")).collect();
     let message = format!(
         "none of its {} rows is left by {}{}",
         table.len(),
@@ -190,7 +185,7 @@ fn nothing_left(table: &Table, config: &SourceConfig) -> DataError {
 
 /// What `where` asks of a column that holds values of another kind, such as "1" where there are numbers.
 fn unlike_kinds(table: &Table, config: &SourceConfig) -> String {
-    let specimen = table.specimen();
+    let specimen = merged(&table.kinds());
     let kind = |value: &Value| match value {
         Value::Null => "nothing",
         Value::Bool(_) => "true or false",

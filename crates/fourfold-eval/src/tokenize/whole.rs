@@ -48,8 +48,11 @@ impl Scanner {
     /// `US$`, `C++`, `F#`.
     fn marked_name(&self) -> Option<usize> {
         let letters = self.run(self.at, |c| c.is_ascii_alphabetic());
-        let name = self.slice(self.at, letters);
         let (next, after) = (self.get(letters), self.get(letters + 1));
+        if !matches!(next, '$' | '+' | '#') {
+            return None;
+        }
+        let name = self.slice(self.at, letters);
         match name.as_str() {
             "US" | "HK" | "A" | "AU" | "C" | "NT" | "NZ" | "R" if next == '$' => Some(letters + 1),
             "C" | "c" if (next, after) == ('+', '+') => Some(letters + 2),

@@ -133,13 +133,11 @@ pub(super) fn listed(
         )));
     }
     let columns = source.columns(row);
-    let texts = columns.get(column).and_then(Value::as_array);
-    let texts = texts.and_then(|list| {
-        list.iter()
-            .map(|text| text.as_str().map(str::to_owned))
-            .collect()
-    });
-    let texts: Option<Vec<String>> = texts;
+    let text = |text: &Value| text.as_str().map(str::to_owned);
+    let texts: Option<Vec<String>> = columns
+        .get(column)
+        .and_then(Value::as_array)
+        .and_then(|list| list.iter().map(text).collect());
     match texts {
         Some(texts) if texts.iter().any(|text| !text.trim().is_empty()) => Ok(texts),
         _ => Err(fail(format!(

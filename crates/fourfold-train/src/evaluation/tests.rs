@@ -107,15 +107,21 @@ fn untrained(recipe: &Recipe) -> (Model, Reading) {
     (assembled.model, assembled.reading)
 }
 
-#[test]
-fn a_whole_recipe_leaves_scores_and_predictions() {
-    let place = workplace("evaluation");
-    let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
+/// The run that an untrained model of the recipe in `place` is measured in, and what it scores.
+fn measured(place: &Path) -> (RunFolder, Scores) {
+    let recipe = Recipe::load(&place.join("recipe.toml"), &[]).unwrap();
     let (model, reading) = untrained(&recipe);
-    let run = RunFolder::create(&place.path().join("run"), false, RECIPE)
+    let run = RunFolder::create(&place.join("run"), false, RECIPE)
         .unwrap()
         .0;
     let scores = evaluate_recipe(&recipe, &model, &reading, &run, &mut Quiet).unwrap();
+    (run, scores)
+}
+
+#[test]
+fn a_whole_recipe_leaves_scores_and_predictions() {
+    let place = workplace("evaluation");
+    let (run, scores) = measured(place.path());
     let read = read_scores(&run).unwrap();
     assert_eq!(table(&read, Layout::Text), table(&scores, Layout::Text));
     let colors = &scores.0["colors"];
@@ -413,12 +419,7 @@ fn a_question_without_an_image_gets_the_usual_answer() {
     let mut lines = fs::read_to_string(place.path().join("test.jsonl")).unwrap();
     lines += "{\"question\": \"Is it warm?\", \"answer\": \"no\"}\n";
     fs::write(place.path().join("test.jsonl"), lines).unwrap();
-    let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
-    let (model, reading) = untrained(&recipe);
-    let run = RunFolder::create(&place.path().join("run"), false, RECIPE)
-        .unwrap()
-        .0;
-    let scores = evaluate_recipe(&recipe, &model, &reading, &run, &mut Quiet).unwrap();
+    let (_, scores) = measured(place.path());
     let pixel_nn = scores.0["colors"].pixel_nn.as_ref().unwrap();
     assert_eq!(
         (scores.0["colors"].samples, pixel_nn.exact_match),

@@ -101,7 +101,7 @@ impl Score {
                 self.predictions.display(),
                 task.keys().0,
                 self.references.display(),
-                and_more(predictions.len())
+                and_more("are", predictions.len())
             );
         }
         ensure!(
@@ -114,7 +114,7 @@ impl Score {
                 "{}: there is no prediction for {} {first}{}; give all, or --subset to leave such out",
                 self.predictions.display(),
                 task.keys().0,
-                and_more(missing.len())
+                and_more("for", missing.len())
             );
         }
         let (model, _, interval_95) = score(&cases, &said, task.metrics())?;
@@ -136,10 +136,10 @@ impl Score {
     }
 }
 
-fn and_more(count: usize) -> String {
+fn and_more(word: &str, count: usize) -> String {
     match count {
         0 | 1 => String::new(),
-        count => format!(", nor for {} more", count - 1),
+        count => format!(", nor {word} {} more", count - 1),
     }
 }
 

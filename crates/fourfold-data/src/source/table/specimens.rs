@@ -39,6 +39,24 @@ pub(in crate::source) struct Group {
     rows: Range<usize>,
 }
 
+/// What the first rows of a file show.
+pub(in crate::source) struct FileKind<'t> {
+    pub path: &'t Path,
+    /// The columns of its rows.
+    pub columns: Vec<String>,
+    /// The first rows as one: of each column the first cell that is not empty. None where no row can be read.
+    pub specimen: Map<String, Value>,
+}
+
+/// The first rows of all files as one.
+pub(in crate::source) fn merged(kinds: &[FileKind<'_>]) -> Map<String, Value> {
+    let mut all = Map::new();
+    for kind in kinds {
+        merge(&mut all, kind.specimen.clone());
+    }
+    all
+}
+
 impl Table {
     /// The groups of files that have rows, each with the first records of its first file as one.
     pub(super) fn first_of_groups(&self) -> Result<Vec<(Group, Record)>, DataError> {
@@ -60,9 +78,7 @@ impl Table {
         }
         for (group, first) in &mut groups {
             let columns = self.files[group.file].reader.columns();
-            let more = all.iter().filter(|(name, _)| columns.contains(name));
-            let more = more.map(|(name, value)| (name.clone(), value.clone()));
-            merge(&mut first.columns, more.collect());
+            fill(&mut first.columns, &all, columns);
         }
         Ok(groups)
     }
@@ -130,29 +146,22 @@ impl Table {
         Err(DataError::file(&self.files[file].path, message))
     }
 
-    /// The columns of the first rows as one row, of each the first cell that is not empty; none where no row can be read.
-    pub(in crate::source) fn specimen(&self) -> Map<String, Value> {
-        let mut specimen = Map::new();
-        for group in &self.groups {
-            merge(&mut specimen, self.specimen_of(group.rows.clone()));
-        }
-        specimen
-    }
-
-    /// Of each group of files the path of its first, the columns of its rows, and a row put together from the first of
-    /// them; cells that are empty in all of those are as in other files.
-    pub(in crate::source) fn kinds(&self) -> Vec<(&Path, Vec<String>, Map<String, Value>)> {
-        let all = self.specimen();
+    /// What each group of files shows; a cell that is empty in all of its first rows is as in other files.
+    pub(in crate::source) fn kinds(&self) -> Vec<FileKind<'_>> {
         let kind = |group: &Group| {
             let file = &self.files[group.file];
-            let columns = self.layout.columns(file.reader.columns());
-            let mut specimen = self.specimen_of(group.rows.clone());
-            let more = all.iter().filter(|(name, _)| columns.contains(name));
-            let more = more.map(|(name, value)| (name.clone(), value.clone()));
-            merge(&mut specimen, more.collect());
-            (&*file.path, columns, specimen)
+            FileKind {
+                path: &file.path,
+                columns: self.layout.columns(file.reader.columns()),
+                specimen: self.specimen_of(group.rows.clone()),
+            }
         };
-        self.groups.iter().map(kind).collect()
+        let mut kinds: Vec<FileKind<'_>> = self.groups.iter().map(kind).collect();
+        let all = merged(&kinds);
+        for kind in &mut kinds {
+            fill(&mut kind.specimen, &all, &kind.columns);
+        }
+        kinds
     }
 
     fn specimen_of(&self, rows: Range<usize>) -> Map<String, Value> {
@@ -176,6 +185,13 @@ fn merge(whole: &mut Map<String, Value>, more: Map<String, Value>) {
             whole.insert(name, value);
         }
     }
+}
+
+/// The same for those of `columns` alone.
+fn fill(whole: &mut Map<String, Value>, more: &Map<String, Value>, columns: &[String]) {
+    let more = more.iter().filter(|(name, _)| columns.contains(name));
+    let more = more.map(|(name, value)| (name.clone(), value.clone()));
+    merge(whole, more.collect());
 }
 
 /// Whether a cell has something in it.
