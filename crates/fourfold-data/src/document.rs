@@ -251,19 +251,40 @@ impl Encoder {
 
     /// What generation starts from: images and prompt up to where the answer begins, no targets, no augmentation.
     /// `origin` is what errors call it.
+    ///
+    /// # Errors
+    /// When an image cannot be decoded, or the prompt has another number of marks than there are images.
     pub fn prompt(
         &self,
         origin: &str,
         images: &[EncodedImage],
         prompt: &str,
     ) -> Result<Document, DataError> {
+        let mut document = self.prompt_about(origin, images.len(), prompt)?;
+        for (index, image) in images.iter().enumerate() {
+            let pixels = self.pixels(origin, index, image)?;
+            document.images.push(DocumentImage::Pixels(pixels, None));
+        }
+        Ok(document)
+    }
+
+    /// The same without the images, of which there are so many: [`Encoder::pixels`] reads them.
+    ///
+    /// # Errors
+    /// When the prompt has another number of marks than there are images.
+    pub fn prompt_about(
+        &self,
+        origin: &str,
+        images: usize,
+        prompt: &str,
+    ) -> Result<Document, DataError> {
         let tokens = match &self.chat {
-            Some(chat) => chat.prompt(origin, images.len(), prompt, &self.tokenizer)?,
+            Some(chat) => chat.prompt(origin, images, prompt, &self.tokenizer)?,
             None => {
-                let placed = are_placed(origin, images.len(), std::iter::once(prompt))?;
-                let mut tokens = self.begin(if placed { 0 } else { images.len() });
+                let placed = are_placed(origin, images, std::iter::once(prompt))?;
+                let mut tokens = self.begin(if placed { 0 } else { images });
                 self.ask(prompt, placed, &mut tokens)?;
-                if !images.is_empty() || !prompt.is_empty() {
+                if images > 0 || !prompt.is_empty() {
                     tokens.push(self.markers.answer);
                 }
                 tokens
@@ -272,11 +293,20 @@ impl Encoder {
         let answers = Vec::new();
         let mut document = self.placed(origin, &Layout { tokens, answers });
         document.prompt_end = document.tokens.len();
-        for (index, image) in images.iter().enumerate() {
-            let pixels = self.read(origin, index, image, ImageTransform::pixels)?;
-            document.images.push(DocumentImage::Pixels(pixels, None));
-        }
         Ok(document)
+    }
+
+    /// An image as the model sees it when it is asked, without augmentation; `index` is its number in the prompt.
+    ///
+    /// # Errors
+    /// When it cannot be decoded.
+    pub fn pixels(
+        &self,
+        origin: &str,
+        index: usize,
+        image: &EncodedImage,
+    ) -> Result<PixelArray, DataError> {
+        self.read(origin, index, image, ImageTransform::pixels)
     }
 
     /// The layout by the format's four tokens.

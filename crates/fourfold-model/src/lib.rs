@@ -27,7 +27,7 @@ pub use config::{
 };
 pub use error::ModelError;
 pub use export::{ExportFormat, IMAGE_PROCESSOR_FILE, SpecialTokens, check_part};
-pub use generate::{GenerateOptions, Generated, Prompt};
+pub use generate::{GenerateOptions, Generated, Prompt, PromptImage, Repetition, Sampling, Stop};
 pub use import::LlavaFolder;
 pub use lora::LoraConfig;
 pub use model::{Images, Input, LossOptions, Model};

@@ -252,15 +252,10 @@ fn check_language(name: &str) {
     let prompt = Prompt {
         tokens: tokens[..7].to_vec(),
         visual: vec![],
-        images: none,
+        images: vec![],
+        draw: 0,
     };
-    let options = GenerateOptions {
-        max_tokens: answer.len(),
-        end: u32::MAX,
-        visibility: VisibilityKind::Causal,
-        beams: 1,
-        length_penalty: 1.0,
-    };
+    let options = GenerateOptions::greedy(answer.len(), u32::MAX, VisibilityKind::Causal);
     let found = model.generate(&[prompt], &options).expect("fits");
     assert_eq!(found[0].tokens, answer, "{name}: greedy continuation");
 }

@@ -1,10 +1,11 @@
 //! Decoding over a cache against whole forward passes, and beam search against trying everything.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use fourfold_model::{
-    DocumentSpan, GenerateOptions, Generated, Images, Input, Model, Prompt, VisibilityKind,
-    VisualSpan,
+    DocumentSpan, GenerateOptions, Generated, Images, Input, Model, ModelError, Prompt,
+    PromptImage, Sampling, VisibilityKind, VisualSpan,
 };
 use fourfold_tensor::{Precision, Tensor};
 
@@ -28,24 +29,21 @@ fn model(kind: &str) -> Model {
 }
 
 fn options(max_tokens: usize, beams: usize) -> GenerateOptions {
-    let visibility = VisibilityKind::ImageBidirectional;
     GenerateOptions {
-        max_tokens,
-        end: END,
-        visibility,
         beams,
-        length_penalty: 1.0,
+        ..GenerateOptions::greedy(max_tokens, END, VisibilityKind::ImageBidirectional)
     }
 }
 
 /// Prompts of different lengths: with one image, with none, with two.
 fn prompts() -> Vec<Prompt> {
-    let pixels = |count: usize, seed: usize| -> Tensor {
-        let len = count * 3 * 16 * 16;
-        let values: Vec<f32> = (0..len)
+    let image = |seed: usize| {
+        let values: Vec<f32> = (0..3 * 16 * 16)
             .map(|i| ((i * 7 + seed * 13) % 19) as f32 / 9.0 - 1.0)
             .collect();
-        Tensor::from_f32(&[count, 3, 16, 16], &values).expect("as many pixels as the shape says")
+        PromptImage::new(
+            Tensor::from_f32(&[3, 16, 16], &values).expect("as many as the shape says"),
+        )
     };
     let span = |start, image| VisualSpan {
         start,
@@ -57,17 +55,20 @@ fn prompts() -> Vec<Prompt> {
         Prompt {
             tokens: tokens(9, 7),
             visual: vec![span(1, 0)],
-            images: pixels(1, 1),
+            images: vec![image(1)],
+            draw: 0,
         },
         Prompt {
             tokens: tokens(3, 11),
             visual: vec![],
-            images: pixels(0, 0),
+            images: vec![],
+            draw: 1,
         },
         Prompt {
             tokens: tokens(14, 3),
             visual: vec![span(1, 1), span(6, 0)],
-            images: pixels(2, 2),
+            images: vec![image(2), image(3)],
+            draw: 2,
         },
     ]
 }
@@ -82,11 +83,19 @@ fn next(model: &Model, prompt: &Prompt, answer: &[u32], visibility: VisibilityKi
         prompt_end: prompt.tokens.len(),
         visual: prompt.visual.clone(),
     }];
+    let features = match &prompt.images[..] {
+        [] => Tensor::zeros(&[0]),
+        images => {
+            let pixels: Vec<&Tensor> = images.iter().map(|image| image.pixels()).collect();
+            let pixels = Tensor::stack(&pixels).expect("of one size");
+            model.encode(&pixels).expect("of the encoder's size")
+        }
+    };
     let input = Input {
         tokens: &tokens,
         positions: &positions,
         documents: &documents,
-        images: Images::Pixels(&prompt.images),
+        images: Images::Features(&features),
         targets: &[],
     };
     let logits = model.logits(&input, visibility).expect("a valid prompt");
@@ -101,26 +110,20 @@ fn greedy_by_whole_passes(
     max_tokens: usize,
     visibility: VisibilityKind,
 ) -> Generated {
-    let mut answer = Generated {
-        tokens: vec![],
-        log_probability: 0.0,
-        finished: false,
-    };
-    loop {
+    let mut answer = Generated::default();
+    while answer.tokens.len() < max_tokens && !answer.finished {
         let scores = next(model, prompt, &answer.tokens, visibility);
         let token = (0..40)
             .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
             .expect("forty tokens");
-        if token as u32 != END && answer.tokens.len() == max_tokens {
-            return answer;
-        }
-        answer.log_probability += scores[token];
+        answer.log_probabilities.push(scores[token]);
         if token as u32 == END {
             answer.finished = true;
-            return answer;
+        } else {
+            answer.tokens.push(token as u32);
         }
-        answer.tokens.push(token as u32);
     }
+    answer
 }
 
 #[test]
@@ -139,10 +142,11 @@ fn greedy_over_a_cache_equals_whole_passes() {
             let wanted = greedy_by_whole_passes(&model, prompt, 12, visibility);
             assert_eq!(answer.tokens, wanted.tokens, "{kind} {visibility}");
             assert_eq!(answer.finished, wanted.finished, "{kind} {visibility}");
-            assert!(
-                (answer.log_probability - wanted.log_probability).abs() < 1e-3,
-                "{kind} {visibility}"
-            );
+            let (found, wanted) = (&answer.log_probabilities, &wanted.log_probabilities);
+            assert_eq!(found.len(), wanted.len(), "{kind} {visibility}");
+            for (found, wanted) in found.iter().zip(wanted) {
+                assert!((found - wanted).abs() < 1e-4, "{kind} {visibility}");
+            }
         }
     }
 }
@@ -167,89 +171,233 @@ fn two_tokens(model: &Model, prompt: &Prompt) -> (Vec<f32>, Vec<Vec<f32>>) {
     (next(&[]), (0..40).map(|token| next(&[token])).collect())
 }
 
-/// With as many beams as tokens, beam search sees every answer of one token. What is left out at the end is an end
-/// that is not among the forty best continuations of all of them.
+/// With as many beams as tokens, beam search sees every answer of two tokens, of which the end is one.
 #[test]
 fn wide_beams_find_the_best_answer_there_is() {
-    for kind in PAIRS {
+    for (kind, length_penalty) in PAIRS
+        .into_iter()
+        .flat_map(|kind| [(kind, 1.0), (kind, -3.0)])
+    {
         let model = model(kind);
-        let answers = model
-            .generate(&prompts(), &options(1, 40))
-            .expect("valid prompts");
+        let options = GenerateOptions {
+            length_penalty,
+            ..options(2, 40)
+        };
+        let answers = model.generate(&prompts(), &options).expect("valid prompts");
         for (prompt, answer) in prompts().iter().zip(&answers) {
             let (first, second) = two_tokens(&model, prompt);
-            let tokens = (0..40).filter(|token| *token != END as usize);
-            let score = |a: usize, b: usize| first[a] + second[a][b];
-            let mut all: Vec<f32> = tokens
-                .clone()
-                .flat_map(|a| (0..40).map(move |b| (a, b)))
-                .map(|(a, b)| score(a, b))
-                .collect();
-            all.sort_by(|a, b| b.total_cmp(a));
             let mut best = (first[END as usize], vec![], true);
-            for a in tokens {
-                let ended = score(a, END as usize);
-                let found = if ended > all[40] {
-                    (ended / 2.0, vec![a as u32], true)
-                } else {
-                    (first[a], vec![a as u32], false)
-                };
-                if found.0 > best.0 {
-                    best = found;
+            for a in (0..40).filter(|token| *token != END) {
+                for b in 0..40 {
+                    let score = first[a as usize] + second[a as usize][b as usize];
+                    let score = score / 2f32.powf(length_penalty);
+                    if score > best.0 {
+                        best = match b {
+                            END => (score, vec![a], true),
+                            b => (score, vec![a, b], false),
+                        };
+                    }
                 }
             }
             assert_eq!(
                 (&answer.tokens, answer.finished),
                 (&best.1, best.2),
-                "{kind}"
+                "{kind} {length_penalty}"
             );
         }
     }
 }
 
-/// The end is the likeliest token after the likeliest answer, and long answers are favoured above all else.
-#[test]
-fn beams_let_the_longest_answer_end() {
-    for kind in PAIRS {
-        let model = model(kind);
-        for prompt in prompts() {
-            let (first, second) = two_tokens(&model, &prompt);
-            let mut best = (f32::NEG_INFINITY, 0, 0);
-            for a in 0..40 {
-                for b in (0..40).filter(|b| *b != a) {
-                    let score = first[a] + second[a][b];
-                    if score > best.0 {
-                        best = (score, a as u32, b as u32);
-                    }
-                }
-            }
-            let options = GenerateOptions {
-                end: best.2,
-                length_penalty: 20.0,
-                ..options(1, 40)
-            };
-            let answers = model.generate(&[prompt], &options).expect("valid prompts");
-            assert_eq!(answers[0].tokens, [best.1], "{kind}");
-            assert!(answers[0].finished, "{kind}: its end belongs to it");
-            assert!(
-                (answers[0].log_probability - best.0).abs() < 1e-3,
-                "{kind}: {} {}",
-                answers[0].log_probability,
-                best.0
-            );
+/// Prompts, and an end that makes the lengths of drawn answers to them differ.
+fn many(model: &Model) -> (Vec<Prompt>, GenerateOptions) {
+    let mut many = Vec::new();
+    for round in 0..9u32 {
+        for mut prompt in prompts() {
+            let last = prompt.tokens.len() - 1;
+            prompt.tokens[last] = 5 + round * 3;
+            prompt.draw = many.len() as u64;
+            many.push(prompt);
         }
     }
+    let sampling = Sampling {
+        top_k: 20,
+        seed: 5,
+        ..Sampling::default()
+    };
+    let drawn = |end: u32| GenerateOptions {
+        end,
+        sampling: Some(sampling),
+        ..options(10, 1)
+    };
+    let lengths = |end: u32| {
+        let answers = model.generate(&many, &drawn(end)).expect("valid prompts");
+        let lengths = answers.iter().map(|answer| answer.tokens.len());
+        lengths.collect::<BTreeSet<usize>>().len()
+    };
+    let end = (4..40).max_by_key(|end| lengths(*end)).expect("tokens");
+    assert!(lengths(end) > 4, "lengths hardly differ");
+    (many, drawn(end))
+}
+
+#[test]
+fn neighbours_and_refill_change_no_answer() {
+    for kind in PAIRS {
+        let model = model(kind);
+        let (many, drawn) = many(&model);
+        let greedy = GenerateOptions {
+            sampling: None,
+            ..drawn
+        };
+        let beams = GenerateOptions { beams: 3, ..greedy };
+        for options in [greedy, drawn, beams] {
+            let alone: Vec<Generated> = many
+                .iter()
+                .flat_map(|prompt| {
+                    let prompt = std::slice::from_ref(prompt);
+                    model.generate(prompt, &options).expect("a valid prompt")
+                })
+                .collect();
+            for (sequences, refill) in [(64, true), (6, true), (7, false), (1, true)] {
+                let options = GenerateOptions {
+                    sequences,
+                    refill,
+                    ..options
+                };
+                let among = model.generate(&many, &options).expect("valid prompts");
+                for (alone, among) in alone.iter().zip(among) {
+                    assert_eq!(alone.tokens, among.tokens, "{kind} {sequences} {refill}");
+                    assert_eq!(alone.finished, among.finished, "{kind}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_come_as_they_are_complete_and_prompts_when_there_is_room() {
+    let model = model("llama");
+    let (many, options) = many(&model);
+    let options = GenerateOptions {
+        sequences: 4,
+        ..options
+    };
+    let taken = std::sync::atomic::AtomicUsize::new(0);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    let mut waiting = many.iter().cloned().inspect(|_| {
+        taken.fetch_add(1, order);
+    });
+    let mut answered = Vec::new();
+    let mut hear = |index, _| {
+        answered.push(index);
+        assert!(taken.load(order) <= answered.len() + 4);
+        Ok(())
+    };
+    model
+        .generate_each::<ModelError>(&mut waiting, &options, &|_| false, &mut hear)
+        .expect("valid prompts");
+    let mut sorted = answered.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..many.len()).collect::<Vec<_>>());
+    assert_ne!(sorted, answered, "short answers overtake long ones");
+}
+
+/// Prompts about one image have it encoded once: the second finds the features of the first.
+#[test]
+fn a_shared_image_answers_like_its_copy() {
+    let model = model("siglip-qwen2");
+    let mut both = vec![prompts().remove(0), prompts().remove(0)];
+    both[1].tokens.push(9);
+    let apart = model
+        .generate(&both, &options(8, 1))
+        .expect("valid prompts");
+    both[1].images = both[0].images.clone();
+    let shared = model
+        .generate(&both, &options(8, 1))
+        .expect("valid prompts");
+    assert_eq!(apart, shared);
+}
+
+#[test]
+fn answers_stop_where_they_are_told() {
+    let model = model("llama");
+    let whole = model.generate(&prompts(), &options(8, 1)).expect("valid");
+    let stop = |tokens: &[u32]| tokens.len() == 3;
+    for beams in [1, 3] {
+        let mut waiting = prompts().into_iter();
+        let mut lengths = Vec::new();
+        let mut hear = |index: usize, answer: Generated| {
+            assert!(answer.finished);
+            assert!(beams > 1 || whole[index].tokens.starts_with(&answer.tokens));
+            lengths.push(answer.tokens.len());
+            Ok(())
+        };
+        model
+            .generate_each::<ModelError>(&mut waiting, &options(8, beams), &stop, &mut hear)
+            .expect("valid prompts");
+        assert!(lengths.iter().all(|length| *length <= 3) && lengths.contains(&3));
+    }
+}
+
+#[test]
+fn one_likeliest_token_to_draw_from_is_greedy() {
+    let model = model("gpt2");
+    let greedy = model.generate(&prompts(), &options(8, 1)).expect("valid");
+    let one = GenerateOptions {
+        sampling: Some(Sampling {
+            top_k: 1,
+            ..Sampling::default()
+        }),
+        ..options(8, 1)
+    };
+    assert_eq!(model.generate(&prompts(), &one).expect("valid"), greedy);
+    let drawn = GenerateOptions {
+        sampling: Some(Sampling::default()),
+        ..options(8, 1)
+    };
+    assert_ne!(model.generate(&prompts(), &drawn).expect("valid"), greedy);
+}
+
+#[test]
+fn options_out_of_range_are_refused() {
+    let model = model("llama");
+    let sampling = |sampling| GenerateOptions {
+        sampling: Some(sampling),
+        ..options(4, 1)
+    };
+    let fault = |options: GenerateOptions| {
+        let refused = model.generate(&prompts(), &options);
+        refused.expect_err("out of range").to_string()
+    };
+    let cold = Sampling {
+        temperature: 0.0,
+        ..Sampling::default()
+    };
+    assert!(fault(sampling(cold)).contains("temperature is 0"));
+    let none = Sampling {
+        top_p: 0.0,
+        ..Sampling::default()
+    };
+    assert!(fault(sampling(none)).contains("top_p is 0"));
+    let beams = GenerateOptions {
+        beams: 2,
+        ..sampling(Sampling::default())
+    };
+    assert!(fault(beams).contains("2 beams"));
+    let mut penalty = options(4, 1);
+    penalty.repetition.penalty = f32::NAN;
+    assert!(fault(penalty).contains("repetition penalty is NaN"));
+    assert!(fault(options(0, 1)).contains("max_tokens"));
 }
 
 #[test]
 fn answers_never_outgrow_the_model() {
     let model = model("gpt2");
     let tokens: Vec<u32> = (0..60).map(|i| 4 + i % 30).collect();
-    let images = Tensor::zeros(&[0, 3, 16, 16]);
     let prompt = Prompt {
         tokens,
         visual: vec![],
-        images,
+        images: vec![],
+        draw: 0,
     };
     for beams in [1, 3] {
         let answer = model

@@ -10,7 +10,7 @@ use fourfold_model::{
     GenerateOptions, LanguageConfig, Model, ModelConfig, Pretrained, ProjectorConfig, Prompt,
     VisibilityKind, VisionConfig,
 };
-use fourfold_tensor::{Precision, Tensor};
+use fourfold_tensor::Precision;
 use serde_json::json;
 
 /// Texts and their tokens as `llama-cpp-python` 0.3.36 has them.
@@ -240,15 +240,10 @@ fn check_continuations(path: &Path) {
     let prompts = CONTINUATIONS.map(|(_, tokens, _)| Prompt {
         tokens: tokens.to_vec(),
         visual: vec![],
-        images: Tensor::zeros(&[0, 3, 16, 16]),
+        images: vec![],
+        draw: 0,
     });
-    let options = GenerateOptions {
-        max_tokens: 20,
-        end: u32::MAX,
-        visibility: VisibilityKind::Causal,
-        beams: 1,
-        length_penalty: 1.0,
-    };
+    let options = GenerateOptions::greedy(20, u32::MAX, VisibilityKind::Causal);
     let answers = model.generate(&prompts, &options).unwrap();
     for (answer, (prompt, _, wanted)) in answers.iter().zip(CONTINUATIONS) {
         assert_eq!(answer.tokens, wanted, "{prompt}");

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use fourfold_model::{
     DocumentSpan, ExportFormat, GenerateOptions, Images, Input, LanguageConfig, LoraConfig, Model,
-    ModelConfig, Part, Pretrained, ProjectorConfig, ProjectorKind, Prompt, SpecialTokens,
-    VisibilityKind, VisionConfig, VisualSpan, WeightFormat,
+    ModelConfig, Part, Pretrained, ProjectorConfig, ProjectorKind, Prompt, PromptImage, Repetition,
+    SpecialTokens, VisibilityKind, VisionConfig, VisualSpan, WeightFormat,
 };
 use fourfold_tensor::{Precision, Tensor};
 use safetensors::tensor::{Dtype, TensorView};
@@ -145,21 +145,86 @@ impl Question {
         model.logits(&input, visibility).expect("fits")
     }
 
-    fn answer(&self, model: &Model, beams: usize) -> Vec<u32> {
+    /// What the model says under the rules of `search`.
+    fn answer(&self, model: &Model, search: &SearchCase) -> Vec<u32> {
+        let shape = &self.images.shape()[1..];
+        let image = |image: Tensor| PromptImage::new(image.reshape(shape).expect("one image"));
         let prompt = Prompt {
             tokens: self.tokens.clone(),
             visual: self.visual.clone(),
-            images: self.images.clone(),
+            images: self.images.unstack().into_iter().map(image).collect(),
+            draw: 0,
         };
         let options = GenerateOptions {
-            max_tokens: 12,
-            end: u32::MAX,
-            visibility: model.config().visibility,
-            beams,
-            length_penalty: 1.0,
+            min_tokens: search.min_tokens,
+            beams: search.beams,
+            length_penalty: search.length_penalty,
+            repetition: search.repetition,
+            ..GenerateOptions::greedy(12, search.end, model.config().visibility)
         };
         let answers = model.generate(&[prompt], &options).expect("fits");
         answers[0].tokens.clone()
+    }
+}
+
+/// One way to search, which `compare.py` knows by its name and asks `transformers` for.
+struct SearchCase {
+    name: &'static str,
+    beams: usize,
+    length_penalty: f32,
+    /// A token that ends answers; no model has the default's number.
+    end: u32,
+    min_tokens: usize,
+    repetition: Repetition,
+}
+
+impl SearchCase {
+    fn plain(name: &'static str, beams: usize) -> Self {
+        Self {
+            name,
+            beams,
+            length_penalty: 1.0,
+            end: u32::MAX,
+            min_tokens: 0,
+            repetition: Repetition::default(),
+        }
+    }
+
+    /// Greedy search and beams, with and without an end, which is a token that the greedy answer of `model` has.
+    fn all(model: &Model, question: &Question) -> Vec<Self> {
+        let greedy = question.answer(model, &Self::plain("answer", 1));
+        let end = greedy[5];
+        let rules = Repetition {
+            penalty: 1.3,
+            no_repeat_ngram: 2,
+        };
+        let ended = |name, beams| Self {
+            end,
+            ..Self::plain(name, beams)
+        };
+        vec![
+            Self::plain("answer", 1),
+            Self::plain("beams", 3),
+            ended("answer-ended", 1),
+            ended("beams-ended", 3),
+            Self {
+                length_penalty: -2.0,
+                ..ended("beams-short", 4)
+            },
+            Self {
+                length_penalty: 3.0,
+                min_tokens: 4,
+                ..ended("beams-long", 4)
+            },
+            Self {
+                repetition: rules,
+                ..ended("answer-rules", 1)
+            },
+            Self {
+                repetition: rules,
+                ..ended("beams-rules", 3)
+            },
+        ]
     }
 }
 
@@ -210,12 +275,18 @@ impl Target {
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         // Gemma takes images side by side for one.
         let question = Question::new(model, format != ExportFormat::Gemma3);
-        Expected::default()
+        let expected = Expected::default()
             .words("tokens", &question.tokens)
             .floats("images", &question.images)
-            .floats("logits", &question.logits(model))
-            .words("answer", &question.answer(model, 1))
-            .words("beams", &question.answer(model, 3))
+            .floats("logits", &question.logits(model));
+        let searches = SearchCase::all(model, &question);
+        let end = searches.iter().map(|search| search.end).min();
+        let expected = expected.words("end", &end.map_or(vec![], |end| vec![end]));
+        searches
+            .iter()
+            .fold(expected, |expected, search| {
+                expected.words(search.name, &question.answer(model, search))
+            })
             .write(&folder);
     }
 

@@ -1,63 +1,85 @@
 //! Asking a model: images and a prompt in, text out.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use fourfold_data::{DataError, Document, EncodedImage, Encoder, EncoderConfig, ImageFiles};
-use fourfold_model::{GenerateOptions, Model};
+use fourfold_data::source::RowImage;
+use fourfold_data::{DataError, Encoder, EncoderConfig, ImageFiles, hash};
+use fourfold_model::{GenerateOptions, Generated, Model, Prompt, PromptImage};
 use rayon::prelude::*;
 
 use crate::assemble::Reading;
 use crate::input;
+use crate::recipe::Search;
 use crate::threads::in_pool;
 
 /// One thing to ask.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// What errors call it, such as a file's name.
+    /// What errors call it, such as a file's name. It also decides what is drawn, where tokens are.
     pub origin: String,
-    /// The images, still encoded; may be none.
-    pub images: Vec<EncodedImage>,
+    /// The images, not yet read; may be none.
+    pub images: Vec<RowImage>,
     /// The prompt; may be empty.
     pub prompt: String,
-}
-
-/// How answers are searched for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Search {
-    /// The longest answer, in tokens.
-    pub max_new_tokens: usize,
-    /// 1 takes the likeliest token each time; more keeps that many hypotheses.
-    pub beams: usize,
-    /// Above 0 favours longer answers among the beams.
-    pub length_penalty: f32,
-}
-
-impl Default for Search {
-    fn default() -> Self {
-        Self {
-            max_new_tokens: 32,
-            beams: 1,
-            length_penalty: 1.0,
-        }
-    }
 }
 
 /// What a model says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The text, without white space around it.
+    /// The text up to where it stops, without white space around it.
     pub text: String,
-    /// Sum of the natural logarithms of the probabilities of its tokens, the end included.
-    pub log_probability: f32,
+    /// The natural logarithm of the probability of each token, the end included.
+    pub log_probabilities: Vec<f32>,
     /// Whether the model ended it, rather than the limit.
     pub finished: bool,
 }
 
-/// Questions that are held as pixels at a time.
-const GROUP: usize = 256;
+impl Answer {
+    /// The natural logarithm of the probability of the whole answer.
+    pub fn log_probability(&self) -> f32 {
+        self.log_probabilities.iter().sum()
+    }
+}
 
-/// Prepares questions and answers them in groups.
+/// Hears the answer to a question, or why there is none, with the question's number.
+pub type Hear<'a> = dyn FnMut(usize, Result<Answer, DataError>) -> Result<()> + Send + 'a;
+
+/// What became of the questions that were prepared.
+#[derive(Default)]
+struct Prepared {
+    /// The numbers of those that the model has, in its order.
+    good: Vec<usize>,
+    /// What is wrong with the others.
+    faults: Vec<(usize, DataError)>,
+}
+
+impl Prepared {
+    /// Notes the questions of these numbers; the prompts among them.
+    fn sort(
+        &mut self,
+        numbers: impl Iterator<Item = usize>,
+        prompts: Vec<Result<Prompt, DataError>>,
+    ) -> Vec<Prompt> {
+        let mut good = Vec::with_capacity(prompts.len());
+        for (number, prompt) in numbers.zip(prompts) {
+            match prompt {
+                Ok(prompt) => {
+                    self.good.push(number);
+                    good.push(prompt);
+                }
+                Err(fault) => self.faults.push((number, fault)),
+            }
+        }
+        good
+    }
+}
+
+/// Questions that are prepared at a time, in parallel, while the model waits.
+const GROUP: usize = 32;
+
+/// Prepares questions and answers them.
 pub struct Answerer {
     encoder: Encoder,
 }
@@ -93,67 +115,139 @@ impl Answerer {
         &self,
         model: &Model,
         questions: &[Question],
-        search: Search,
+        search: &Search,
     ) -> Result<Vec<String>> {
-        let answers = self.answer_each(model, questions, search)?.into_iter();
-        answers.map(|answer| Ok(answer?.text)).collect()
+        let mut texts = vec![String::new(); questions.len()];
+        self.answer_each(model, questions, search, &mut |number, answer| {
+            texts[number] = answer?.text;
+            Ok(())
+        })?;
+        Ok(texts)
     }
 
-    /// As [`Answerer::answer`], but a question that cannot be read keeps no other from its answer.
+    /// Answers every question; `heard` gets each answer as soon as it is complete, which is not in their order.
+    /// Questions about one image should follow one another: it is then read and encoded once.
     ///
     /// # Errors
-    /// When the model itself fails.
+    /// When the model itself fails, or `heard` does.
     pub fn answer_each(
         &self,
         model: &Model,
         questions: &[Question],
-        search: Search,
-    ) -> Result<Vec<Result<Answer, DataError>>> {
-        let options = GenerateOptions {
-            max_tokens: search.max_new_tokens,
-            end: self.encoder.markers().end,
-            visibility: model.config().visibility,
-            beams: search.beams,
-            length_penalty: search.length_penalty,
-        };
-        let mut answers = Vec::with_capacity(questions.len());
-        for group in questions.chunks(GROUP) {
-            let documents: Vec<Result<Document, DataError>> = group
-                .par_iter()
-                .map(|question| self.document(question))
-                .collect();
-            let prompts = documents
-                .iter()
-                .flatten()
-                .map(input::prompt)
-                .collect::<Result<Vec<_>>>()?;
-            let generated = in_pool(None, || Ok(model.generate(&prompts, &options)?))?;
-            let mut generated = generated.into_iter();
-            for document in documents {
-                let answer = document.map(|_| generated.next());
-                answers.push(match answer {
-                    Ok(Some(answer)) => {
-                        self.encoder
-                            .tokenizer()
-                            .decode(&answer.tokens)
-                            .map(|text| Answer {
-                                text: text.trim().to_owned(),
-                                log_probability: answer.log_probability,
-                                finished: answer.finished,
-                            })
-                    }
-                    Ok(None) => anyhow::bail!("an answer is missing; this is a defect of Fourfold"),
-                    Err(error) => Err(error),
-                });
-            }
-        }
-        Ok(answers)
+        search: &Search,
+        heard: &mut Hear<'_>,
+    ) -> Result<()> {
+        let options = search.options(self.encoder.markers().end, model.config().visibility);
+        self.answer_with(model, questions, &options, &search.stop, heard)
     }
 
-    fn document(&self, question: &Question) -> Result<Document, DataError> {
-        let document = self
-            .encoder
-            .prompt(&question.origin, &question.images, &question.prompt)?;
+    /// The same with all that the model knows of decoding.
+    ///
+    /// # Errors
+    /// As [`Answerer::answer_each`].
+    pub fn answer_with(
+        &self,
+        model: &Model,
+        questions: &[Question],
+        options: &GenerateOptions,
+        stops: &[String],
+        heard: &mut Hear<'_>,
+    ) -> Result<()> {
+        let mut images = HashMap::new();
+        let prepared: Mutex<Prepared> = Mutex::default();
+        let note = || prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut prompts = questions
+            .chunks(GROUP)
+            .enumerate()
+            .flat_map(|(group, questions)| {
+                let prompts = self.prepare(questions, &mut images);
+                let numbers = group * GROUP..;
+                note().sort(numbers, prompts)
+            });
+        let stop = |tokens: &[u32]| self.stop(tokens, stops);
+        let mut answered = |number: usize, answer: Generated| {
+            let number = note().good[number];
+            heard(number, self.text(answer, stops))
+        };
+        in_pool(None, || {
+            model.generate_each(&mut prompts, options, &stop, &mut answered)
+        })?;
+        let faults = std::mem::take(&mut note().faults);
+        for (number, fault) in faults {
+            heard(number, Err(fault))?;
+        }
+        Ok(())
+    }
+
+    /// The prompts of some questions; `images` holds those of the questions before them, and then theirs.
+    fn prepare(
+        &self,
+        questions: &[Question],
+        images: &mut HashMap<String, Arc<PromptImage>>,
+    ) -> Vec<Result<Prompt, DataError>> {
+        let mut fresh: Vec<(String, &Question, usize)> = Vec::new();
+        let mut keys: Vec<Vec<String>> = Vec::with_capacity(questions.len());
+        for question in questions {
+            let of_question: Vec<String> = question.images.iter().map(RowImage::key).collect();
+            for (index, key) in of_question.iter().enumerate() {
+                if !images.contains_key(key) && fresh.iter().all(|(known, ..)| known != key) {
+                    fresh.push((key.clone(), question, index));
+                }
+            }
+            keys.push(of_question);
+        }
+        let read = |(key, question, index): (String, &Question, usize)| {
+            let read = || {
+                let origin = &question.origin;
+                let file = question.images[index].load(origin, index)?;
+                let pixels = self.encoder.pixels(origin, index, &file)?;
+                input::prompt_image(&pixels).map_err(|error| DataError::Image {
+                    origin: origin.clone(),
+                    image: question.images[index].name(index),
+                    message: error.to_string(),
+                })
+            };
+            (key, read())
+        };
+        let mut known = std::mem::take(images);
+        let mut faults = HashMap::new();
+        for (key, read) in fresh.into_par_iter().map(read).collect::<Vec<_>>() {
+            match read {
+                Ok(image) => drop(known.insert(key, image)),
+                Err(error) => drop(faults.insert(key, error)),
+            }
+        }
+        let mut prompts = Vec::with_capacity(questions.len());
+        for (question, keys) in questions.iter().zip(keys) {
+            let mut found = Vec::with_capacity(keys.len());
+            let mut fault = None;
+            for (index, key) in keys.into_iter().enumerate() {
+                match known.get(&key) {
+                    Some(image) => {
+                        found.push(Arc::clone(image));
+                        images.insert(key, Arc::clone(image));
+                    }
+                    None => {
+                        fault.get_or_insert_with(|| refused(question, index, faults.get(&key)));
+                    }
+                }
+            }
+            prompts.push(match fault {
+                Some(fault) => Err(fault),
+                None => self.prompt(question, found),
+            });
+        }
+        prompts
+    }
+
+    fn prompt(
+        &self,
+        question: &Question,
+        images: Vec<Arc<PromptImage>>,
+    ) -> Result<Prompt, DataError> {
+        let document =
+            self.encoder
+                .prompt_about(&question.origin, images.len(), &question.prompt)?;
         let (tokens, limit) = (document.tokens.len(), self.encoder.config().max_tokens);
         if tokens >= limit {
             let message = format!(
@@ -165,6 +259,42 @@ impl Answerer {
                 message,
             });
         }
-        Ok(document)
+        let digest = hash::sha256(question.origin.as_bytes());
+        Ok(Prompt {
+            tokens: document.tokens,
+            visual: input::visual(&document.visual),
+            images,
+            draw: u64::from_str_radix(&digest[..16], 16).unwrap_or_default(),
+        })
+    }
+
+    /// Whether an answer of these tokens holds one of `stops`.
+    fn stop(&self, tokens: &[u32], stops: &[String]) -> bool {
+        let decoded = |tokens: &[u32]| self.encoder.tokenizer().decode(tokens);
+        !stops.is_empty()
+            && decoded(tokens).is_ok_and(|text| stops.iter().any(|stop| text.contains(stop)))
+    }
+
+    fn text(&self, answer: Generated, stops: &[String]) -> Result<Answer, DataError> {
+        let text = self.encoder.tokenizer().decode(&answer.tokens)?;
+        let end = stops.iter().filter_map(|stop| text.find(stop)).min();
+        Ok(Answer {
+            text: text[..end.unwrap_or(text.len())].trim().to_owned(),
+            log_probabilities: answer.log_probabilities,
+            finished: answer.finished,
+        })
+    }
+}
+
+/// Why image `index` of a question cannot be used, as it was told of the first question with the image.
+fn refused(question: &Question, index: usize, first: Option<&DataError>) -> DataError {
+    DataError::Image {
+        origin: question.origin.clone(),
+        image: question.images[index].name(index),
+        message: match first {
+            Some(DataError::Image { message, .. }) => message.clone(),
+            Some(error) => error.to_string(),
+            None => "was not read; this is a defect of Fourfold".into(),
+        },
     }
 }

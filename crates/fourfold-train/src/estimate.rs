@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use fourfold_data::Tables;
 use fourfold_model::Model;
 
-use crate::answer::{Answerer, Question, Search};
+use crate::answer::{Answerer, Question};
 use crate::assemble::{Reading, assemble, text};
 use crate::evaluation::Cases;
 use crate::measure::{StageSpeed, measure};
-use crate::recipe::{Baseline, Evaluation, Recipe};
+use crate::recipe::{Baseline, Evaluation, Recipe, Search};
 use crate::sources::Sources;
 use crate::threads::in_pool;
 
@@ -122,15 +122,16 @@ fn speed(
     for reference in references {
         tokens += reading.tokenizer.encode(reference)?.len();
     }
+    let usual = tokens.div_ceil(cases.len().max(1)) + 1;
     let search = Search {
-        max_new_tokens: (tokens.div_ceil(cases.len().max(1)) + 1).min(measure.max_new_tokens),
-        beams: measure.beams,
-        ..Search::default()
+        max_new_tokens: usual.min(measure.search.max_new_tokens),
+        min_new_tokens: 0,
+        ..measure.search.clone()
     };
     let questions: Vec<Question> = cases.iter().map(|case| case.question(None)).collect();
     let answerer = Answerer::new(model, reading)?;
     let begin = Instant::now();
-    answerer.answer_each(model, &questions, search)?;
+    answerer.answer_each(model, &questions, &search, &mut |_, _| Ok(()))?;
     Ok(AnswerSpeed {
         name: name.to_owned(),
         answers,

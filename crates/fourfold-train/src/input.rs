@@ -1,8 +1,10 @@
 //! From packs of data to what the model reads.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
-use fourfold_data::{Document, DocumentImage, Pack, PixelArray, VisualSpan};
-use fourfold_model::{DocumentSpan, Images, Input, Prompt};
+use fourfold_data::{DocumentImage, Pack, PixelArray, VisualSpan};
+use fourfold_model::{DocumentSpan, Images, Input, PromptImage};
 use fourfold_tensor::Tensor;
 
 /// A pack with its images, or their features, as a tensor and its targets as a list.
@@ -63,17 +65,13 @@ impl<'p> PackInput<'p> {
     }
 }
 
-/// What generation starts from.
+/// An image as prompts share it.
 ///
 /// # Errors
-/// When the images of the document differ in size.
-pub fn prompt(document: &Document) -> Result<Prompt> {
-    let pixels = pixels(&document.images).context("an image of a prompt came without pixels")?;
-    Ok(Prompt {
-        tokens: document.tokens.clone(),
-        visual: visual(&document.visual),
-        images: stack_pixels(pixels.into_iter())?,
-    })
+/// When `pixels` holds fewer numbers than its size says.
+pub(crate) fn prompt_image(pixels: &PixelArray) -> Result<Arc<PromptImage>> {
+    let shape = [3, pixels.height, pixels.width];
+    Ok(PromptImage::new(Tensor::from_f32(&shape, &pixels.data)?))
 }
 
 fn pixels(images: &[DocumentImage]) -> Option<Vec<&PixelArray>> {
@@ -96,7 +94,8 @@ pub(crate) fn stack_pixels<'a>(images: impl Iterator<Item = &'a PixelArray>) -> 
     Ok(Tensor::from_f32(&[count, 3, size.0, size.1], &numbers)?)
 }
 
-fn visual(spans: &[VisualSpan]) -> Vec<fourfold_model::VisualSpan> {
+/// The rows of images, as the model takes them.
+pub(crate) fn visual(spans: &[VisualSpan]) -> Vec<fourfold_model::VisualSpan> {
     let convert = |span: &VisualSpan| fourfold_model::VisualSpan {
         start: span.start,
         len: span.len,

@@ -4,14 +4,15 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use fourfold_data::source::RowImage;
 use fourfold_data::{Sample, Source, Turn, decode_rgb, sample_rng};
 use fourfold_model::Model;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answerer, Question, Search};
+use crate::answer::{Answerer, Question};
 use crate::assemble::Reading;
 use crate::files;
-use crate::recipe::SampleSelection;
+use crate::recipe::{SampleSelection, Search};
 
 /// What the model says of one held-out image.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ impl HeldOut {
             questions.push(Question {
                 prompt: turn.prompt,
                 origin: sample.origin,
-                images,
+                images: images.into_iter().map(RowImage::Bytes).collect(),
             });
         }
         if let (true, Some(error)) = (records.is_empty(), broken) {
@@ -97,6 +98,7 @@ impl HeldOut {
         files::create_folder(folder)?;
         for (question, record) in self.questions.iter().zip(&self.records) {
             if let (Some(image), Some(name)) = (question.images.first(), &record.image) {
+                let image = image.load(&question.origin, 0)?;
                 let path = folder.join(name);
                 fs::write(&path, &image.bytes)
                     .with_context(|| format!("cannot write {}", path.display()))?;
@@ -116,7 +118,8 @@ impl HeldOut {
         folder: &Path,
         step: usize,
     ) -> Result<Vec<SampleRecord>> {
-        let answers = Answerer::new(model, reading)?.answer(model, &self.questions, self.search)?;
+        let answers =
+            Answerer::new(model, reading)?.answer(model, &self.questions, &self.search)?;
         ensure!(answers.len() == self.records.len(), "an answer is missing");
         let mut records = self.records.clone();
         let mut text = String::new();

@@ -14,6 +14,7 @@ mod picture;
 mod progress;
 mod questions;
 mod run;
+mod search;
 mod watch;
 
 use std::process::ExitCode;

@@ -1,17 +1,19 @@
 //! Asking a model about images: what `caption` and `ask` share.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use fourfold_data::DataError;
 use fourfold_data::source::{Row, RowImage, Table};
-use fourfold_train::answer::{Answer, Answerer, Question, Search};
+use fourfold_train::answer::{Answer, Answerer, Question};
+use fourfold_train::recipe::Search;
 use serde_json::{Map, Value, json};
 
 use crate::machine::Machine;
 use crate::model_folder::ModelFolder;
 use crate::output::{note, say};
+use crate::search::SearchOptions;
 
 /// Questions whose images are read, and which are answered, before anything is written.
 const GROUP: usize = 64;
@@ -21,13 +23,10 @@ const GROUP: usize = 64;
 pub struct Asking {
     #[command(flatten)]
     pub model: ModelFolder,
-    /// Beams of the search; 1 takes the likeliest token each time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    beams: u16,
-    /// The longest answer, in tokens
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
-    max_tokens: u16,
-    /// Print one JSON object a line: path, id where the row has one, prompt, text, log_probability, finished
+    #[command(flatten)]
+    search: SearchOptions,
+    /// Print one JSON object a line: path, id where the row has one, prompt, text, log_probability (and of each token in
+    /// log_probabilities), finished
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -100,16 +99,12 @@ impl Item {
         }
     }
 
-    /// The question with its images read; or why it cannot be asked.
+    /// The question; or why it cannot be asked.
     fn question(&self) -> Result<Question, String> {
-        let prompt = self.prompt.clone()?;
-        let images = self.images.iter().enumerate();
-        let images = images.map(|(index, image)| image.load(&self.origin, index));
-        let images = images.collect::<Result<Vec<_>, DataError>>();
         Ok(Question {
             origin: self.origin.clone(),
-            images: images.map_err(|error| error.to_string())?,
-            prompt,
+            images: self.images.clone(),
+            prompt: self.prompt.clone()?,
         })
     }
 }
@@ -124,17 +119,18 @@ impl Asking {
         self.machine.start()?;
         let (model, reading) = self.model.load()?;
         let answerer = Answerer::new(&model, &reading)?;
-        let search = Search {
-            max_new_tokens: self.max_tokens.into(),
-            beams: self.beams.into(),
-            ..Search::default()
-        };
+        let search = self.search.over(&Search::default())?;
         let (total, mut failed) = (items.len(), 0);
         for group in items.chunks(GROUP) {
             let questions: Vec<Result<Question, String>> =
                 group.iter().map(Item::question).collect();
             let readable: Vec<Question> = questions.iter().flatten().cloned().collect();
-            let mut answers = answerer.answer_each(&model, &readable, search)?.into_iter();
+            let mut answers = BTreeMap::new();
+            answerer.answer_each(&model, &readable, &search, &mut |number, answer| {
+                answers.insert(number, answer);
+                Ok(())
+            })?;
+            let mut answers = answers.into_values();
             for (item, question) in group.iter().zip(questions) {
                 let answer = match question {
                     Ok(question) => match answers.next() {
@@ -163,7 +159,8 @@ impl Asking {
             let mut line = item.names.clone();
             line.insert("prompt".into(), question.prompt.as_str().into());
             line.insert("text".into(), answer.text.as_str().into());
-            line.insert("log_probability".into(), json!(answer.log_probability));
+            line.insert("log_probability".into(), json!(answer.log_probability()));
+            line.insert("log_probabilities".into(), json!(answer.log_probabilities));
             line.insert("finished".into(), answer.finished.into());
             return say(Value::Object(line));
         }

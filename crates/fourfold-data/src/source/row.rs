@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::blob::Blob;
 use super::{location, remote};
-use crate::{DataError, EncodedImage};
+use crate::{DataError, EncodedImage, hash};
 
 /// What a record of a file holds.
 #[derive(Clone, Debug)]
@@ -79,6 +79,19 @@ impl RowImage {
             Self::Url { url, .. } => url.clone(),
             Self::Part { name, .. } => name.clone(),
             Self::Missing => index.to_string(),
+        }
+    }
+
+    /// Equal for images that are the same without doubt: at one place, or of the same bytes where these are in the row.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Bytes(image) => hash::sha256(&image.bytes),
+            Self::File(path) => path.display().to_string(),
+            Self::Url { url, .. } => url.clone(),
+            Self::Part {
+                blob, start, name, ..
+            } => format!("{}:{start}:{name}", blob.name()),
+            Self::Missing => String::new(),
         }
     }
 

@@ -1,19 +1,31 @@
 //! From prompts with images to text, token by token.
 //!
+//! ```text
+//! prompts ─► prefill ─► cache ─► step ─► rules ─► greedy, sample or beams ─► answers
+//!    ▲                    ▲                              │
+//!    └─ refill: an answer that is complete makes room ◄──┴─ tokens that follow
+//! ```
+//!
 //! Prompts are laid end to end and read at once under the visibility of training; then each step feeds one row a
-//! sequence, attending over cached keys and values.
+//! sequence, attending over cached keys and values. No row is padding, whatever the lengths.
 
 mod beam;
 mod decoder;
-mod greedy;
+mod image;
+mod line;
+mod options;
+mod queue;
+mod rules;
+mod sampling;
 
-use fourfold_tensor::ops::log_sum_exp;
-use fourfold_tensor::{Tensor, awake};
+pub use image::PromptImage;
+pub use options::{GenerateOptions, Repetition, Sampling};
 
-use crate::{Model, ModelError, Result, VisibilityKind, VisualSpan};
+use std::sync::Arc;
 
-/// Sequences that are decoded side by side: enough to fill the products, few enough to keep the cache small.
-const SEQUENCES_AT_ONCE: usize = 64;
+use fourfold_tensor::awake;
+
+use crate::{Model, ModelError, Result, VisualSpan};
 
 /// What a sequence begins with.
 #[derive(Clone, Debug)]
@@ -22,77 +34,87 @@ pub struct Prompt {
     pub tokens: Vec<u32>,
     /// The rows of its images, relative to the prompt; `image` counts within `images`.
     pub visual: Vec<VisualSpan>,
-    /// f32 `[images, channels, height, width]`.
-    pub images: Tensor,
-}
-
-/// How to decode.
-#[derive(Clone, Copy, Debug)]
-pub struct GenerateOptions {
-    /// Most tokens of an answer, its end not counted.
-    pub max_tokens: usize,
-    /// The token that ends an answer.
-    pub end: u32,
-    /// The visibility of the prompt: that of training.
-    pub visibility: VisibilityKind,
-    /// 1 decodes greedily; more keeps that many hypotheses.
-    pub beams: usize,
-    /// Beam scores are divided by `length ^ length_penalty`: above 0 favours longer answers.
-    pub length_penalty: f32,
+    /// The images. Prompts about one image share it, and it is encoded once.
+    pub images: Vec<Arc<PromptImage>>,
+    /// Which random numbers sampling takes: the same seed and draw give the same answer, whatever is asked beside it.
+    pub draw: u64,
 }
 
 /// An answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Generated {
     /// Token ids without the end.
     pub tokens: Vec<u32>,
-    /// Sum of the natural logarithms of the probabilities of its tokens, the end included.
-    pub log_probability: f32,
-    /// Whether the model ended it, rather than the limit.
+    /// The natural logarithm of the probability that the model gives each of `tokens`, and after them its end where it
+    /// is `finished` by one; before rules, temperature and the like.
+    pub log_probabilities: Vec<f32>,
+    /// Whether the model ended it, by its end or a stop, rather than the limit.
     pub finished: bool,
 }
+
+impl Generated {
+    /// The natural logarithm of the probability of the whole answer.
+    pub fn log_probability(&self) -> f32 {
+        self.log_probabilities.iter().sum()
+    }
+}
+
+/// Says of the tokens of an answer so far whether it stops there, as at a stop string.
+pub type Stop<'a> = dyn Fn(&[u32]) -> bool + Sync + 'a;
 
 impl Model {
     /// An answer to each prompt.
     ///
     /// # Errors
-    /// When a prompt is empty, too long for the model or does not fit its images.
+    /// When an option is out of its range, or a prompt is empty, too long for the model or does not fit its images.
     pub fn generate(
         &self,
         prompts: &[Prompt],
         options: &GenerateOptions,
     ) -> Result<Vec<Generated>> {
-        if options.beams == 0 || options.max_tokens == 0 {
-            return Err(ModelError::Input(
-                "beams and max_tokens must be at least 1".into(),
-            ));
-        }
-        let limit = self.config().max_positions();
         for (index, prompt) in prompts.iter().enumerate() {
-            if prompt.tokens.is_empty() || prompt.tokens.len() >= limit {
-                return Err(ModelError::Input(format!(
-                    "prompt {index} has {} tokens; the model reads 1 to {} and needs one for the answer",
-                    prompt.tokens.len(),
-                    limit - 1
-                )));
-            }
+            self.check_prompt(index, prompt)?;
         }
-        let mut answers = Vec::with_capacity(prompts.len());
-        for group in prompts.chunks((SEQUENCES_AT_ONCE / options.beams).max(1)) {
-            answers.extend(awake(|| {
-                if options.beams == 1 {
-                    greedy::decode(self, group, options)
-                } else {
-                    beam::decode(self, group, options)
-                }
-            })?);
-        }
+        let mut answers = vec![Generated::default(); prompts.len()];
+        let mut waiting = prompts.iter().cloned();
+        self.generate_each::<ModelError>(
+            &mut waiting,
+            options,
+            &|_| false,
+            &mut |index, answer| {
+                answers[index] = answer;
+                Ok(())
+            },
+        )?;
         Ok(answers)
     }
-}
 
-/// `log softmax` of one row of logits.
-fn log_softmax(logits: &[f32]) -> Vec<f32> {
-    let log_sum = log_sum_exp(logits);
-    logits.iter().map(|logit| logit - log_sum).collect()
+    /// Answers prompts as they come: a prompt is taken when there is room for it, and `answered` hears its answer, with
+    /// its number among the prompts, as soon as it is complete, which is not in their order. Answers also end where
+    /// `stop` says so.
+    ///
+    /// # Errors
+    /// As [`Model::generate`], and when `answered` fails; what is not complete is lost then.
+    pub fn generate_each<E: From<ModelError> + Send>(
+        &self,
+        prompts: &mut (dyn Iterator<Item = Prompt> + Send),
+        options: &GenerateOptions,
+        stop: &Stop<'_>,
+        answered: &mut (dyn FnMut(usize, Generated) -> Result<(), E> + Send),
+    ) -> Result<(), E> {
+        options.check()?;
+        awake(|| queue::answer(self, prompts, options, stop, answered))
+    }
+
+    fn check_prompt(&self, index: usize, prompt: &Prompt) -> Result<()> {
+        let limit = self.config().max_positions();
+        if prompt.tokens.is_empty() || prompt.tokens.len() >= limit {
+            return Err(ModelError::Input(format!(
+                "prompt {index} has {} tokens; the model reads 1 to {} and needs one for the answer",
+                prompt.tokens.len(),
+                limit - 1
+            )));
+        }
+        Ok(())
+    }
 }

@@ -21,6 +21,18 @@ from safetensors.torch import load_file
 TOLERANCE = 1e-4
 # Pixels where Fourfold resizes with another library than Pillow, which rounds otherwise, on average and at hard edges.
 ROUNDED_MEAN, ROUNDED = 0.5 / 255, 12 / 255
+# The searches of `SearchCase::all` in `parity.rs`, as `transformers` calls them.
+RULES = dict(repetition_penalty=1.3, no_repeat_ngram_size=2)
+SEARCHES = {
+    "answer": dict(),
+    "beams": dict(num_beams=3),
+    "answer-ended": dict(ends=True),
+    "beams-ended": dict(ends=True, num_beams=3),
+    "beams-short": dict(ends=True, num_beams=4, length_penalty=-2.0),
+    "beams-long": dict(ends=True, num_beams=4, length_penalty=3.0, min_new_tokens=4),
+    "answer-rules": dict(ends=True, **RULES),
+    "beams-rules": dict(ends=True, num_beams=3, **RULES),
+}
 
 
 def load(auto, folder, **options):
@@ -45,14 +57,18 @@ def whole(model, expected):
     if model.config.model_type == "gemma3":
         inputs["token_type_ids"] = (tokens == model.config.image_token_id).long()
     error = difference(model(**inputs).logits[0], expected["logits"])
-    model.generation_config.eos_token_id = None
     # How images reach beams is a matter of the class: it is held to the answers here where the class is from here.
-    searches = {"answer": 1, "beams": 3} if model.config.model_type == "fourfold" else {"answer": 1}
-    for name, beams in searches.items():
-        wanted = expected[name].tolist()
-        answer = model.generate(**inputs, attention_mask=torch.ones_like(tokens), do_sample=False, num_beams=beams,
-                                max_new_tokens=len(wanted), min_new_tokens=len(wanted))
-        found = answer[0, tokens.shape[1]:].tolist()
+    ours = model.config.model_type == "fourfold"
+    for name, options in SEARCHES.items():
+        if name.startswith("beams") and not ours:
+            continue
+        options = dict(options)
+        end = expected["end"].item() if options.pop("ends", False) else None
+        answer = model.generate(**inputs, attention_mask=torch.ones_like(tokens), do_sample=False, max_new_tokens=12,
+                                eos_token_id=end, pad_token_id=0, **options)
+        found, wanted = answer[0, tokens.shape[1]:].tolist(), expected[name].tolist()
+        if end in found:
+            found = found[:found.index(end)]
         assert found == wanted, f"{name} {found}, expected {wanted}"
     return error
 

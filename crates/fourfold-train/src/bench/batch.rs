@@ -1,7 +1,7 @@
 //! Made-up images and texts.
 
 use anyhow::Result;
-use fourfold_model::{DocumentSpan, Images, Input, ModelConfig, Prompt, VisualSpan};
+use fourfold_model::{DocumentSpan, Images, Input, ModelConfig, Prompt, PromptImage, VisualSpan};
 use fourfold_tensor::Tensor;
 
 use super::work::{GPT_TEXTS, GPT_TOKENS, TEXTS};
@@ -106,6 +106,8 @@ impl Batch {
 /// An image and `length` tokens of text.
 pub(super) fn prompt(number: usize, length: usize, config: &ModelConfig) -> Result<Prompt> {
     let visual_tokens = config.visual_tokens();
+    let size = config.vision.image_size;
+    let shape = [3, size.height, size.width];
     let mut tokens = vec![0; visual_tokens];
     tokens.extend(text(number, length, config.vocabulary()));
     Ok(Prompt {
@@ -115,7 +117,8 @@ pub(super) fn prompt(number: usize, length: usize, config: &ModelConfig) -> Resu
             len: visual_tokens,
             image: 0,
         }],
-        images: images(1, config)?,
+        images: vec![PromptImage::new(images(1, config)?.reshape(&shape)?)],
+        draw: 0,
     })
 }
 

@@ -6,7 +6,9 @@ mod work;
 use std::time::Instant;
 
 use anyhow::Result;
-use fourfold_model::{GenerateOptions, LossOptions, Model, Part, Prompt, VisibilityKind};
+use fourfold_model::{
+    GenerateOptions, LossOptions, Model, Part, Prompt, PromptImage, VisibilityKind,
+};
 use fourfold_tensor::{Gradients, Precision, Tape, Tensor, awake};
 
 use crate::optimizer::Optimizer;
@@ -132,14 +134,13 @@ impl Bench {
                 model.encode(images)?;
             }
             Task::Generate(prompts) => {
-                let options = GenerateOptions {
-                    max_tokens: CAPTION_TOKENS,
-                    // No token has this number: every answer is as long as it may be.
-                    end: u32::MAX,
-                    visibility: VisibilityKind::Causal,
-                    beams: 1,
-                    length_penalty: 1.0,
-                };
+                // No token has this number: every answer is as long as it may be.
+                let options =
+                    GenerateOptions::greedy(CAPTION_TOKENS, u32::MAX, VisibilityKind::Causal);
+                // A round encodes its images, which keep their features.
+                for image in prompts.iter_mut().flat_map(|prompt| &mut prompt.images) {
+                    *image = PromptImage::new(image.pixels().clone());
+                }
                 model.generate(prompts, &options)?;
             }
         }

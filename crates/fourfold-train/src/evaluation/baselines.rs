@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::{Result, ensure};
+use fourfold_data::source::RowImage;
 use fourfold_data::{EncodedImage, ImageTransform, Size, Source, sample_rng};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -18,7 +19,7 @@ use crate::answer::Question;
 /// When there are fewer than two distinct images.
 pub fn shuffled(cases: &[Case], seed: u64) -> Result<Vec<Question>> {
     let mut places: HashMap<&str, usize> = HashMap::new();
-    let mut distinct: Vec<&[EncodedImage]> = Vec::new();
+    let mut distinct: Vec<&[RowImage]> = Vec::new();
     for case in cases {
         if let Some(key) = &case.image_key {
             places.entry(key).or_insert_with(|| {
@@ -53,7 +54,7 @@ pub fn blind(cases: &[Case], transform: &ImageTransform) -> Vec<Question> {
     let level = |mean: f32| (mean.clamp(0.0, 1.0) * 255.0).round() as u8;
     let image = uniform_bmp(transform.size, transform.mean_color().map(level));
     let questions = cases.iter().map(|case| {
-        let images = vec![image.clone(); case.images.len()];
+        let images = vec![RowImage::Bytes(image.clone()); case.images.len()];
         case.question(Some(&images))
     });
     questions.collect()

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use fourfold_data::{DataError, EncodedImage, Sample, SkipReport, Source, hash, sample_rng};
+use fourfold_data::source::RowImage;
+use fourfold_data::{DataError, Sample, SkipReport, Source, sample_rng};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -13,8 +14,8 @@ use crate::answer::Question;
 pub struct Case {
     /// File and row of its first sample, once in a list.
     pub id: String,
-    /// The images; may be none.
-    pub images: Vec<EncodedImage>,
+    /// The images, not yet read; may be none.
+    pub images: Vec<RowImage>,
     /// Equal for equal images; none without images.
     pub image_key: Option<String>,
     /// What is asked.
@@ -25,7 +26,7 @@ pub struct Case {
 
 impl Case {
     /// The case as a question, with other images where `images` gives them.
-    pub fn question(&self, images: Option<&[EncodedImage]>) -> Question {
+    pub fn question(&self, images: Option<&[RowImage]>) -> Question {
         Question {
             origin: self.id.clone(),
             images: images.unwrap_or(&self.images).to_vec(),
@@ -54,15 +55,14 @@ impl Cases {
         let read = |row: usize| {
             let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
             let listed = references.map(|column| listed(source, row, &sample, column));
-            let images = sample.read_images()?;
-            let key = image_key(&images);
-            Ok((sample, images, key, listed.transpose()?))
+            let key = image_key(&sample.images);
+            Ok((sample, key, listed.transpose()?))
         };
         let rows: Vec<_> = (0..source.len()).into_par_iter().map(read).collect();
         let mut all = Self::default();
         let mut places: HashMap<(String, String), usize> = HashMap::new();
         for (number, row) in rows.into_iter().enumerate() {
-            let (sample, images, image_key, listed) = match row {
+            let (sample, image_key, listed) = match row {
                 Ok(read) => read,
                 Err(error) => {
                     all.skipped.add(source.name(), number, &error);
@@ -85,7 +85,7 @@ impl Cases {
                     Some(case) => case.references.push(turn.answer.clone()),
                     None => all.cases.push(Case {
                         id,
-                        images: images.clone(),
+                        images: sample.images.clone(),
                         image_key: image_key.clone(),
                         prompt: turn.prompt.clone(),
                         references: listed.clone().unwrap_or_else(|| vec![turn.answer.clone()]),
@@ -147,11 +147,8 @@ pub(super) fn listed(
     }
 }
 
-/// A key of images that is equal for equal files; none without images.
-pub(super) fn image_key(images: &[EncodedImage]) -> Option<String> {
-    let hashes: Vec<String> = images
-        .iter()
-        .map(|image| hash::sha256(&image.bytes))
-        .collect();
-    (!hashes.is_empty()).then(|| hashes.join("+"))
+/// A key of images that is equal for the same ones ([`RowImage::key`]); none without images.
+pub(super) fn image_key(images: &[RowImage]) -> Option<String> {
+    let keys: Vec<String> = images.iter().map(RowImage::key).collect();
+    (!keys.is_empty()).then(|| keys.join("+"))
 }

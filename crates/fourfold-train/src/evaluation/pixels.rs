@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use fourfold_data::{
     EncodedImage, ImageFiles, ImageTransform, Sample, Source, decode_rgb_within, sample_rng,
 };
@@ -11,7 +11,6 @@ use fourfold_tensor::{Precision, Tensor};
 use rayon::prelude::*;
 
 use super::Case;
-use super::cases::image_key;
 
 /// Images that are compared at a time: enough for a product, little enough memory.
 const BLOCK: usize = 256;
@@ -43,8 +42,9 @@ impl PixelIndex {
         for source in training {
             let read = |row: usize| -> Option<(String, EncodedImage, Sample)> {
                 let sample = source.sample(row, &mut sample_rng(0, row as u64)).ok()?;
-                let image = sample.images.first()?.load(&sample.origin, 0).ok()?;
-                Some((image_key(std::slice::from_ref(&image))?, image, sample))
+                let image = sample.images.first()?;
+                let file = image.load(&sample.origin, 0).ok()?;
+                Some((image.key(), file, sample))
             };
             let samples: Vec<_> = (0..source.len()).into_par_iter().map(read).collect();
             for (key, image, sample) in samples.into_iter().flatten() {
@@ -94,22 +94,21 @@ impl PixelIndex {
     /// When an image cannot be read.
     pub fn nearest(&self, cases: &[Case]) -> Result<Vec<Option<String>>> {
         let mut nearest: HashMap<&str, usize> = HashMap::new();
-        let mut distinct: Vec<(&str, &EncodedImage)> = Vec::new();
+        let mut distinct: Vec<(&str, &Case)> = Vec::new();
         let mut seen = HashSet::new();
         for case in cases {
-            let image = case.image_key.as_deref().zip(case.images.first());
-            if let Some(image) = image
-                && seen.insert(image.0)
+            if let Some(key) = case.image_key.as_deref()
+                && seen.insert(key)
             {
-                distinct.push(image);
+                distinct.push((key, case));
             }
         }
         for block in distinct.chunks(BLOCK) {
             let queries = block
                 .par_iter()
-                .map(|(_, image)| bytes(image, &self.transform, self.files))
-                .collect::<Result<Vec<_>, String>>()
-                .map_err(|message| anyhow::anyhow!("pixel_nn: an image {message}"))?;
+                .map(|(_, case)| self.query(case))
+                .collect::<Result<Vec<_>>>()
+                .context("pixel_nn")?;
             let places = self.nearest_block(&queries.concat())?;
             nearest.extend(block.iter().map(|(key, _)| *key).zip(places));
         }
@@ -119,6 +118,15 @@ impl PixelIndex {
             Some(same.or(texts.first())?.1.clone())
         };
         Ok(cases.iter().map(answer).collect())
+    }
+
+    /// The pixels of the first image of a case that has some.
+    fn query(&self, case: &Case) -> Result<Vec<u8>> {
+        let image = case.images.first().context("a case has no image")?;
+        let file = image.load(&case.id, 0)?;
+        let within = || format!("{}: the image", case.id);
+        let pixels = bytes(&file, &self.transform, self.files).map_err(anyhow::Error::msg);
+        pixels.with_context(within)
     }
 
     /// The place of the nearest training image to each of `queries`, `[images, width]`.

@@ -1,6 +1,6 @@
 //! Running a model and its baselines over evaluations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,22 +13,19 @@ use super::baselines::{blind, majority, shuffled};
 use super::cases::{image_key, listed};
 use super::figures::name;
 use super::{Case, Cases, EvaluationScores, Figures, PixelIndex, Prediction, Scores, score};
-use crate::answer::{Answerer, Question, Search};
+use crate::answer::{Answer, Answerer, Question};
 use crate::assemble::Reading;
 use crate::files;
-use crate::recipe::{Baseline, Measure, Recipe, unknown_word};
+use crate::recipe::{Baseline, Measure, Recipe, Search, unknown_word};
 use crate::report;
 use crate::run_folder::RunFolder;
 use crate::sources::{Sources, demand_one};
-
-/// Questions that are answered between two reports of progress.
-const GROUP: usize = 256;
 
 /// The seed of the shuffle: the same images change places in every run.
 const SHUFFLE_SEED: u64 = 0;
 
 /// Hears how far an evaluation is. Every method may be left out.
-pub trait Watch {
+pub trait Watch: Send {
     /// A system begins on an evaluation's cases.
     fn begins(&mut self, _evaluation: &str, _system: &str, _cases: usize) {}
 
@@ -97,11 +94,7 @@ impl<'a> Evaluator<'a> {
         }
         let references = measure.references.as_deref();
         let Cases { cases, mut skipped } = Cases::read(source, measure.limit, references);
-        let search = Search {
-            max_new_tokens: measure.max_new_tokens,
-            beams: measure.beams,
-            ..Search::default()
-        };
+        let search = &measure.search;
         let (cases, said) = self.first(evaluation, cases, search, &mut skipped, watch)?;
         if skipped.count > 0 {
             watch.skipped(evaluation, &skipped);
@@ -143,10 +136,10 @@ impl<'a> Evaluator<'a> {
                 Baseline::Majority => scores.majority = looked_up(majority(&cases, training)?)?,
                 Baseline::ShuffledImages => {
                     let questions = shuffled(&cases, SHUFFLE_SEED)?;
-                    let said = self.ask(evaluation, system, &questions, search, watch)?;
+                    let said = self.again(evaluation, system, &questions, search, watch)?;
                     scores.shuffled_images = Some(note(system, &said)?.0);
                     let questions = blind(&cases, &self.reading.transform);
-                    let said = self.ask(evaluation, "blind", &questions, search, watch)?;
+                    let said = self.again(evaluation, "blind", &questions, search, watch)?;
                     scores.blind = Some(note("blind", &said)?.0);
                 }
             }
@@ -164,17 +157,12 @@ impl<'a> Evaluator<'a> {
         &self,
         evaluation: &str,
         cases: Vec<Case>,
-        search: Search,
+        search: &Search,
         skipped: &mut SkipReport,
         watch: &mut dyn Watch,
     ) -> Result<(Vec<Case>, Vec<String>)> {
-        watch.begins(evaluation, "model", cases.len());
         let questions: Vec<Question> = cases.iter().map(|case| case.question(None)).collect();
-        let mut answers = Vec::with_capacity(cases.len());
-        for group in questions.chunks(GROUP) {
-            answers.extend(self.answerer.answer_each(self.model, group, search)?);
-            watch.advanced(group.len())?;
-        }
+        let answers = self.ask(evaluation, "model", &questions, search, watch)?;
         let (mut good, mut said) = (Vec::new(), Vec::new());
         for (number, (case, answer)) in cases.into_iter().zip(answers).enumerate() {
             match answer {
@@ -188,22 +176,55 @@ impl<'a> Evaluator<'a> {
         Ok((good, said))
     }
 
+    /// What a baseline that asks the model says to questions that can all be read.
+    fn again(
+        &self,
+        evaluation: &str,
+        system: &str,
+        questions: &[Question],
+        search: &Search,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<String>> {
+        let answers = self.ask(evaluation, system, questions, search, watch)?;
+        answers.into_iter().map(|answer| Ok(answer?.text)).collect()
+    }
+
+    /// Asks the questions about one image after one another, whatever their order; the answers are in it.
     fn ask(
         &self,
         evaluation: &str,
         system: &str,
         questions: &[Question],
-        search: Search,
+        search: &Search,
         watch: &mut dyn Watch,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Result<Answer, DataError>>> {
         watch.begins(evaluation, system, questions.len());
-        let mut said = Vec::with_capacity(questions.len());
-        for group in questions.chunks(GROUP) {
-            said.extend(self.answerer.answer(self.model, group, search)?);
-            watch.advanced(group.len())?;
-        }
-        Ok(said)
+        let order = by_image(questions);
+        let ordered: Vec<Question> = order.iter().map(|at| questions[*at].clone()).collect();
+        let mut answers: Vec<Option<Result<Answer, DataError>>> = Vec::new();
+        answers.resize_with(questions.len(), || None);
+        let mut heard = |number: usize, answer| {
+            answers[order[number]] = Some(answer);
+            watch.advanced(1)
+        };
+        self.answerer
+            .answer_each(self.model, &ordered, search, &mut heard)?;
+        let answers: Option<Vec<_>> = answers.into_iter().collect();
+        answers.context("an answer is missing; this is a defect of Fourfold")
     }
+}
+
+/// The places of questions so that those about the same images follow one another, in the order of the first of each.
+fn by_image(questions: &[Question]) -> Vec<usize> {
+    let mut first = HashMap::new();
+    let mut order: Vec<(usize, usize)> = Vec::with_capacity(questions.len());
+    for (place, question) in questions.iter().enumerate() {
+        let seen = image_key(&question.images);
+        let group = seen.map_or(place, |key| *first.entry(key).or_insert(place));
+        order.push((group, place));
+    }
+    order.sort_unstable();
+    order.into_iter().map(|(_, place)| place).collect()
 }
 
 /// Opens what the evaluations of `recipe` read, so that a mistake in them is told before the training rather than
@@ -265,7 +286,11 @@ fn demand_two_images(source: &dyn Source) -> Result<()> {
     for row in 0..source.len() {
         // What cannot be read is left out of the evaluation.
         let sample = source.sample(row, &mut sample_rng(0, row as u64));
-        let images = match sample.and_then(|sample| sample.read_images()) {
+        let images = sample.and_then(|sample| {
+            sample.read_images()?;
+            Ok(sample.images)
+        });
+        let images = match images {
             Ok(images) => images,
             Err(error) => {
                 lost.get_or_insert(error);

@@ -2,17 +2,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use fourfold_data::{
-    EncodedImage, ImageFiles, ImageTransform, Source, SourceConfig, Tables, decode_rgb,
-};
+use fourfold_data::source::RowImage;
+use fourfold_data::{ImageFiles, ImageTransform, Source, SourceConfig, Tables, decode_rgb};
 use fourfold_model::Model;
 use fourfold_tensor::Precision;
 
 use super::*;
-use crate::answer::{Answerer, Search};
+use crate::answer::{Answerer, Question};
 use crate::assemble::{Reading, assemble, text};
 use crate::files::testing::Scratch;
-use crate::recipe::{Measure, Metric, Recipe};
+use crate::recipe::{Measure, Metric, Recipe, Search};
 use crate::run_folder::RunFolder;
 use crate::sources::Sources;
 
@@ -176,6 +175,38 @@ fn an_unreadable_image_is_left_out_of_every_system() {
 }
 
 #[test]
+fn an_answer_ends_before_the_text_that_stops_it() {
+    let place = workplace("stops");
+    let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
+    let (model, reading) = untrained(&recipe);
+    let source = open(place.path(), "test.jsonl", "{{ question }}");
+    let questions: Vec<Question> = Cases::read(&*source, None, None)
+        .cases
+        .iter()
+        .map(|case| case.question(None))
+        .collect();
+    let answerer = Answerer::new(&model, &reading).unwrap();
+    let search = Search {
+        max_new_tokens: 12,
+        ..Search::default()
+    };
+    let whole = answerer.answer(&model, &questions, &search).unwrap();
+    // The last two characters of an answer, wherever they are in the others.
+    let end: Vec<char> = whole[0].chars().rev().take(2).collect();
+    let stop: String = end.into_iter().rev().collect();
+    let search = Search {
+        stop: vec![stop.clone()],
+        ..search
+    };
+    let cut = answerer.answer(&model, &questions, &search).unwrap();
+    assert_ne!(cut, whole);
+    for (cut, whole) in cut.iter().zip(&whole) {
+        let wanted = whole.split(&stop).next().unwrap().trim();
+        assert_eq!(cut, wanted);
+    }
+}
+
+#[test]
 fn every_case_keeps_its_own_answer_in_many_groups() {
     let place = workplace("groups");
     let lines: String = (0..600)
@@ -192,7 +223,10 @@ fn every_case_keeps_its_own_answer_in_many_groups() {
     let measure = Measure {
         metrics: vec![Metric::ExactMatch],
         baselines: Vec::new(),
-        max_new_tokens: 2,
+        search: Search {
+            max_new_tokens: 2,
+            ..Search::default()
+        },
         ..recipe.evaluation["colors"].measure.clone()
     };
     let evaluated = Evaluator::new(&model, &reading)
@@ -213,7 +247,7 @@ fn every_case_keeps_its_own_answer_in_many_groups() {
     for index in [511, 512] {
         let case = &Cases::read(&*source, None, None).cases[index];
         let alone = answerer
-            .answer(&model, &[case.question(None)], search)
+            .answer(&model, &[case.question(None)], &search)
             .unwrap();
         assert_eq!(evaluated.predictions[0].1[index].prediction, alone[0]);
     }
@@ -262,15 +296,13 @@ fn shuffling_leaves_no_image_in_its_place_and_loses_none() {
         let mut seen = BTreeSet::new();
         for (case, question) in cases.iter().zip(&questions) {
             assert_eq!(case.prompt, question.prompt);
-            assert_ne!(
-                case.images[0].bytes, question.images[0].bytes,
-                "seed {seed}"
-            );
-            seen.insert(question.images[0].bytes.to_vec());
+            let (own, other) = (case.images[0].key(), question.images[0].key());
+            assert_ne!(own, other, "seed {seed}");
+            seen.insert(other);
         }
         assert_eq!(seen.len(), 3);
         // Both questions about a picture are asked about the same other picture.
-        assert_eq!(questions[0].images[0].bytes, questions[1].images[0].bytes);
+        assert_eq!(questions[0].images[0].key(), questions[1].images[0].key());
     }
     let error = shuffled(&cases[..2], 0).unwrap_err().to_string();
     assert!(error.contains("two different images"), "{error}");
@@ -280,7 +312,7 @@ fn shuffling_leaves_no_image_in_its_place_and_loses_none() {
 fn the_blind_image_is_the_mean_color() {
     let case = Case {
         id: "a".into(),
-        images: vec![EncodedImage::new(&b"x"[..]); 2],
+        images: vec![RowImage::Missing; 2],
         image_key: None,
         prompt: "p".into(),
         references: Vec::new(),
@@ -293,10 +325,11 @@ fn the_blind_image_is_the_mean_color() {
     };
     let questions = blind(&[case], &transform);
     assert_eq!(questions[0].images.len(), 2);
-    let pixels = decode_rgb(&questions[0].images[0].bytes).unwrap();
+    let blind = questions[0].images[0].load("blind", 0).unwrap();
+    let pixels = decode_rgb(&blind.bytes).unwrap();
     assert_eq!(pixels.dimensions(), (7, 7));
     assert!(pixels.pixels().all(|pixel| pixel.0 == [51, 128, 255]));
-    let normalized = transform.apply(&questions[0].images[0].bytes).unwrap();
+    let normalized = transform.apply(&blind.bytes).unwrap();
     assert!(normalized.data.iter().all(|value| value.abs() < 0.01));
 }
 

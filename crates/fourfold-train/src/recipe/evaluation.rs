@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::key::{KeyError, KeyPath};
-use super::strict;
+use super::{Search, strict};
 
 /// A figure that an evaluation gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,22 +73,17 @@ pub struct Measure {
     /// Samples are drawn evenly down to this many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
-    /// The longest answer, in tokens.
-    #[serde(default = "max_new_tokens")]
-    pub max_new_tokens: usize,
-    /// Beams of the search; 1 takes the likeliest token each time.
-    #[serde(default = "beams")]
-    pub beams: usize,
+    /// How answers are searched for.
+    #[serde(flatten, skip_deserializing)]
+    pub search: Search,
 }
 
-const MEASURE_KEYS: [&str; 7] = [
+const MEASURE_KEYS: [&str; 5] = [
     "metrics",
     "baselines",
     "baseline_data",
     "references",
     "limit",
-    "max_new_tokens",
-    "beams",
 ];
 
 impl Measure {
@@ -102,25 +97,20 @@ impl Measure {
     }
 }
 
-fn max_new_tokens() -> usize {
-    32
-}
-
-fn beams() -> usize {
-    1
-}
-
 impl Evaluation {
     pub(super) fn read(mut table: Table, path: &KeyPath) -> Result<Self, KeyError> {
-        let mut own = Table::new();
-        for key in MEASURE_KEYS {
-            if let Some(value) = table.remove(key) {
-                own.insert(key.into(), value);
-            }
-        }
+        let mut take = |keys: &[&str]| -> Table {
+            let taken = keys.iter().filter_map(|key| table.remove_entry(*key));
+            taken.collect()
+        };
+        let (measure, search) = (take(&MEASURE_KEYS), take(&Search::KEYS));
+        let measure: Measure = strict::read_rest(measure, path, &[])?;
         Ok(Self {
-            measure: strict::read_rest(own, path, &[])?,
-            source: strict::read_rest(table, path, &MEASURE_KEYS)?,
+            measure: Measure {
+                search: strict::read_rest(search, path, &[])?,
+                ..measure
+            },
+            source: strict::read_rest(table, path, &[&MEASURE_KEYS[..], &Search::KEYS].concat())?,
         })
     }
 }

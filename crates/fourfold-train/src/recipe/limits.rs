@@ -14,7 +14,6 @@ const TOKENS: u64 = 1 << 24;
 const SAMPLES: u64 = 1_000_000_000_000;
 const EPOCHS: f64 = 1e6;
 const VOCABULARY: u64 = 1 << 20;
-const BEAMS: u64 = 64;
 /// Of an answer.
 const NEW_TOKENS: u64 = 1 << 16;
 
@@ -68,16 +67,6 @@ impl Recipe {
                 let message = format!("expected 1 to {MEBIBYTES}, got {value}");
                 return Err(KeyError::at(path.key(key), message));
             }
-        }
-        for (name, evaluation) in &self.evaluation {
-            let path = KeyPath::from("evaluation").key(name);
-            let measure = &evaluation.measure;
-            at_most(BEAMS, measure.beams, path.key("beams"))?;
-            at_most(
-                NEW_TOKENS,
-                measure.max_new_tokens,
-                path.key("max_new_tokens"),
-            )?;
         }
         Ok(())
     }

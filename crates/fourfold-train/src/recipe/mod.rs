@@ -12,6 +12,7 @@ mod key;
 mod limits;
 mod origin;
 mod paths;
+mod search;
 mod sections;
 mod stage;
 mod strict;
@@ -32,6 +33,7 @@ pub use evaluation::{Baseline, Evaluation, Measure, Metric};
 pub use format::FormatSection;
 pub use key::{KeyError, KeyPath, unknown_word};
 pub use origin::Origin;
+pub use search::Search;
 pub use sections::{
     ModelSection, PrecisionChoice, SampleSelection, StoredFormat, TokenizerSection, TrainTokenizer,
     Training,

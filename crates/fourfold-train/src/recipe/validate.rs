@@ -364,12 +364,9 @@ impl Recipe {
             if let Some(fault) = measure.fault() {
                 return Err(KeyError::at(path.key("metrics"), fault));
             }
-            demand(measure.beams > 0, path.key("beams"), at_least_one)?;
-            demand(
-                measure.max_new_tokens > 0,
-                path.key("max_new_tokens"),
-                at_least_one,
-            )?;
+            if let Some((key, fault)) = measure.search.fault() {
+                return Err(KeyError::at(path.key(key), fault));
+            }
             demand(measure.limit != Some(0), path.key("limit"), at_least_one)?;
             let looks_up = |b: &Baseline| matches!(b, Baseline::PixelNn | Baseline::Majority);
             demand(

@@ -6,9 +6,10 @@ use std::path::Path;
 use fourfold_data::Chat;
 use fourfold_model::Model;
 use fourfold_tensor::Precision;
-use fourfold_train::answer::{Answerer, Question, Search};
+use fourfold_train::answer::{Answerer, Question};
 use fourfold_train::assemble::{Reading, text};
 use fourfold_train::recipe::Recipe;
+use fourfold_train::recipe::Search;
 use fourfold_train::sources::Sources;
 
 use super::support::{whole, workplace};
@@ -43,7 +44,7 @@ fn a_run_with_a_chat_template_can_be_asked() {
     };
     let answerer = Answerer::new(&model, &reading).unwrap();
     assert_eq!(
-        answerer.answer(&model, &[question], search).unwrap().len(),
+        answerer.answer(&model, &[question], &search).unwrap().len(),
         1
     );
 }

@@ -11,13 +11,14 @@ use fourfold_train::assemble::Reading;
 use fourfold_train::evaluation::{
     Evaluator, Layout, Scores, evaluate_recipe, table, training_sources, write_predictions,
 };
-use fourfold_train::recipe::{Measure, Metric, Recipe, unknown_word};
+use fourfold_train::recipe::{Measure, Metric, Recipe, Search, unknown_word};
 use fourfold_train::run_folder::RunFolder;
 
 use crate::commands::caption::caption_prompt;
 use crate::machine::Machine;
 use crate::model_folder::ModelFolder;
 use crate::output::{note, say};
+use crate::search::SearchOptions;
 use crate::watch::Bar;
 
 /// Measures a model on held-out data
@@ -53,12 +54,6 @@ pub struct Eval {
     /// Measure on this many samples, spread evenly
     #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
     limit: Option<usize>,
-    /// Beams of the search
-    #[arg(long, value_name = "N", requires = "data", value_parser = clap::value_parser!(u16).range(1..=64))]
-    beams: Option<u16>,
-    /// The longest answer, in tokens
-    #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
-    max_tokens: Option<usize>,
     /// Write what the model said of each sample to this JSON lines file
     #[arg(long, value_name = "FILE", requires = "data")]
     predictions: Option<PathBuf>,
@@ -68,6 +63,8 @@ pub struct Eval {
     /// Replace an existing scores.json or predictions file
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    search: SearchOptions,
     #[command(flatten)]
     machine: Machine,
 }
@@ -106,6 +103,10 @@ impl Eval {
             !recipe.evaluation.is_empty(),
             "{} has no [evaluation.NAME]; give --data with a name or file",
             file.display()
+        );
+        ensure!(
+            !self.search.any(),
+            "options of the search are for --data: without it, the recipe says how each evaluation searches"
         );
         let run = RunFolder::open(file.parent().unwrap_or(Path::new("")))?;
         self.demand_free(&run.scores())?;
@@ -170,8 +171,7 @@ impl Eval {
             baseline_data: Vec::new(),
             references: None,
             limit: None,
-            max_new_tokens: 32,
-            beams: 1,
+            search: Search::default(),
         };
         let evaluation = recipe.and_then(|recipe| recipe.evaluation.get(data));
         let named = recipe.and_then(|recipe| recipe.data.get(data));
@@ -196,8 +196,7 @@ impl Eval {
             measure.references = self.references.clone();
         }
         measure.limit = self.limit.or(measure.limit);
-        measure.beams = self.beams.map_or(measure.beams, usize::from);
-        measure.max_new_tokens = self.max_tokens.unwrap_or(measure.max_new_tokens);
+        measure.search = self.search.over(&measure.search)?;
         Ok((config, measure))
     }
 
