@@ -1,16 +1,14 @@
-//! Reads captions from the standard input and writes their words, a caption a line, as the metrics
-//! count them: `echo "A man's dog." | cargo run -p fourfold-eval --example tokenize`.
+//! Splits captions into words as [`fourfold_eval::tokenize`] does: a line of the standard input is a caption, a line of the
+//! output its words. `bench/eval/run` holds it to the tokenizer of `pycocoevalcap`.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, BufWriter, Write};
+
+use fourfold_eval::tokenize::tokenize;
 
 fn main() -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = BufWriter::new(io::stdout().lock());
     for line in io::stdin().lock().lines() {
-        writeln!(
-            out,
-            "{}",
-            fourfold_eval::tokenize::tokenize(&line?).join(" ")
-        )?;
+        writeln!(out, "{}", tokenize(&line?).join(" "))?;
     }
-    Ok(())
+    out.flush()
 }

@@ -6,81 +6,68 @@
 
 use rayon::prelude::*;
 
-use crate::ngrams::{MAX_N, NumberedCase, count, find};
+use crate::figure::{Figure, Sums};
+use crate::ngrams::{MAX_N, NumberedCase, count, join, order};
 
 /// Keeps a quotient defined where the numerator is zero.
 const TINY: f64 = 1e-15;
 /// Keeps a quotient defined where the denominator is zero.
 const SMALL: f64 = 1e-9;
 
-/// BLEU-1..4 of the whole corpus, and of each case in its order; all in `0..=1`.
-///
-/// The corpus score comes from the summed counts: it is not the mean of the cases.
-pub fn bleu(cases: &[NumberedCase]) -> ([f64; MAX_N], Vec<[f64; MAX_N]>) {
-    let counts: Vec<Counts> = cases.par_iter().map(Counts::of).collect();
-    let mut total = Counts::default();
-    counts.iter().for_each(|counts| total.add(counts));
-    (total.score(), counts.iter().map(Counts::score).collect())
+/// Sequences of 1 to 4 words that a reference has too, those of the candidate, the candidate's length, the reference's.
+type Counts = [f64; 2 * MAX_N + 2];
+
+/// BLEU-1..4, all in `0..=1`. That of the corpus comes from the summed counts: it is not the mean of the cases.
+pub fn figures(cases: &[NumberedCase]) -> Vec<Figure> {
+    let counts: Vec<Counts> = cases.par_iter().map(counts).collect();
+    let sums = Sums::new(counts.iter().copied());
+    let figure = |name, of: fn(&[f64]) -> f64| {
+        let samples = counts.iter().map(|counts| Some(of(counts))).collect();
+        Figure::of_sums(name, samples, sums.clone(), of)
+    };
+    vec![
+        figure("bleu1", |counts| score(counts, 1)),
+        figure("bleu2", |counts| score(counts, 2)),
+        figure("bleu3", |counts| score(counts, 3)),
+        figure("bleu4", |counts| score(counts, 4)),
+    ]
 }
 
-#[derive(Default)]
-struct Counts {
-    /// n-grams of the candidate that a reference has too, clipped, for n = 1..4.
-    correct: [usize; MAX_N],
-    /// n-grams of the candidate.
-    guessed: [usize; MAX_N],
-    candidate_len: usize,
-    reference_len: usize,
+fn counts(case: &NumberedCase) -> Counts {
+    let mut counts = [0.0; 2 * MAX_N + 2];
+    let length = case.candidate.len();
+    let candidate = count(&case.candidate);
+    let mut most = vec![0; candidate.len()];
+    for reference in &case.references {
+        join(&candidate, &count(reference), |place, said: u32, times| {
+            most[place] = said.min(times).max(most[place]);
+        });
+    }
+    for ((gram, _), clipped) in candidate.iter().zip(most) {
+        counts[order(*gram) - 1] += f64::from(clipped);
+    }
+    for n in 1..=MAX_N {
+        counts[MAX_N + n - 1] = (length + 1).saturating_sub(n) as f64;
+    }
+    let lengths = case.references.iter().map(Vec::len);
+    let closest = lengths.min_by_key(|&len| (len.abs_diff(length), len));
+    counts[2 * MAX_N] = length as f64;
+    counts[2 * MAX_N + 1] = closest.unwrap_or(0) as f64;
+    counts
 }
 
-impl Counts {
-    fn of(case: &NumberedCase) -> Self {
-        let candidate_len = case.candidate.len();
-        let mut counts = Counts {
-            candidate_len,
-            ..Counts::default()
-        };
-        counts.reference_len = case
-            .references
-            .iter()
-            .map(Vec::len)
-            .min_by_key(|&len| (len.abs_diff(candidate_len), len))
-            .unwrap_or(0);
-        for n in 1..=MAX_N {
-            let references: Vec<_> = case.references.iter().map(|r| count(r, n)).collect();
-            counts.guessed[n - 1] = (candidate_len + 1).saturating_sub(n);
-            counts.correct[n - 1] = count(&case.candidate, n)
-                .into_iter()
-                .map(|(gram, times)| {
-                    let most = references.iter().filter_map(|r| find(r, gram)).max();
-                    times.min(most.unwrap_or(0))
-                })
-                .sum();
-        }
-        counts
-    }
-
-    fn add(&mut self, other: &Counts) {
-        for k in 0..MAX_N {
-            self.correct[k] += other.correct[k];
-            self.guessed[k] += other.guessed[k];
-        }
-        self.candidate_len += other.candidate_len;
-        self.reference_len += other.reference_len;
-    }
-
-    /// Geometric means of the precisions up to each order, times the brevity penalty.
-    fn score(&self) -> [f64; MAX_N] {
-        let ratio = (self.candidate_len as f64 + TINY) / (self.reference_len as f64 + SMALL);
-        let brevity = if ratio < 1.0 {
-            (1.0 - 1.0 / ratio).exp()
-        } else {
-            1.0
-        };
-        let mut product = 1.0;
-        std::array::from_fn(|k| {
-            product *= (self.correct[k] as f64 + TINY) / (self.guessed[k] as f64 + SMALL);
-            product.powf(1.0 / (k + 1) as f64) * brevity
-        })
-    }
+/// The geometric mean of the precisions up to order `n`, times the brevity penalty.
+fn score(counts: &[f64], n: usize) -> f64 {
+    let (correct, guessed) = counts.split_at(MAX_N);
+    let ratio = (counts[2 * MAX_N] + TINY) / (counts[2 * MAX_N + 1] + SMALL);
+    let brevity = if ratio < 1.0 {
+        (1.0 - 1.0 / ratio).exp()
+    } else {
+        1.0
+    };
+    let precisions = correct.iter().zip(guessed).take(n);
+    let product: f64 = precisions
+        .map(|(correct, guessed)| (correct + TINY) / (guessed + SMALL))
+        .product();
+    product.powf(1.0 / n as f64) * brevity
 }

@@ -1,70 +1,120 @@
-//! CIDEr-D (Vedantam et al. 2015): consensus with the references in tf-idf weighted n-grams.
+//! CIDEr and CIDEr-D (Vedantam et al. 2015): consensus with the references in tf-idf weighted n-grams.
 //!
-//! As `pycocoevalcap`'s `Cider`: n = 1..4, counts clipped to the reference's, a Gaussian penalty
-//! on the difference in length (sigma 6), the mean over n and references, times 10. Document
-//! frequency is the number of cases of which a reference has the n-gram, over the very references
-//! that are scored against, and the idf is `ln(cases) - ln(max(1, frequency))`. So a corpus of one
-//! case scores 0, and a score depends on the other cases: compare only over the same split.
+//! CIDEr-D is what `pycocoevalcap`'s `Cider` computes and COCO's tool prints as CIDEr: n = 1..4, counts clipped to the
+//! reference's, a Gaussian penalty on the difference in length (sigma 6), the mean over n and references, times 10.
+//! [CIDEr](Variant::Plain) is the first definition, without clipping and penalty; words are not stemmed in either.
+//!
+//! Document frequency is the number of cases of which a reference has the n-gram, over the very references that are
+//! scored against, and the idf is `ln(cases) - ln(max(1, frequency))`. So a corpus of one case scores 0, and a score
+//! depends on the other cases: compare only over the same split.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 
 use rayon::prelude::*;
 
-use crate::ngrams::{Gram, MAX_N, NumberedCase, count, find};
+use crate::figure::Figure;
+use crate::ngrams::{Gram, MAX_N, NumberedCase, collect, count, join, order};
 
 /// Width of the length penalty, in words.
 const SIGMA: f64 = 6.0;
 /// What a perfect score is scaled to.
 const SCALE: f64 = 10.0;
 
-/// CIDEr-D of each case, in `0..=10`; the corpus score is the mean.
-pub fn cider_d(cases: &[NumberedCase]) -> Vec<f64> {
-    let idf = Idf::over(cases);
-    cases
-        .par_iter()
-        .map(|case| {
-            let candidate = Weights::of(&case.candidate, &idf);
-            let sum: f64 = case
-                .references
-                .iter()
-                .map(|reference| candidate.similarity(&Weights::of(reference, &idf)))
-                .sum();
-            SCALE * sum / (MAX_N * case.references.len().max(1)) as f64
-        })
-        .collect()
+/// Which definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// With clipped counts and length penalty.
+    D,
+    /// Without.
+    Plain,
 }
+
+/// The mean of each of `variants` over cases, a case in `0..=10`.
+pub fn figures(cases: &[NumberedCase], variants: &[Variant]) -> Vec<Figure> {
+    let idf = Idf::over(cases);
+    let score = |case: &NumberedCase| -> Vec<f64> {
+        let candidate = Weights::of(&case.candidate, &idf);
+        let mut sums = vec![0.0; variants.len()];
+        for reference in &case.references {
+            let reference = Weights::of(reference, &idf);
+            for (sum, variant) in sums.iter_mut().zip(variants) {
+                *sum += candidate.similarity(&reference, *variant);
+            }
+        }
+        let parts = (MAX_N * case.references.len().max(1)) as f64;
+        sums.iter().map(|sum| SCALE * sum / parts).collect()
+    };
+    let scores: Vec<Vec<f64>> = cases.par_iter().map(score).collect();
+    let figure = |(place, variant): (usize, &Variant)| {
+        let name = match variant {
+            Variant::D => "cider_d",
+            Variant::Plain => "cider",
+        };
+        Figure::mean(name, scores.iter().map(|scores| scores[place]).collect())
+    };
+    variants.iter().enumerate().map(figure).collect()
+}
+
+/// Tables that frequencies are spread over, so that threads can fill them apart.
+const SHARDS: usize = 16;
+
+type Table = HashMap<Gram, f64, BuildHasherDefault<GramHasher>>;
 
 /// Inverse document frequencies over the reference sets.
 struct Idf {
-    frequency: HashMap<Gram, usize, BuildHasherDefault<GramHasher>>,
-    log_cases: f64,
+    shards: Vec<Table>,
+    /// That of an n-gram that no reference has.
+    unseen: f64,
 }
 
 impl Idf {
     fn over(cases: &[NumberedCase]) -> Self {
-        let mut frequency: HashMap<Gram, usize, _> = HashMap::default();
-        for case in cases {
-            let grams: HashSet<Gram, BuildHasherDefault<GramHasher>> = case
-                .references
-                .iter()
-                .flat_map(|r| (1..=MAX_N).flat_map(|n| count(r, n)))
-                .map(|(gram, _)| gram)
-                .collect();
-            for gram in grams {
-                *frequency.entry(gram).or_insert(0) += 1;
+        let sorted: Vec<Vec<Vec<Gram>>> = cases.par_chunks(1024).map(sorted).collect();
+        let log_cases = (cases.len() as f64).ln();
+        let weigh = |shard: usize| {
+            let mut table = Table::default();
+            for gram in sorted.iter().flat_map(|shards| &shards[shard]) {
+                *table.entry(*gram).or_insert(0.0) += 1.0;
             }
-        }
-        Idf {
-            frequency,
-            log_cases: (cases.len() as f64).ln(),
+            for value in table.values_mut() {
+                *value = log_cases - value.ln();
+            }
+            table
+        };
+        Self {
+            shards: (0..SHARDS).into_par_iter().map(weigh).collect(),
+            unseen: log_cases,
         }
     }
 
     fn get(&self, gram: Gram) -> f64 {
-        let frequency = self.frequency.get(&gram).copied().unwrap_or(1);
-        self.log_cases - (frequency as f64).ln()
+        let known = self.shards[shard(gram)].get(&gram);
+        known.copied().unwrap_or(self.unseen)
     }
+}
+
+/// The n-grams of each case's references, once a case, by shard.
+fn sorted(cases: &[NumberedCase]) -> Vec<Vec<Gram>> {
+    let mut shards = vec![Vec::new(); SHARDS];
+    let mut grams = Vec::new();
+    for case in cases {
+        grams.clear();
+        case.references
+            .iter()
+            .for_each(|words| collect(words, &mut grams));
+        grams.sort_unstable();
+        grams.dedup();
+        grams
+            .iter()
+            .for_each(|gram| shards[shard(*gram)].push(*gram));
+    }
+    shards
+}
+
+/// The highest bits of the hash, which tables do not begin with.
+fn shard(gram: Gram) -> usize {
+    (BuildHasherDefault::<GramHasher>::default().hash_one(gram) >> 40) as usize % SHARDS
 }
 
 /// Spreads the numbers of a sequence over 64 bits; nobody chooses them to collide.
@@ -90,52 +140,54 @@ impl Hasher for GramHasher {
     }
 }
 
-/// The tf-idf vectors of one caption, an n-gram order each.
+/// The tf-idf vectors of one caption, in order of n-grams, and so of their n.
 struct Weights {
-    vectors: [Vec<(Gram, f64)>; MAX_N],
+    weights: Vec<(Gram, f64)>,
     norms: [f64; MAX_N],
     words: usize,
 }
 
 impl Weights {
     fn of(words: &[u32], idf: &Idf) -> Self {
-        let vectors: [Vec<(Gram, f64)>; MAX_N] = std::array::from_fn(|k| {
-            count(words, k + 1)
-                .into_iter()
-                .map(|(gram, times)| (gram, times as f64 * idf.get(gram)))
-                .collect()
-        });
-        let norms = std::array::from_fn(|k| {
-            let squares = vectors[k].iter().map(|(_, weight)| weight * weight);
-            squares.sum::<f64>().sqrt()
+        let mut squares = [0.0; MAX_N];
+        let weights = count(words).into_iter().map(|(gram, times)| {
+            let weight = f64::from(times) * idf.get(gram);
+            squares[order(gram) - 1] += weight * weight;
+            (gram, weight)
         });
         Weights {
-            vectors,
-            norms,
+            weights: weights.collect(),
+            norms: squares.map(f64::sqrt),
             words: words.len(),
         }
     }
 
-    /// Sum over n of the clipped cosine, with the length penalty.
-    fn similarity(&self, reference: &Weights) -> f64 {
-        let delta = self.words as f64 - reference.words as f64;
-        let penalty = (-delta * delta / (2.0 * SIGMA * SIGMA)).exp();
+    /// Sum over n of the cosine.
+    fn similarity(&self, reference: &Weights, variant: Variant) -> f64 {
+        let mut products = [0.0; MAX_N];
+        join(
+            &self.weights,
+            &reference.weights,
+            |place, said: f64, wanted: f64| {
+                let said = match variant {
+                    Variant::D => said.min(wanted),
+                    Variant::Plain => said,
+                };
+                products[order(self.weights[place].0) - 1] += said * wanted;
+            },
+        );
         let mut sum = 0.0;
-        for k in 0..MAX_N {
+        for (k, product) in products.iter().enumerate() {
             let norm = self.norms[k] * reference.norms[k];
             // Zero where a side has no n-gram of this order, or only ones that every case has.
-            if norm == 0.0 {
-                continue;
+            if norm > 0.0 {
+                sum += product / norm;
             }
-            let product: f64 = self.vectors[k]
-                .iter()
-                .filter_map(|(gram, weight)| {
-                    let other = find(&reference.vectors[k], *gram)?;
-                    Some(weight.min(other) * other)
-                })
-                .sum();
-            sum += product / norm;
         }
-        sum * penalty
+        let delta = self.words as f64 - reference.words as f64;
+        match variant {
+            Variant::D => sum * (-delta * delta / (2.0 * SIGMA * SIGMA)).exp(),
+            Variant::Plain => sum,
+        }
     }
 }

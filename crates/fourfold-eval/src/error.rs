@@ -5,7 +5,7 @@ use thiserror::Error;
 /// Why scoring was refused.
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum EvalError {
-    /// The list of cases or values is empty, so there is no mean to take.
+    /// The list of cases is empty, so there is no mean to take.
     #[error("nothing to score: the list is empty; give at least one case")]
     Empty,
     /// Two cases have the same id. The positions count from 1.
@@ -32,18 +32,4 @@ pub enum EvalError {
         /// Its position in the list.
         position: usize,
     },
-    /// A value to resample is NaN or infinite. The position counts from 1.
-    #[error("value {position} is {value}; a mean needs finite numbers")]
-    NotFinite {
-        /// Its position in the list.
-        position: usize,
-        /// The value.
-        value: f64,
-    },
-    /// The confidence level is not between 0 and 1.
-    #[error("confidence level {0} is not between 0 and 1; 0.95 is usual")]
-    Level(f64),
-    /// No resamples were asked for.
-    #[error("0 bootstrap resamples give no interval; 1000 is usual")]
-    NoResamples,
 }

@@ -1,237 +1,140 @@
 //! Caption and answer metrics: text in, numbers out.
 //!
-//! [`score_captions`] gives CIDEr-D, BLEU-1..4, ROUGE-L and exact match as `pycocoevalcap` computes
-//! them, [`score_answers`] answer accuracy, each over the corpus and a sample at a time, [`vqa::accuracy`]
-//! what the VQA challenge measures, and
-//! [`bootstrap_mean`] says how sure a mean is. Scores are finite whatever the text: a candidate
-//! without words scores 0.
+//! [`measure`] gives the figures of [`Metric`]s over a list of cases: each over the list and, where it speaks of them, a
+//! sample at a time. What the field has a tool for is computed as the tool does: captions as `pycocoevalcap` with its
+//! tokenizer, answers of the VQA challenge as its evaluator. [`resample`] says how sure a figure is, and whether two
+//! systems differ. Scores are finite whatever the text: a candidate without words scores 0.
 //!
 //! ```
-//! use fourfold_eval::{CaptionCase, score_captions};
+//! use fourfold_eval::{Case, Metric, measure};
 //!
-//! let case = |id: &str, candidate: &str, reference: &str| CaptionCase {
-//!     id: id.into(),
-//!     candidate: candidate.into(),
-//!     references: vec![reference.into()],
-//! };
+//! let (cat, dogs) = (["A grey cat sleeps.".to_owned()], ["two dogs run on grass".to_owned()]);
 //! let cases = [
-//!     case("a", "a grey cat sleeps", "A grey cat sleeps."),
-//!     case("b", "a dog", "two dogs run on grass"),
+//!     Case { id: "a", candidate: "a grey cat sleeps", references: &cat },
+//!     Case { id: "b", candidate: "a dog", references: &dogs },
 //! ];
-//! let (scores, samples) = score_captions(&cases)?;
-//! assert_eq!(scores.exact_match, 0.5);
-//! assert!(samples[0].cider_d > samples[1].cider_d);
+//! let figures = measure(&cases, &[Metric::ExactMatch, Metric::CiderD])?;
+//! assert_eq!((figures[0].name, figures[0].total()), ("exact_match", 0.5));
+//! assert!(figures[1].samples[0] > figures[1].samples[1]);
 //! # Ok::<(), fourfold_eval::EvalError>(())
 //! ```
 
 use std::collections::HashMap;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 mod abbreviations;
 
 pub mod answers;
 pub mod bleu;
-pub mod bootstrap;
 pub mod cider;
+pub mod closed;
 pub mod error;
+pub mod figure;
+pub mod metric;
 pub mod ngrams;
+pub mod overlap;
+pub mod relaxed;
+pub mod resample;
 pub mod rouge;
 pub mod tokenize;
 pub mod vqa;
+pub mod yes_no;
 
-pub use bootstrap::{Interval, bootstrap_mean};
 pub use error::EvalError;
+pub use figure::Figure;
+pub use metric::{Metric, TITLES};
+pub use resample::{Difference, Interval};
 
-/// A generated caption and what it is compared with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaptionCase {
+/// A generated text and what it is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case<'a> {
     /// Name of the sample, once in a list.
-    pub id: String,
-    /// The generated caption.
-    pub candidate: String,
-    /// Human captions of the same image; at least one has text.
-    pub references: Vec<String>,
+    pub id: &'a str,
+    /// The generated caption or answer.
+    pub candidate: &'a str,
+    /// What people said; at least one text is not blank.
+    pub references: &'a [String],
 }
 
-/// A generated answer and what is accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerCase {
-    /// Name of the sample, once in a list.
-    pub id: String,
-    /// The generated answer.
-    pub candidate: String,
-    /// Every answer that counts as right; at least one has text.
-    pub accepted: Vec<String>,
-}
-
-/// A caption case as words; [`ngrams::numbered`] makes of it what the metric functions take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenizedCase {
-    /// Words of the generated caption.
-    pub candidate: Vec<String>,
-    /// Words of each reference.
-    pub references: Vec<Vec<String>>,
-}
-
-impl TokenizedCase {
-    /// Splits a case's texts with [`tokenize::tokenize`].
-    pub fn new(case: &CaptionCase) -> Self {
-        TokenizedCase {
-            candidate: tokenize::tokenize(&case.candidate),
-            references: case
-                .references
-                .iter()
-                .map(|text| tokenize::tokenize(text))
-                .collect(),
-        }
-    }
-}
-
-/// Scores of a list of captions.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CaptionScores {
-    /// Number of cases.
-    pub samples: usize,
-    /// Mean CIDEr-D, in `0..=10` (1.0 is what papers write as 100).
-    pub cider_d: f64,
-    /// Corpus BLEU-1..4, in `0..=1`.
-    pub bleu: [f64; 4],
-    /// Mean ROUGE-L, in `0..=1`.
-    pub rouge_l: f64,
-    /// Share of captions that equal a reference, see [`answers::normalize`].
-    pub exact_match: f64,
-}
-
-/// Scores of one caption.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SampleScores {
-    /// The case's id.
-    pub id: String,
-    /// CIDEr-D, in `0..=10`.
-    pub cider_d: f64,
-    /// BLEU-1..4 of this caption alone, in `0..=1`.
-    pub bleu: [f64; 4],
-    /// ROUGE-L, in `0..=1`.
-    pub rouge_l: f64,
-    /// Whether the caption equals a reference.
-    pub exact_match: bool,
-}
-
-/// Scores of a list of answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AnswerScores {
-    /// Number of cases.
-    pub samples: usize,
-    /// Share of answers that are right, in `0..=1`.
-    pub accuracy: f64,
-}
-
-/// Score of one answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AnswerSample {
-    /// The case's id.
-    pub id: String,
-    /// Whether the answer is one of the accepted ones.
-    pub correct: bool,
-}
-
-/// Scores captions against their references, over the list and each by itself, in its order.
+/// The figures of `metrics` over `cases`, in the order of [`Metric::ALL`].
 ///
-/// CIDEr-D takes its document frequencies from the references of this very list.
+/// CIDEr takes its document frequencies from the references of this very list. [`Metric::YesNo`] and
+/// [`Metric::OpenClosed`] compare with the first reference.
 ///
 /// # Errors
 /// An empty list, an id that comes twice, or a case without a reference that has text.
-pub fn score_captions(
-    cases: &[CaptionCase],
-) -> Result<(CaptionScores, Vec<SampleScores>), EvalError> {
-    check(
-        cases
-            .iter()
-            .map(|case| (case.id.as_str(), case.references.as_slice())),
-    )?;
-    let tokenized: Vec<_> = cases.par_iter().map(TokenizedCase::new).collect();
-    let numbered = ngrams::numbered(&tokenized);
-    let cider = cider::cider_d(&numbered);
-    let (corpus_bleu, bleu) = bleu::bleu(&numbered);
-    let rouge = rouge::rouge_l(&numbered);
-    let samples: Vec<_> = cases
-        .iter()
-        .zip(cider.iter().zip(bleu).zip(&rouge))
-        .map(|(case, ((&cider_d, bleu), &rouge_l))| SampleScores {
-            id: case.id.clone(),
-            cider_d,
-            bleu,
-            rouge_l,
-            exact_match: answers::matches(&case.candidate, &case.references),
-        })
-        .collect();
-    let scores = CaptionScores {
-        samples: cases.len(),
-        cider_d: mean(cider.iter().copied()),
-        bleu: corpus_bleu,
-        rouge_l: mean(rouge.iter().copied()),
-        exact_match: mean(samples.iter().map(|sample| f64::from(sample.exact_match))),
+pub fn measure(cases: &[Case<'_>], metrics: &[Metric]) -> Result<Vec<Figure>, EvalError> {
+    check(cases)?;
+    let numbered = match metrics.iter().any(|metric| metric.reads_captions()) {
+        true => ngrams::numbered(cases),
+        false => Vec::new(),
     };
-    Ok((scores, samples))
-}
-
-/// Scores answers against the accepted ones, over the list and each by itself, in its order.
-///
-/// # Errors
-/// An empty list, an id that comes twice, or a case without an accepted answer that has text.
-pub fn score_answers(cases: &[AnswerCase]) -> Result<(AnswerScores, Vec<AnswerSample>), EvalError> {
-    check(
-        cases
-            .iter()
-            .map(|case| (case.id.as_str(), case.accepted.as_slice())),
-    )?;
-    let samples: Vec<_> = cases
-        .iter()
-        .map(|case| AnswerSample {
-            id: case.id.clone(),
-            correct: answers::matches(&case.candidate, &case.accepted),
+    let each = |name, score: fn(&Case<'_>) -> f64| {
+        Figure::mean(name, cases.par_iter().map(score).collect())
+    };
+    let first = || {
+        cases.iter().map(|case| {
+            let first = case.references.first().map_or("", String::as_str);
+            (case.candidate, first)
         })
-        .collect();
-    let accuracy = mean(samples.iter().map(|sample| f64::from(sample.correct)));
-    Ok((
-        AnswerScores {
-            samples: samples.len(),
-            accuracy,
-        },
-        samples,
-    ))
+    };
+    let mut figures = Vec::new();
+    for metric in Metric::ALL {
+        if !metrics.contains(&metric) {
+            continue;
+        }
+        match metric {
+            Metric::ExactMatch | Metric::Accuracy => figures.push(each(metric.name(), |case| {
+                f64::from(answers::matches(case.candidate, case.references))
+            })),
+            Metric::VqaAccuracy => figures.push(each(metric.name(), |case| {
+                vqa::accuracy(case.candidate, case.references)
+            })),
+            Metric::RelaxedAccuracy => figures.push(each(metric.name(), |case| {
+                let mut references = case.references.iter();
+                f64::from(references.any(|reference| relaxed::matches(case.candidate, reference)))
+            })),
+            Metric::YesNo => figures.extend(yes_no::figures(first())),
+            Metric::OpenClosed => figures.extend(closed::figures(first())),
+            Metric::TokenF1 => {
+                figures.push(each("token_f1", |case| {
+                    overlap::best(case.candidate, case.references).f1
+                }));
+                figures.push(each("token_recall", |case| {
+                    overlap::best(case.candidate, case.references).recall
+                }));
+            }
+            Metric::CiderD => figures.extend(cider::figures(&numbered, &[cider::Variant::D])),
+            Metric::Cider => figures.extend(cider::figures(&numbered, &[cider::Variant::Plain])),
+            Metric::Bleu => figures.extend(bleu::figures(&numbered)),
+            Metric::RougeL => figures.push(rouge::figure(&numbered)),
+        }
+    }
+    Ok(figures)
 }
 
-/// Refuses lists that have no score, given each case's id and references.
-fn check<'a>(cases: impl Iterator<Item = (&'a str, &'a [String])>) -> Result<(), EvalError> {
+/// Refuses lists that have no score.
+fn check(cases: &[Case<'_>]) -> Result<(), EvalError> {
     let mut positions = HashMap::new();
-    for (index, (id, references)) in cases.enumerate() {
+    for (index, case) in cases.iter().enumerate() {
         let position = index + 1;
-        if let Some(first) = positions.insert(id, position) {
+        if let Some(first) = positions.insert(case.id, position) {
             return Err(EvalError::DuplicateId {
-                id: id.to_owned(),
+                id: case.id.to_owned(),
                 first,
                 second: position,
             });
         }
-        if references.iter().all(|text| text.trim().is_empty()) {
+        if case.references.iter().all(|text| text.trim().is_empty()) {
             return Err(EvalError::NoReferences {
-                id: id.to_owned(),
+                id: case.id.to_owned(),
                 position,
             });
         }
     }
-    if positions.is_empty() {
-        Err(EvalError::Empty)
-    } else {
-        Ok(())
+    match cases {
+        [] => Err(EvalError::Empty),
+        _ => Ok(()),
     }
-}
-
-/// Mean of values of which there is at least one.
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len() as f64;
-    values.sum::<f64>() / count
 }

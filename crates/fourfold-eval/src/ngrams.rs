@@ -1,18 +1,25 @@
-//! Words as numbers, and counts of their sequences, shared by the metrics.
+//! Words as numbers, and counts of their sequences, shared by the metrics of captions.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use crate::TokenizedCase;
+use crate::Case;
+use crate::tokenize::tokenize;
 
-/// The longest word sequence that BLEU and CIDEr-D count.
+/// The longest word sequence that BLEU and CIDEr count.
 pub(crate) const MAX_N: usize = 4;
 
-/// A sequence of up to [`MAX_N`] words: the number of each in 32 bits, 0 where there is none.
+/// A sequence of up to [`MAX_N`] words: the number of each in 32 bits, 0 before the first. So sequences in order are those
+/// of one word, then those of two, and so on.
 pub(crate) type Gram = u128;
 
-/// A caption case as the metrics take it: numbers in place of words, equal for equal words of one list.
+/// How many words a sequence has.
+pub(crate) fn order(gram: Gram) -> usize {
+    (1..MAX_N).find(|n| gram >> (32 * n) == 0).unwrap_or(MAX_N)
+}
+
+/// A case as the metrics take it: numbers in place of words, equal for equal words of one list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberedCase {
     /// Words of the generated caption.
@@ -21,42 +28,131 @@ pub struct NumberedCase {
     pub references: Vec<Vec<u32>>,
 }
 
-/// Numbers the words of all cases from 1 in the order of the alphabet, so that sums in the order of sequences have one
-/// result whatever the order of the cases.
-pub fn numbered(cases: &[TokenizedCase]) -> Vec<NumberedCase> {
-    let texts = cases
+/// Cases whose words are numbered together before they get the numbers of the whole list.
+const CHUNK: usize = 1024;
+
+/// Splits the texts of all cases into words, and numbers these from 1 in the order of the alphabet, so that sums in the
+/// order of sequences have one result whatever the order of the cases.
+pub fn numbered(cases: &[Case<'_>]) -> Vec<NumberedCase> {
+    let chunks: Vec<(Vec<String>, Vec<NumberedCase>)> =
+        cases.par_chunks(CHUNK).map(numbered_alone).collect();
+    let mut words: Vec<&str> = chunks
         .iter()
-        .flat_map(|case| case.references.iter().chain([&case.candidate]));
-    let words: HashSet<&str> = texts.flatten().map(String::as_str).collect();
-    let mut words: Vec<&str> = words.into_iter().collect();
-    words.sort_unstable();
+        .flat_map(|(words, _)| words.iter().map(String::as_str))
+        .collect();
+    words.par_sort_unstable();
+    words.dedup();
     let numbers: HashMap<&str, u32> = words.into_iter().zip(1..).collect();
-    let number = |words: &Vec<String>| words.iter().map(|word| numbers[word.as_str()]).collect();
-    cases
+    chunks
         .par_iter()
-        .map(|case| NumberedCase {
-            candidate: number(&case.candidate),
-            references: case.references.iter().map(number).collect(),
+        .flat_map(|(own, cases)| {
+            let numbers: Vec<u32> = own.iter().map(|word| numbers[word.as_str()]).collect();
+            let of_list = |text: &Vec<u32>| text.iter().map(|n| numbers[*n as usize]).collect();
+            let cases = cases.iter().map(|case| NumberedCase {
+                candidate: of_list(&case.candidate),
+                references: case.references.iter().map(of_list).collect(),
+            });
+            cases.collect::<Vec<_>>()
         })
         .collect()
 }
 
-/// Every sequence of `n` words with its count, in order.
-pub(crate) fn count(words: &[u32], n: usize) -> Vec<(Gram, usize)> {
-    let mut grams: Vec<Gram> = words.windows(n).map(gram).collect();
+/// Some cases with numbers of their own, from 0, and the words that these stand for.
+fn numbered_alone(cases: &[Case<'_>]) -> (Vec<String>, Vec<NumberedCase>) {
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut number = |text: &str| -> Vec<u32> {
+        let words = tokenize(text).into_iter().map(|word| {
+            let next = numbers.len() as u32;
+            *numbers.entry(word).or_insert(next)
+        });
+        words.collect()
+    };
+    let cases = cases
+        .iter()
+        .map(|case| NumberedCase {
+            candidate: number(case.candidate),
+            references: case.references.iter().map(|text| number(text)).collect(),
+        })
+        .collect();
+    let mut words = vec![String::new(); numbers.len()];
+    for (word, number) in numbers {
+        words[number as usize] = word;
+    }
+    (words, cases)
+}
+
+/// Adds every sequence of one to [`MAX_N`] words to `grams`.
+pub(crate) fn collect(words: &[u32], grams: &mut Vec<Gram>) {
+    for start in 0..words.len() {
+        let mut gram = 0;
+        for word in words[start..].iter().take(MAX_N) {
+            gram = (gram << 32) | Gram::from(*word);
+            grams.push(gram);
+        }
+    }
+}
+
+/// Every sequence of one to [`MAX_N`] words with its count, in order.
+pub(crate) fn count(words: &[u32]) -> Vec<(Gram, u32)> {
+    let mut grams = Vec::with_capacity(MAX_N * words.len());
+    collect(words, &mut grams);
     grams.sort_unstable();
     let runs = grams.chunk_by(|a, b| a == b);
-    runs.map(|run| (run[0], run.len())).collect()
+    runs.map(|run| (run[0], run.len() as u32)).collect()
 }
 
-fn gram(words: &[u32]) -> Gram {
-    words
-        .iter()
-        .fold(0, |gram, word| (gram << 32) | Gram::from(*word))
+/// Calls `both` with what two lists in order have for each sequence that is in both of them.
+pub(crate) fn join<A: Copy, B: Copy>(
+    left: &[(Gram, A)],
+    right: &[(Gram, B)],
+    mut both: impl FnMut(usize, A, B),
+) {
+    let (mut i, mut j) = (0, 0);
+    while i < left.len() && j < right.len() {
+        match left[i].0.cmp(&right[j].0) {
+            std::cmp::Ordering::Less => i += 1,
+            std::cmp::Ordering::Greater => j += 1,
+            std::cmp::Ordering::Equal => {
+                both(i, left[i].1, right[j].1);
+                (i, j) = (i + 1, j + 1);
+            }
+        }
+    }
 }
 
-/// What `counts`, in order, has for `gram`.
-pub(crate) fn find<T: Copy>(counts: &[(Gram, T)], gram: Gram) -> Option<T> {
-    let at = counts.binary_search_by_key(&gram, |(gram, _)| *gram).ok()?;
-    Some(counts[at].1)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_of_fewer_words_come_first() {
+        let counts = count(&[7, 7, 2]);
+        let two = |a: u128, b: u128| (a << 32) | b;
+        let expected = [
+            (2, 1),
+            (7, 2),
+            (two(7, 2), 1),
+            (two(7, 7), 1),
+            ((7 << 64) | two(7, 2), 1),
+        ];
+        assert_eq!(counts, expected);
+        let orders: Vec<usize> = counts.iter().map(|(gram, _)| order(*gram)).collect();
+        assert_eq!(orders, [1, 1, 2, 2, 3]);
+    }
+
+    #[test]
+    fn words_are_numbered_across_chunks_in_the_order_of_the_alphabet() {
+        let references = ["b a".to_owned()];
+        let case = |candidate| Case {
+            id: "x",
+            candidate,
+            references: &references,
+        };
+        let mut cases = vec![case("c"); CHUNK];
+        cases.push(case("a d"));
+        let numbered = numbered(&cases);
+        assert_eq!(numbered[0].candidate, [3]);
+        assert_eq!(numbered[CHUNK].candidate, [1, 4]);
+        assert!(numbered.iter().all(|case| case.references == [[2, 1]]));
+    }
 }

@@ -5,14 +5,15 @@
 
 use rayon::prelude::*;
 
+use crate::figure::Figure;
 use crate::ngrams::NumberedCase;
 
 /// Weight of recall over precision.
 const BETA: f64 = 1.2;
 
-/// ROUGE-L of each case, in `0..=1`; the corpus score is the mean.
-pub fn rouge_l(cases: &[NumberedCase]) -> Vec<f64> {
-    cases.par_iter().map(score).collect()
+/// The mean of ROUGE-L over cases, each in `0..=1`.
+pub fn figure(cases: &[NumberedCase]) -> Figure {
+    Figure::mean("rouge_l", cases.par_iter().map(score).collect())
 }
 
 fn score(case: &NumberedCase) -> f64 {

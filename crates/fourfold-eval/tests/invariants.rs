@@ -1,8 +1,6 @@
 //! What holds of the scores whatever the captions, on captions from a seeded generator.
 
-use fourfold_eval::{
-    AnswerCase, CaptionCase, EvalError, score_answers, score_captions, tokenize::tokenize,
-};
+use fourfold_eval::{Case, EvalError, Figure, Metric, measure, tokenize::tokenize};
 
 /// A linear congruential generator (Knuth's MMIX constants); the high bits are used.
 struct Random(u64);
@@ -25,16 +23,53 @@ impl Random {
     }
 }
 
-fn case(id: usize, candidate: &str, references: Vec<String>) -> CaptionCase {
-    CaptionCase {
+/// A case that owns its texts.
+#[derive(Clone, Debug)]
+struct Texts {
+    id: String,
+    candidate: String,
+    references: Vec<String>,
+}
+
+fn case(id: usize, candidate: &str, references: Vec<String>) -> Texts {
+    Texts {
         id: id.to_string(),
         candidate: candidate.into(),
         references,
     }
 }
 
+fn borrowed(cases: &[Texts]) -> Vec<Case<'_>> {
+    let cases = cases.iter().map(|case| Case {
+        id: &case.id,
+        candidate: &case.candidate,
+        references: &case.references,
+    });
+    cases.collect()
+}
+
+/// The figures of captions: exact match, CIDEr-D, CIDEr, BLEU-1 to BLEU-4, ROUGE-L.
+fn scores(cases: &[Texts]) -> Result<Vec<Figure>, EvalError> {
+    let metrics = [
+        Metric::ExactMatch,
+        Metric::CiderD,
+        Metric::Cider,
+        Metric::Bleu,
+        Metric::RougeL,
+    ];
+    measure(&borrowed(cases), &metrics)
+}
+
+/// The largest value of a figure.
+fn most(figure: &Figure) -> f64 {
+    match figure.name {
+        "cider" | "cider_d" => 10.0,
+        _ => 1.0,
+    }
+}
+
 /// Candidates near their references, in `count` cases.
-fn corpus(random: &mut Random, count: usize) -> Vec<CaptionCase> {
+fn corpus(random: &mut Random, count: usize) -> Vec<Texts> {
     (0..count)
         .map(|id| {
             let references: Vec<_> = (0..1 + random.below(4))
@@ -56,26 +91,20 @@ fn order_of_cases_and_references_does_not_matter() {
     let mut random = Random(1);
     for _ in 0..10 {
         let mut cases = corpus(&mut random, 30);
-        let (scores, mut samples) = score_captions(&cases).unwrap();
+        let first = scores(&cases).unwrap();
+        let ids: Vec<String> = cases.iter().map(|case| case.id.clone()).collect();
         cases.reverse();
         let middle = random.below(cases.len());
         cases.rotate_left(middle);
         cases.iter_mut().for_each(|case| case.references.reverse());
-        let (again, mut others) = score_captions(&cases).unwrap();
+        let again = scores(&cases).unwrap();
         let close = |a: f64, b: f64| (a - b).abs() < 1e-12;
-        assert!(close(scores.cider_d, again.cider_d) && close(scores.rouge_l, again.rouge_l));
-        assert_eq!(
-            (scores.bleu, scores.exact_match),
-            (again.bleu, again.exact_match)
-        );
-        samples.sort_by(|a, b| a.id.cmp(&b.id));
-        others.sort_by(|a, b| a.id.cmp(&b.id));
-        for (one, other) in samples.iter().zip(&others) {
-            assert_eq!(
-                (&one.id, one.bleu, one.rouge_l),
-                (&other.id, other.bleu, other.rouge_l)
-            );
-            assert!(close(one.cider_d, other.cider_d));
+        for (one, other) in first.iter().zip(&again) {
+            assert!(close(one.total(), other.total()), "{}", one.name);
+            for (case, sample) in cases.iter().zip(&other.samples) {
+                let place = ids.iter().position(|id| *id == case.id).unwrap();
+                assert!(close(one.samples[place].unwrap(), sample.unwrap()));
+            }
         }
     }
 }
@@ -89,30 +118,31 @@ fn a_caption_equal_to_its_only_reference_has_the_highest_scores() {
             case(id, &text, vec![text.clone()])
         })
         .collect();
-    let (scores, samples) = score_captions(&cases).unwrap();
-    assert!((scores.cider_d - 10.0).abs() < 1e-9, "{scores:?}");
-    assert!((scores.rouge_l - 1.0).abs() < 1e-9);
-    assert!(scores.bleu.iter().all(|bleu| (bleu - 1.0).abs() < 1e-6));
-    assert_eq!(scores.exact_match, 1.0);
-    assert!(samples.iter().all(|sample| sample.exact_match));
+    for figure in scores(&cases).unwrap() {
+        assert!(
+            (figure.total() - most(&figure)).abs() < 1e-6,
+            "{} {}",
+            figure.name,
+            figure.total()
+        );
+    }
 }
 
 #[test]
 fn captions_of_other_images_score_lower() {
     let mut random = Random(3);
     let mut cases = corpus(&mut random, 60);
-    let (scores, _) = score_captions(&cases).unwrap();
+    let own = scores(&cases).unwrap();
     let first = cases[0].candidate.clone();
     for i in 1..cases.len() {
         cases[i - 1].candidate = cases[i].candidate.clone();
     }
     cases.last_mut().unwrap().candidate = first;
-    let (shuffled, _) = score_captions(&cases).unwrap();
-    assert!(
-        shuffled.cider_d < scores.cider_d / 5.0,
-        "{shuffled:?} {scores:?}"
-    );
-    assert!(shuffled.bleu[3] < scores.bleu[3] && shuffled.rouge_l < scores.rouge_l);
+    let shuffled = scores(&cases).unwrap();
+    for (own, shuffled) in own.iter().zip(&shuffled).skip(1) {
+        assert!(shuffled.total() < own.total(), "{}", own.name);
+    }
+    assert!(shuffled[1].total() < own[1].total() / 5.0);
 }
 
 #[test]
@@ -123,16 +153,18 @@ fn candidates_without_words_score_zero() {
             case(0, candidate, reference.clone()),
             case(1, "a dog", vec!["dog".into()]),
         ];
-        let (_, samples) = score_captions(&cases).unwrap();
-        assert_eq!(samples[0].bleu, [0.0; 4], "{candidate:?}");
-        assert_eq!((samples[0].cider_d, samples[0].rouge_l), (0.0, 0.0));
-        assert!(!samples[0].exact_match);
+        for figure in scores(&cases).unwrap() {
+            assert_eq!(
+                figure.samples[0],
+                Some(0.0),
+                "{candidate:?} {}",
+                figure.name
+            );
+        }
     }
-    let (scores, _) = score_captions(&[case(0, "", vec!["!".into()])]).unwrap();
-    assert_eq!(
-        (scores.cider_d, scores.bleu, scores.rouge_l),
-        (0.0, [0.0; 4], 0.0)
-    );
+    for figure in scores(&[case(0, "", vec!["!".into()])]).unwrap() {
+        assert_eq!(figure.total(), 0.0);
+    }
 }
 
 /// Texts of the characters that the tokenizer has rules for, in every order.
@@ -164,54 +196,57 @@ fn any_text_gives_words_without_spaces_and_finite_scores() {
                 );
             }
         }
-        let (scores, samples) = score_captions(&cases).unwrap();
-        for (cider, bleu, rouge) in samples
-            .iter()
-            .map(|s| (s.cider_d, s.bleu, s.rouge_l))
-            .chain([(scores.cider_d, scores.bleu, scores.rouge_l)])
-        {
-            assert!((0.0..=10.0 + 1e-9).contains(&cider), "{cases:?}");
-            assert!(
-                bleu.iter()
-                    .chain([&rouge])
-                    .all(|x| (0.0..=1.0 + 1e-9).contains(x)),
-                "{cases:?}"
-            );
+        for figure in scores(&cases).unwrap() {
+            let values = figure.samples.iter().copied().flatten();
+            for value in values.chain([figure.total()]) {
+                assert!((0.0..=most(&figure) + 1e-9).contains(&value), "{cases:?}");
+            }
         }
     }
 }
 
 #[test]
 fn answers_are_right_when_one_accepted_answer_is_given() {
-    let cases: Vec<_> = [("Yes.", true), ("no", false), (" TRUE ", true), ("", false)]
-        .into_iter()
+    let accepted = vec!["yes".to_owned(), "true".to_owned()];
+    let answers = [("Yes.", 1.0), ("no", 0.0), (" TRUE ", 1.0), ("", 0.0)];
+    let cases: Vec<Texts> = answers
+        .iter()
         .enumerate()
-        .map(|(id, (text, right))| {
-            let accepted = vec!["yes".to_owned(), "true".to_owned()];
-            (
-                AnswerCase {
-                    id: id.to_string(),
-                    candidate: text.into(),
-                    accepted,
-                },
-                right,
-            )
-        })
+        .map(|(id, (text, _))| case(id, text, accepted.clone()))
         .collect();
-    let list: Vec<_> = cases.iter().map(|(case, _)| case.clone()).collect();
-    let (scores, samples) = score_answers(&list).unwrap();
-    assert_eq!((scores.samples, scores.accuracy), (4, 0.5));
-    for (sample, (case, right)) in samples.iter().zip(&cases) {
-        assert_eq!((&sample.id, sample.correct), (&case.id, *right));
+    let figures = measure(&borrowed(&cases), &[Metric::Accuracy]).unwrap();
+    assert_eq!(figures[0].total(), 0.5);
+    for (sample, (_, right)) in figures[0].samples.iter().zip(answers) {
+        assert_eq!(*sample, Some(right));
+    }
+}
+
+#[test]
+fn every_metric_gives_figures_that_have_titles() {
+    let cases = [
+        case(0, "yes", vec!["yes".into()]),
+        case(1, "a red cell", vec!["red cells".into()]),
+    ];
+    for metric in Metric::ALL {
+        let figures = measure(&borrowed(&cases), &[metric]).unwrap();
+        assert!(!figures.is_empty());
+        for figure in figures {
+            let titles = fourfold_eval::TITLES;
+            assert!(
+                titles.iter().any(|title| title.0 == figure.name),
+                "{}",
+                figure.name
+            );
+            assert!(figure.total().is_finite());
+        }
     }
 }
 
 #[test]
 fn lists_that_cannot_be_scored_are_refused_by_name() {
-    assert_eq!(score_captions(&[]).unwrap_err(), EvalError::Empty);
-    assert_eq!(score_answers(&[]).unwrap_err(), EvalError::Empty);
+    assert_eq!(scores(&[]).unwrap_err(), EvalError::Empty);
     let good = case(7, "a", vec!["a".into()]);
-    let error = score_captions(&[good.clone(), case(8, "a", vec!["b".into()]), good]).unwrap_err();
+    let error = scores(&[good.clone(), case(8, "a", vec!["b".into()]), good]).unwrap_err();
     assert_eq!(
         error,
         EvalError::DuplicateId {
@@ -222,7 +257,7 @@ fn lists_that_cannot_be_scored_are_refused_by_name() {
     );
     assert!(error.to_string().contains("\"7\""), "{error}");
     for references in [vec![], vec![String::new(), " ".into()]] {
-        let error = score_captions(&[case(9, "a", references)]).unwrap_err();
+        let error = scores(&[case(9, "a", references)]).unwrap_err();
         assert_eq!(
             error,
             EvalError::NoReferences {
@@ -232,26 +267,4 @@ fn lists_that_cannot_be_scored_are_refused_by_name() {
         );
         assert!(error.to_string().contains("\"9\""), "{error}");
     }
-    let bare = AnswerCase {
-        id: "q".into(),
-        candidate: "a".into(),
-        accepted: vec![],
-    };
-    assert!(matches!(
-        score_answers(&[bare]),
-        Err(EvalError::NoReferences { .. })
-    ));
-}
-
-#[test]
-fn scores_serialize_under_their_names() {
-    let (scores, samples) = score_captions(&[case(1, "a", vec!["a".into()])]).unwrap();
-    let json = serde_json::to_value(&scores).unwrap();
-    assert_eq!(json["samples"], 1);
-    assert_eq!(json["exact_match"], 1.0);
-    assert_eq!(json["bleu"].as_array().unwrap().len(), 4);
-    assert_eq!(
-        serde_json::to_value(&samples[0]).unwrap()["exact_match"],
-        true
-    );
 }

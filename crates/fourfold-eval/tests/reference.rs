@@ -1,7 +1,7 @@
 //! Every value of `fixtures/metrics.json` and `tokens.json`, which `fixtures/make.py` takes from `pycocoevalcap`, and of
 //! `vqa.json`, which `fixtures/make_vqa.py` takes from the VQA evaluator.
 
-use fourfold_eval::{CaptionCase, score_captions, tokenize::tokenize, vqa};
+use fourfold_eval::{Case, Metric, measure, tokenize::tokenize, vqa};
 use serde_json::Value;
 
 fn fixture(name: &str) -> Value {
@@ -32,53 +32,35 @@ fn assert_close(got: f64, expected: &Value, what: &str) {
 fn corpus_and_sentence_scores_are_those_of_the_reference() {
     let fixture = fixture("metrics.json");
     let expected = fixture["cases"].as_array().unwrap();
+    let references: Vec<_> = expected.iter().map(|c| strings(&c["references"])).collect();
     let cases: Vec<_> = expected
         .iter()
-        .map(|case| CaptionCase {
-            id: case["id"].as_str().unwrap().into(),
-            candidate: case["candidate"].as_str().unwrap().into(),
-            references: strings(&case["references"]),
+        .zip(&references)
+        .map(|(case, references)| Case {
+            id: case["id"].as_str().unwrap(),
+            candidate: case["candidate"].as_str().unwrap(),
+            references,
         })
         .collect();
     assert!(cases.len() >= 60);
-    let (scores, samples) = score_captions(&cases).unwrap();
-    assert_eq!(scores.samples, cases.len());
-    assert_close(
-        scores.cider_d,
-        &fixture["corpus"]["cider_d"],
-        "corpus CIDEr-D",
-    );
-    assert_close(
-        scores.rouge_l,
-        &fixture["corpus"]["rouge_l"],
-        "corpus ROUGE-L",
-    );
-    for k in 0..4 {
+    let metrics = [Metric::CiderD, Metric::Bleu, Metric::RougeL, Metric::Cider];
+    let figures = measure(&cases, &metrics).unwrap();
+    // BLEU's orders are a list in the fixture.
+    let value = |scores: &Value, name: &str| match name.strip_prefix("bleu") {
+        Some(order) => scores["bleu"][order.parse::<usize>().unwrap() - 1].clone(),
+        None => scores[name].clone(),
+    };
+    assert_eq!(figures.len(), 7);
+    for figure in figures {
+        let name = figure.name;
         assert_close(
-            scores.bleu[k],
-            &fixture["corpus"]["bleu"][k],
-            &format!("corpus BLEU-{}", k + 1),
+            figure.total(),
+            &value(&fixture["corpus"], name),
+            &format!("corpus {name}"),
         );
-    }
-    for (sample, case) in samples.iter().zip(expected) {
-        let id = &sample.id;
-        assert_eq!(case["id"].as_str(), Some(id.as_str()));
-        assert_close(
-            sample.cider_d,
-            &case["cider_d"],
-            &format!("CIDEr-D of {id}"),
-        );
-        assert_close(
-            sample.rouge_l,
-            &case["rouge_l"],
-            &format!("ROUGE-L of {id}"),
-        );
-        for k in 0..4 {
-            assert_close(
-                sample.bleu[k],
-                &case["bleu"][k],
-                &format!("BLEU-{} of {id}", k + 1),
-            );
+        for (case, sample) in expected.iter().zip(&figure.samples) {
+            let what = format!("{name} of {}", case["id"]);
+            assert_close(sample.unwrap(), &value(case, name), &what);
         }
     }
 }

@@ -22,6 +22,8 @@ pub struct Case {
     pub prompt: String,
     /// What counts as right: one answer or several.
     pub references: Vec<String>,
+    /// The kind of case that it is, where figures of kinds are asked for.
+    pub group: Option<String>,
 }
 
 impl Case {
@@ -89,6 +91,7 @@ impl Cases {
                         image_key: image_key.clone(),
                         prompt: turn.prompt.clone(),
                         references: listed.clone().unwrap_or_else(|| vec![turn.answer.clone()]),
+                        group: None,
                     }),
                 }
             }

@@ -2,20 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
-use fourfold_eval::{AnswerCase, CaptionCase, bootstrap_mean, score_answers, score_captions, vqa};
+use anyhow::Result;
+use fourfold_eval::resample::{RESAMPLES, intervals};
+use fourfold_eval::{Case as Judged, Figure, TITLES, answers, measure};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::Case;
 use crate::recipe::{Baseline, Metric};
 
-/// Draws of the bootstrap behind an interval.
-const RESAMPLES: usize = 1000;
-
 /// One line of `predictions/<evaluation>.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// File and row.
+    /// File and row, or the data set's own name of the sample.
     pub id: String,
     /// What was asked.
     pub prompt: String,
@@ -25,56 +24,45 @@ pub struct Prediction {
     pub references: Vec<String>,
     /// Whether the answer equals a reference, once both are normalised as [`Metric::ExactMatch`] says.
     pub correct: bool,
+    /// What it scores by itself in each figure that speaks of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, f64>,
+    /// The kind of case that it is, where figures of kinds are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The natural logarithm of the probability of the answer, where a model gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_probability: Option<f32>,
+    /// Whether the model ended it, rather than the limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<bool>,
 }
 
-/// The figures of one system on one evaluation; those that were asked for.
+/// The figures of one system on one evaluation, by their names: shares in `0..=1`, CIDEr in `0..=10`, where 1.0 is what
+/// papers write as 100.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Figures {
-    /// Share of predictions that equal a reference, both normalised as [`Metric::ExactMatch`] says, in `0..=1`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exact_match: Option<f64>,
-    /// The same share, under the name that it has for answers to questions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-    /// Mean VQA accuracy, in `0..=1`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub vqa_accuracy: Option<f64>,
-    /// Mean CIDEr-D, in `0..=10`; 1.0 is what papers write as 100.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cider_d: Option<f64>,
-    /// Corpus BLEU-1, in `0..=1`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bleu1: Option<f64>,
-    /// Corpus BLEU-2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bleu2: Option<f64>,
-    /// Corpus BLEU-3.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bleu3: Option<f64>,
-    /// Corpus BLEU-4.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bleu4: Option<f64>,
-    /// Mean ROUGE-L, in `0..=1`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rouge_l: Option<f64>,
-}
+#[serde(transparent)]
+pub struct Figures(pub BTreeMap<String, f64>);
 
 impl Figures {
-    /// The figures with their names, in the order of tables.
-    pub fn named(&self) -> [(&'static str, Option<f64>); 9] {
-        [
-            ("exact_match", self.exact_match),
-            ("accuracy", self.accuracy),
-            ("vqa_accuracy", self.vqa_accuracy),
-            ("cider_d", self.cider_d),
-            ("bleu1", self.bleu1),
-            ("bleu2", self.bleu2),
-            ("bleu3", self.bleu3),
-            ("bleu4", self.bleu4),
-            ("rouge_l", self.rouge_l),
-        ]
+    /// The figure called `name`.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
     }
+}
+
+/// Ends of 95 % intervals, `[low, high]`, by the names of their figures.
+pub type Intervals = BTreeMap<String, [f64; 2]>;
+
+/// The model's figures on one kind of cases, as a domain of nocaps; a corpus of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GroupScores {
+    /// Cases of the kind.
+    pub samples: usize,
+    /// The figures.
+    pub model: Figures,
+    /// Their intervals.
+    pub interval_95: Intervals,
 }
 
 /// The figures of one evaluation: the model's and the baselines'.
@@ -99,10 +87,12 @@ pub struct EvaluationScores {
     /// The most frequent training answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub majority: Option<Figures>,
-    /// Bootstrap intervals of the model's figures, `[low, high]` at 95 %, where the figure is a mean over
-    /// samples.
+    /// Bootstrap intervals of the model's figures.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub interval_95: BTreeMap<String, [f64; 2]>,
+    pub interval_95: Intervals,
+    /// The model by kinds of cases, where these have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, GroupScores>,
 }
 
 fn is_zero(count: &usize) -> bool {
@@ -142,99 +132,109 @@ pub(super) fn name(baseline: Baseline) -> &'static str {
     }
 }
 
-/// Figures of one system, its predictions as they are written, and an interval for each figure that is a
-/// mean over samples.
-pub type Scored = (Figures, Vec<Prediction>, BTreeMap<String, [f64; 2]>);
+/// What a system said, scored.
+#[derive(Clone, Debug, Default)]
+pub struct Scored {
+    /// Its figures.
+    pub figures: Figures,
+    /// Their intervals.
+    pub interval_95: Intervals,
+    /// The figures of each kind of cases.
+    pub groups: BTreeMap<String, GroupScores>,
+    /// Its predictions as they are written, in the order of the cases.
+    pub predictions: Vec<Prediction>,
+}
 
 /// Scores what a system said to `cases`, in their order.
 ///
 /// # Errors
 /// When there are no cases, or one without a reference that has text.
 pub fn score(cases: &[Case], said: &[String], metrics: &[Metric]) -> Result<Scored> {
-    let answer_cases: Vec<AnswerCase> = cases
-        .iter()
+    let all: Vec<usize> = (0..cases.len()).collect();
+    let figures = of(&all, cases, said, metrics)?;
+    let mut predictions: Vec<Prediction> = cases
+        .par_iter()
         .zip(said)
-        .map(|(case, said)| AnswerCase {
-            id: case.id.clone(),
-            candidate: said.clone(),
-            accepted: case.references.clone(),
-        })
-        .collect();
-    let (answers, marks) = score_answers(&answer_cases)?;
-    let right: Vec<f64> = marks.iter().map(|mark| f64::from(mark.correct)).collect();
-    let mut figures = Figures::default();
-    let mut intervals = BTreeMap::new();
-    let mut interval = |name: &str, values: &[f64]| -> Result<()> {
-        let interval = bootstrap_mean(values, 0.95, RESAMPLES, 0).context(name.to_owned())?;
-        intervals.insert(name.to_owned(), [interval.low, interval.high]);
-        Ok(())
-    };
-    let asked = |metric| metrics.contains(&metric);
-    if asked(Metric::ExactMatch) {
-        figures.exact_match = Some(answers.accuracy);
-        interval("exact_match", &right)?;
-    }
-    if asked(Metric::Accuracy) {
-        figures.accuracy = Some(answers.accuracy);
-        interval("accuracy", &right)?;
-    }
-    if asked(Metric::VqaAccuracy) {
-        let of = |(case, said): (&Case, &String)| vqa::accuracy(said, &case.references);
-        let values: Vec<f64> = cases.iter().zip(said).map(of).collect();
-        figures.vqa_accuracy = Some(values.iter().sum::<f64>() / values.len() as f64);
-        interval("vqa_accuracy", &values)?;
-    }
-    if asked(Metric::CiderD) || asked(Metric::Bleu) || asked(Metric::RougeL) {
-        let caption_cases: Vec<CaptionCase> = answer_cases
-            .into_iter()
-            .map(|case| CaptionCase {
-                id: case.id,
-                candidate: case.candidate,
-                references: case.accepted,
-            })
-            .collect();
-        let (captions, samples) = score_captions(&caption_cases)?;
-        if asked(Metric::CiderD) {
-            figures.cider_d = Some(captions.cider_d);
-            interval(
-                "cider_d",
-                &samples
-                    .iter()
-                    .map(|sample| sample.cider_d)
-                    .collect::<Vec<_>>(),
-            )?;
-        }
-        if asked(Metric::RougeL) {
-            figures.rouge_l = Some(captions.rouge_l);
-            interval(
-                "rouge_l",
-                &samples
-                    .iter()
-                    .map(|sample| sample.rouge_l)
-                    .collect::<Vec<_>>(),
-            )?;
-        }
-        if asked(Metric::Bleu) {
-            let [bleu1, bleu2, bleu3, bleu4] = captions.bleu.map(Some);
-            figures = Figures {
-                bleu1,
-                bleu2,
-                bleu3,
-                bleu4,
-                ..figures
-            };
-        }
-    }
-    let predictions = cases
-        .iter()
-        .zip(said)
-        .zip(&marks)
-        .map(|((case, said), mark)| Prediction {
+        .map(|(case, said)| Prediction {
             id: case.id.clone(),
             prompt: case.prompt.clone(),
             prediction: said.clone(),
             references: case.references.clone(),
-            correct: mark.correct,
-        });
-    Ok((figures, predictions.collect(), intervals))
+            correct: answers::matches(said, &case.references),
+            group: case.group.clone(),
+            ..Prediction::default()
+        })
+        .collect();
+    for figure in &figures {
+        for (prediction, value) in predictions.iter_mut().zip(&figure.samples) {
+            if let Some(value) = value {
+                prediction.scores.insert(figure.name.to_owned(), *value);
+            }
+        }
+    }
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, case) in cases.iter().enumerate() {
+        if let Some(group) = &case.group {
+            members.entry(group).or_default().push(place);
+        }
+    }
+    let mut groups = BTreeMap::new();
+    for (name, members) in members {
+        let (model, interval_95) = summed(&of(&members, cases, said, metrics)?);
+        let samples = members.len();
+        let scores = GroupScores {
+            samples,
+            model,
+            interval_95,
+        };
+        groups.insert(name.to_owned(), scores);
+    }
+    let (figures, interval_95) = summed(&figures);
+    Ok(Scored {
+        figures,
+        interval_95,
+        groups,
+        predictions,
+    })
+}
+
+/// The figures of the cases at `places`.
+fn of(
+    places: &[usize],
+    cases: &[Case],
+    said: &[String],
+    metrics: &[Metric],
+) -> Result<Vec<Figure>> {
+    if metrics.is_empty() {
+        return Ok(Vec::new());
+    }
+    let judged: Vec<Judged<'_>> = places
+        .iter()
+        .map(|place| Judged {
+            id: &cases[*place].id,
+            candidate: &said[*place],
+            references: &cases[*place].references,
+        })
+        .collect();
+    Ok(measure(&judged, metrics)?)
+}
+
+/// Totals and intervals.
+fn summed(figures: &[Figure]) -> (Figures, Intervals) {
+    let name = |figure: &Figure| figure.name.to_owned();
+    let totals = figures.iter().map(|f| (name(f), f.total()));
+    let ends = intervals(figures, RESAMPLES, 0);
+    let ends = figures
+        .iter()
+        .zip(ends)
+        .map(|(f, i)| (name(f), [i.low, i.high]));
+    (Figures(totals.collect()), ends.collect())
+}
+
+/// The names of the figures that any of `all` has, in the order of tables, with their titles and whether they are shares.
+pub(super) fn columns<'a>(
+    all: impl Iterator<Item = &'a Figures> + Clone,
+) -> Vec<(&'static str, &'static str, bool)> {
+    let has = |name: &str| all.clone().any(|figures| figures.get(name).is_some());
+    TITLES.into_iter().filter(|(name, ..)| has(name)).collect()
 }

@@ -18,7 +18,9 @@ mod tests;
 
 pub use baselines::{blind, majority, shuffled};
 pub use cases::{Case, Cases};
-pub use figures::{EvaluationScores, Figures, Prediction, Scored, Scores, score};
+pub use figures::{
+    EvaluationScores, Figures, GroupScores, Intervals, Prediction, Scored, Scores, score,
+};
 pub use pixels::PixelIndex;
 pub use runner::{
     Evaluated, Evaluator, Quiet, Watch, check_evaluations, evaluate_recipe, read_scores,

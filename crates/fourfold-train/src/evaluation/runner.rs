@@ -106,18 +106,27 @@ impl<'a> Evaluator<'a> {
             ..EvaluationScores::default()
         };
         let mut predictions = Vec::new();
-        let mut note = |system, said: &[String]| -> Result<_> {
-            let (figures, lines, intervals) = score(&cases, said, &measure.metrics)?;
-            predictions.push((system, lines));
-            Ok((figures, intervals))
+        let texts: Vec<String> = said.iter().map(|answer| answer.text.clone()).collect();
+        let mut of_model = score(&cases, &texts, &measure.metrics)?;
+        for (prediction, answer) in of_model.predictions.iter_mut().zip(&said) {
+            prediction.log_probability = Some(answer.log_probability());
+            prediction.finished = Some(answer.finished);
+        }
+        scores.model = of_model.figures;
+        scores.interval_95 = of_model.interval_95;
+        scores.groups = of_model.groups;
+        predictions.push(("model", of_model.predictions));
+        let mut note = |system, said: &[String]| -> Result<Figures> {
+            let scored = score(&cases, said, &measure.metrics)?;
+            predictions.push((system, scored.predictions));
+            Ok(scored.figures)
         };
-        (scores.model, scores.interval_95) = note("model", &said)?;
         for baseline in &measure.baselines {
             let system = name(*baseline);
             let mut looked_up = |said: Vec<String>| -> Result<Option<Figures>> {
                 watch.begins(evaluation, system, cases.len());
                 watch.advanced(cases.len())?;
-                Ok(Some(note(system, &said)?.0))
+                Ok(Some(note(system, &said)?))
             };
             match baseline {
                 Baseline::PixelNn => {
@@ -137,10 +146,10 @@ impl<'a> Evaluator<'a> {
                 Baseline::ShuffledImages => {
                     let questions = shuffled(&cases, SHUFFLE_SEED)?;
                     let said = self.again(evaluation, system, &questions, search, watch)?;
-                    scores.shuffled_images = Some(note(system, &said)?.0);
+                    scores.shuffled_images = Some(note(system, &said)?);
                     let questions = blind(&cases, &self.reading.transform);
                     let said = self.again(evaluation, "blind", &questions, search, watch)?;
-                    scores.blind = Some(note("blind", &said)?.0);
+                    scores.blind = Some(note("blind", &said)?);
                 }
             }
         }
@@ -160,7 +169,7 @@ impl<'a> Evaluator<'a> {
         search: &Search,
         skipped: &mut SkipReport,
         watch: &mut dyn Watch,
-    ) -> Result<(Vec<Case>, Vec<String>)> {
+    ) -> Result<(Vec<Case>, Vec<Answer>)> {
         let questions: Vec<Question> = cases.iter().map(|case| case.question(None)).collect();
         let answers = self.ask(evaluation, "model", &questions, search, watch)?;
         let (mut good, mut said) = (Vec::new(), Vec::new());
@@ -168,7 +177,7 @@ impl<'a> Evaluator<'a> {
             match answer {
                 Ok(answer) => {
                     good.push(case);
-                    said.push(answer.text);
+                    said.push(answer);
                 }
                 Err(error) => skipped.add(evaluation, number, &error),
             }

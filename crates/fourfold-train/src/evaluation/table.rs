@@ -1,6 +1,7 @@
 //! Scores as a table to read.
 
-use super::{EvaluationScores, Figures, Scores};
+use super::figures::{Figures, Intervals, columns};
+use super::{EvaluationScores, Scores};
 
 /// How a table is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,41 +12,46 @@ pub enum Layout {
     Markdown,
 }
 
-/// Every figure of `scores`: a row a system, a column a figure that any of them has. The model's figures
-/// come with their 95 % interval where they have one.
+/// Every figure of `scores`: a row a system, then one a kind of cases, a column a figure that any of them has. The model's
+/// figures come with their 95 % interval.
 pub fn table(scores: &Scores, layout: Layout) -> String {
-    let all = || scores.0.values().flat_map(EvaluationScores::systems);
-    let columns: Vec<(usize, &str)> = Figures::default()
-        .named()
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| all().any(|(_, figures)| figures.named()[*index].1.is_some()))
-        .map(|(index, (name, _))| (index, *name))
-        .collect();
+    let all = scores.0.values().flat_map(EvaluationScores::systems);
+    let columns = columns(all.map(|(_, figures)| figures).clone());
     let mut rows = Vec::new();
     let header = ["evaluation", "system", "samples"].map(str::to_owned);
-    rows.push(
-        header
-            .into_iter()
-            .chain(columns.iter().map(|(_, name)| title(name)))
-            .collect(),
-    );
+    let titles = columns.iter().map(|(_, title, _)| (*title).to_owned());
+    rows.push(header.into_iter().chain(titles).collect());
+    let none = Intervals::new();
+    let cells = |figures: &Figures, intervals: &Intervals| -> Vec<String> {
+        let cell = |(name, _, share): &(&str, &str, bool)| {
+            figures.get(name).map_or_else(String::new, |value| {
+                let interval = intervals
+                    .get(*name)
+                    .map_or_else(String::new, |[low, high]| {
+                        format!(" ({}–{})", number(*low, *share), number(*high, *share))
+                    });
+                format!("{}{interval}", number(value, *share))
+            })
+        };
+        columns.iter().map(cell).collect()
+    };
     for (evaluation, scores) in &scores.0 {
         for (place, (system, figures)) in scores.systems().into_iter().enumerate() {
-            let (name, samples) = match place {
-                0 => (evaluation.clone(), scores.samples.to_string()),
-                _ => (String::new(), String::new()),
+            let (name, samples, intervals) = match place {
+                0 => (
+                    evaluation.clone(),
+                    scores.samples.to_string(),
+                    &scores.interval_95,
+                ),
+                _ => (String::new(), String::new(), &none),
             };
             let mut row = vec![name, system.replace('_', " "), samples];
-            for (index, name) in &columns {
-                let interval = scores.interval_95.get(*name).filter(|_| system == "model");
-                row.push(figures.named()[*index].1.map_or_else(String::new, |value| {
-                    let interval = interval.map_or_else(String::new, |[low, high]| {
-                        format!(" ({}–{})", number(name, *low), number(name, *high))
-                    });
-                    format!("{}{interval}", number(name, value))
-                }));
-            }
+            row.extend(cells(figures, intervals));
+            rows.push(row);
+        }
+        for (group, scores) in &scores.groups {
+            let mut row = vec![String::new(), group.clone(), scores.samples.to_string()];
+            row.extend(cells(&scores.model, &scores.interval_95));
             rows.push(row);
         }
     }
@@ -55,23 +61,11 @@ pub fn table(scores: &Scores, layout: Layout) -> String {
     }
 }
 
-fn title(name: &str) -> String {
-    match name {
-        "exact_match" => "exact match %".into(),
-        "accuracy" => "accuracy %".into(),
-        "vqa_accuracy" => "VQA accuracy %".into(),
-        "cider_d" => "CIDEr-D".into(),
-        "rouge_l" => "ROUGE-L %".into(),
-        bleu => format!("BLEU-{} %", bleu.trim_start_matches("bleu")),
-    }
-}
-
-/// A share as percent; CIDEr-D, which is none, as it is.
-fn number(name: &str, value: f64) -> String {
-    if name == "cider_d" {
-        format!("{value:.3}")
-    } else {
-        format!("{:.1}", 100.0 * value)
+/// A share as percent; CIDEr, which is none, as it is.
+pub(super) fn number(value: f64, share: bool) -> String {
+    match share {
+        true => format!("{:.1}", 100.0 * value),
+        false => format!("{value:.3}"),
     }
 }
 

@@ -126,16 +126,31 @@ fn a_whole_recipe_leaves_scores_and_predictions() {
     let colors = &scores.0["colors"];
     assert_eq!((colors.samples, colors.skipped), (6, 0));
     assert_eq!(
-        colors.pixel_nn.as_ref().unwrap().exact_match,
+        colors.pixel_nn.as_ref().unwrap().get("exact_match"),
         Some(1.0),
         "the shades are near"
     );
     // "no" is the commoner answer to "Is it warm?": 2 of 3; a colour is guessed right once in 3.
-    assert_eq!(colors.majority.as_ref().unwrap().accuracy, Some(0.5));
+    assert_eq!(colors.majority.as_ref().unwrap().get("accuracy"), Some(0.5));
     assert!(colors.shuffled_images.is_some() && colors.blind.is_some());
-    assert_eq!(colors.model.accuracy, colors.model.exact_match);
+    assert_eq!(
+        colors.model.get("accuracy"),
+        colors.model.get("exact_match")
+    );
     let intervals: Vec<&str> = colors.interval_95.keys().map(String::as_str).collect();
-    assert_eq!(intervals, ["accuracy", "cider_d", "exact_match", "rouge_l"]);
+    assert_eq!(
+        intervals,
+        [
+            "accuracy",
+            "bleu1",
+            "bleu2",
+            "bleu3",
+            "bleu4",
+            "cider_d",
+            "exact_match",
+            "rouge_l"
+        ]
+    );
     let text = fs::read_to_string(run.path().join("predictions/colors.pixel_nn.jsonl")).unwrap();
     let first: Prediction = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!((first.prediction.as_str(), first.correct), ("red", true));
@@ -316,6 +331,7 @@ fn the_blind_image_is_the_mean_color() {
         image_key: None,
         prompt: "p".into(),
         references: Vec::new(),
+        group: None,
     };
     let transform = ImageTransform {
         size: 7.into(),
@@ -455,7 +471,7 @@ fn a_question_without_an_image_gets_the_usual_answer() {
     let (_, scores) = measured(place.path());
     let pixel_nn = scores.0["colors"].pixel_nn.as_ref().unwrap();
     assert_eq!(
-        (scores.0["colors"].samples, pixel_nn.exact_match),
+        (scores.0["colors"].samples, pixel_nn.get("exact_match")),
         (7, Some(1.0))
     );
 }
@@ -488,17 +504,19 @@ fn the_table_is_aligned_and_complete() {
             image_key: None,
             prompt: String::new(),
             references: vec![(*text).into()],
+            group: None,
         })
         .collect();
     let said = ["a cat sleeps", "a dog", "birds"].map(String::from);
     let metrics = [Metric::ExactMatch, Metric::CiderD];
-    let (model, _, interval_95) = score(&cases, &said, &metrics).unwrap();
-    let (pixel_nn, ..) = score(&cases, &["a".into(), "b".into(), "c".into()], &metrics).unwrap();
+    let of_model = score(&cases, &said, &metrics).unwrap();
+    let others = ["a".into(), "b".into(), "c".into()];
+    let pixel_nn = score(&cases, &others, &metrics).unwrap().figures;
     let evaluation = EvaluationScores {
         samples: 3,
-        model,
+        model: of_model.figures,
         pixel_nn: Some(pixel_nn),
-        interval_95,
+        interval_95: of_model.interval_95,
         ..EvaluationScores::default()
     };
     let scores = Scores([("captions".to_owned(), evaluation)].into());
@@ -572,11 +590,12 @@ fn answers_of_several_people_are_the_references() {
     );
     assert_eq!(cases[0].references.len(), 10);
     let said = ["Red.".to_owned(), "red".to_owned()];
-    let (figures, _, intervals) = score(&cases, &said, &[Metric::VqaAccuracy]).unwrap();
+    let scored = score(&cases, &said, &[Metric::VqaAccuracy]).unwrap();
+    let (figures, intervals) = (scored.figures, scored.interval_95);
     // The second is found once as it is written: articles of people are not dropped.
     let expected = (1.0 + 0.3) / 2.0;
     assert!(
-        (figures.vqa_accuracy.unwrap() - expected).abs() < 1e-9,
+        (figures.get("vqa_accuracy").unwrap() - expected).abs() < 1e-9,
         "{figures:?}"
     );
     assert!(intervals.contains_key("vqa_accuracy"));

@@ -1,32 +1,12 @@
 //! `[evaluation.NAME]`: a data source with what is measured on it.
 
 use fourfold_data::SourceConfig;
+pub use fourfold_eval::Metric;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use super::key::{KeyError, KeyPath};
 use super::{Search, strict};
-
-/// A figure that an evaluation gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// The share of answers that equal a reference once both are normalised: lower case, white space trimmed
-    /// and collapsed to single spaces, final punctuation marks stripped; nothing else.
-    ExactMatch,
-    /// CIDEr-D.
-    CiderD,
-    /// BLEU-1 to BLEU-4.
-    Bleu,
-    /// ROUGE-L.
-    RougeL,
-    /// The very same figure as [`Metric::ExactMatch`], under the name that it has for answers to questions. No
-    /// articles are dropped and no number words replaced, unlike in [`Metric::VqaAccuracy`].
-    Accuracy,
-    /// How far the answer is what several people said, normalised as the VQA challenge does it
-    /// ([`fourfold_eval::vqa`]); the people's answers are those of [`Measure::references`].
-    VqaAccuracy,
-}
 
 /// What the model is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -48,8 +48,9 @@ pub struct Eval {
     /// The column with a list of all that counts as right, in place of the answer
     #[arg(long, value_name = "COLUMN", requires = "data")]
     references: Option<String>,
-    /// What is measured: exact_match, accuracy, vqa_accuracy, cider_d, bleu, rouge_l
-    #[arg(long, value_name = "METRIC", value_delimiter = ',', value_parser = metric, requires = "data")]
+    /// What is measured, separated by commas: exact_match, accuracy, vqa_accuracy, relaxed_accuracy, yes_no, open_closed,
+    /// token_f1, cider_d, cider, bleu, rouge_l
+    #[arg(long, value_name = "METRIC", value_delimiter = ',', requires = "data")]
     metrics: Vec<Metric>,
     /// Measure on this many samples, spread evenly
     #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
@@ -239,18 +240,6 @@ impl Eval {
         );
         Ok(())
     }
-}
-
-fn metric(word: &str) -> Result<Metric, String> {
-    let known = [
-        "exact_match",
-        "accuracy",
-        "vqa_accuracy",
-        "cider_d",
-        "bleu",
-        "rouge_l",
-    ];
-    serde_json::from_value(word.into()).map_err(|_| unknown_word("metric", word, &known))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -124,3 +124,54 @@ fn predictions_and_references_are_of_the_same_ids() {
         "{message}"
     );
 }
+
+#[test]
+fn domains_of_images_are_scored_apart_and_samples_written() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    captions(place.path());
+    let text = std::fs::read_to_string(place.path().join("references.json")).expect("a file");
+    let mut references: Value = serde_json::from_str(&text).expect("JSON");
+    references["images"] = json!([
+        {"id": 1, "domain": "in-domain"},
+        {"id": 2, "domain": "near-domain"},
+        {"id": 3, "domain": "in-domain"},
+    ]);
+    write(place.path(), "references.json", &references.to_string());
+    let more = [
+        "--json",
+        "--samples",
+        "samples.jsonl",
+        "--metrics",
+        "rouge_l",
+    ];
+    let out = good(place.path(), &[&FILES[..], &more].concat()).out;
+    let scores: Value = serde_json::from_str(&out).expect("JSON");
+    let groups = &scores["captions"]["groups"];
+    assert_eq!(groups["in-domain"]["samples"], 2);
+    assert_eq!(groups["in-domain"]["model"]["rouge_l"], 0.5);
+    assert_eq!(groups["near-domain"]["model"]["rouge_l"], 1.0);
+    let text = std::fs::read_to_string(place.path().join("samples.jsonl")).expect("a file");
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[1]["scores"]["rouge_l"], 1.0);
+    assert_eq!(lines[1]["group"], "near-domain");
+    // What was written is scored again, with other metrics too.
+    let again = [
+        "score",
+        "--predictions",
+        "samples.jsonl",
+        "--metrics",
+        "rouge_l,exact_match",
+        "--json",
+    ];
+    let again: Value = serde_json::from_str(&good(place.path(), &again).out).expect("JSON");
+    let (first, second) = (&scores["captions"], &again["predictions"]);
+    assert_eq!(first["model"]["rouge_l"], second["model"]["rouge_l"]);
+    assert_eq!(second["groups"]["in-domain"]["samples"], 2);
+    let itself = ["--samples", "said.json"];
+    let message = refused(place.path(), &[&FILES[..], &itself].concat(), 1);
+    assert!(message.contains("said.json is what is scored"), "{message}");
+}
