@@ -69,6 +69,36 @@ impl Metric {
         }
     }
 
+    /// The names of the figures that it gives.
+    pub fn figures(self) -> &'static [&'static str] {
+        match self {
+            Self::ExactMatch => &["exact_match"],
+            Self::Accuracy => &["accuracy"],
+            Self::VqaAccuracy => &["vqa_accuracy"],
+            Self::RelaxedAccuracy => &["relaxed_accuracy"],
+            Self::YesNo => &[
+                "yes_no_accuracy",
+                "yes_precision",
+                "yes_recall",
+                "yes_f1",
+                "yes_share",
+            ],
+            Self::OpenClosed => &[
+                "overall_accuracy",
+                "closed_accuracy",
+                "open_exact_match",
+                "open_f1",
+                "open_recall",
+                "open_bleu1",
+            ],
+            Self::TokenF1 => &["token_f1", "token_recall"],
+            Self::CiderD => &["cider_d"],
+            Self::Cider => &["cider"],
+            Self::Bleu => &["bleu1", "bleu2", "bleu3", "bleu4"],
+            Self::RougeL => &["rouge_l"],
+        }
+    }
+
     /// Whether it compares words of captions.
     pub(crate) fn reads_captions(self) -> bool {
         matches!(self, Self::CiderD | Self::Cider | Self::Bleu | Self::RougeL)

@@ -229,7 +229,8 @@ fn every_metric_gives_figures_that_have_titles() {
     ];
     for metric in Metric::ALL {
         let figures = measure(&borrowed(&cases), &[metric]).unwrap();
-        assert!(!figures.is_empty());
+        let names: Vec<&str> = figures.iter().map(|figure| figure.name).collect();
+        assert_eq!(names, metric.figures());
         for figure in figures {
             let titles = fourfold_eval::TITLES;
             assert!(

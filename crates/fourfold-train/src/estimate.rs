@@ -112,8 +112,7 @@ fn speed(
 ) -> Result<AnswerSpeed> {
     let measure = &evaluation.measure;
     let source = tables.open(&evaluation.source)?;
-    let Cases { mut cases, .. } =
-        Cases::read(&*source, measure.limit, measure.references.as_deref());
+    let Cases { mut cases, .. } = Cases::read(&*source, measure);
     let asked_again = measure.baselines.contains(&Baseline::ShuffledImages);
     let answers = cases.len() * if asked_again { 3 } else { 1 };
     cases.truncate(TRIED);

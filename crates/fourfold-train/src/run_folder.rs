@@ -18,7 +18,14 @@ const FILES: [&str; 7] = [
     "report.html",
 ];
 /// Its folders.
-const FOLDERS: [&str; 5] = ["samples", "checkpoints", "predictions", "model", "parts"];
+const FOLDERS: [&str; 6] = [
+    "samples",
+    "checkpoints",
+    "predictions",
+    "evaluations",
+    "model",
+    "parts",
+];
 /// The file that a process holds locked while it writes to the folder.
 const LOCK: &str = ".lock";
 
@@ -203,6 +210,11 @@ impl RunFolder {
     /// What was said in the evaluations.
     pub fn predictions(&self) -> PathBuf {
         self.0.join("predictions")
+    }
+
+    /// What tasks gave, a folder each.
+    pub fn evaluations(&self) -> PathBuf {
+        self.0.join("evaluations")
     }
 
     /// The page about the run.

@@ -28,7 +28,7 @@ enum Command {
     Train(train::Train),
     Caption(caption::Caption),
     Ask(ask::Ask),
-    Eval(eval::Eval),
+    Eval(Box<eval::Eval>),
     Score(score::Score),
     Export(export::Export),
     Import(import::Import),

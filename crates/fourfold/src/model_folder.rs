@@ -8,6 +8,7 @@ use fourfold_model::Model;
 use fourfold_tensor::Precision;
 use fourfold_train::assemble::{Reading, demand_tokenizer};
 use fourfold_train::recipe::Recipe;
+use fourfold_train::run_folder::RunFolder;
 
 /// The model to use.
 #[derive(Args, Debug)]
@@ -18,6 +19,25 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
+    /// The model at a path that was given another way.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run that it belongs to, if it belongs to one.
+    pub fn run(&self) -> Option<RunFolder> {
+        let beside = self.path.join("..");
+        let folder = [self.path.clone(), beside]
+            .into_iter()
+            .find(|folder| folder.join("recipe.toml").is_file());
+        RunFolder::open(&folder?).ok()
+    }
+
     /// Loads the weights and how they read, in the precision of the model's own run, so that it says what it was
     /// measured to say. A model without a run is computed as fast as the machine can.
     ///

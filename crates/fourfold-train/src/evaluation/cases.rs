@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::answer::Question;
+use crate::recipe::{CaseUnit, Measure};
 
 /// A prompt about an image with all that may be said to it.
 #[derive(Clone, Debug)]
@@ -47,57 +48,73 @@ pub struct Cases {
 }
 
 impl Cases {
-    /// Reads every sample of `source`. Answers to the same prompt about the same image become references of
-    /// one case, so five captions of a photograph are five references. `limit` keeps that many cases, spread
-    /// evenly. A source with several prompt templates is asked one of them a row, the same each time.
+    /// Reads every sample of `source` and makes cases of them as `measure` says ([`Measure::cases`], [`Measure::id`]): by
+    /// default answers to the same prompt about the same image become references of one case, so five captions of a
+    /// photograph are five references. `limit` keeps that many cases, spread evenly. A source with several prompt
+    /// templates is asked one of them a row, the same each time.
     ///
-    /// With `references`, the name of a column, each sample is a case of its own, and what counts as right is the list in
-    /// that column.
-    pub fn read(source: &dyn Source, limit: Option<usize>, references: Option<&str>) -> Self {
-        let read = |row: usize| {
-            let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
-            let listed = references.map(|column| listed(source, row, &sample, column));
-            let key = image_key(&sample.images);
-            Ok((sample, key, listed.transpose()?))
-        };
-        let rows: Vec<_> = (0..source.len()).into_par_iter().map(read).collect();
+    /// With [`Measure::references`] each sample is a case of its own, and what counts as right is the list in that column.
+    pub fn read(source: &dyn Source, measure: &Measure) -> Self {
+        let rows: Vec<_> = (0..source.len())
+            .into_par_iter()
+            .map(|row| Read::new(source, row, measure))
+            .collect();
         let mut all = Self::default();
         let mut places: HashMap<(String, String), usize> = HashMap::new();
         for (number, row) in rows.into_iter().enumerate() {
-            let (sample, image_key, listed) = match row {
-                Ok(read) => read,
-                Err(error) => {
-                    all.skipped.add(source.name(), number, &error);
-                    continue;
-                }
-            };
-            for (number, turn) in sample.turns.iter().enumerate() {
-                let id = match number {
-                    0 => sample.origin.clone(),
-                    number => format!("{} turn {}", sample.origin, number + 1),
-                };
-                let alone = image_key.is_none() || listed.is_some();
-                let group = image_key.clone().filter(|_| !alone);
-                let group = group.unwrap_or_else(|| sample.origin.clone());
-                let place = *places
-                    .entry((group, turn.prompt.clone()))
-                    .or_insert(all.cases.len());
-                match all.cases.get_mut(place) {
-                    Some(case) if case.references.contains(&turn.answer) => {}
-                    Some(case) => case.references.push(turn.answer.clone()),
-                    None => all.cases.push(Case {
-                        id,
-                        images: sample.images.clone(),
-                        image_key: image_key.clone(),
-                        prompt: turn.prompt.clone(),
-                        references: listed.clone().unwrap_or_else(|| vec![turn.answer.clone()]),
-                        group: None,
-                    }),
-                }
+            let added = row.and_then(|row| all.add(row, measure, &mut places));
+            if let Err(error) = added {
+                all.skipped.add(source.name(), number, &error);
             }
         }
-        all.thin(limit);
+        all.thin(measure.limit);
         all
+    }
+
+    /// Adds the turns of a sample, or their answers to the cases that they belong to.
+    fn add(
+        &mut self,
+        row: Read,
+        measure: &Measure,
+        places: &mut HashMap<(String, String), usize>,
+    ) -> Result<(), DataError> {
+        let image_key = image_key(&row.sample.images);
+        let alone = measure.cases == CaseUnit::Sample || row.listed.is_some();
+        for (number, turn) in row.sample.turns.iter().enumerate() {
+            let name = row.id.as_ref().unwrap_or(&row.sample.origin);
+            let id = match number {
+                0 => name.clone(),
+                number => format!("{name} turn {}", number + 1),
+            };
+            let unit = match (&row.id, &image_key) {
+                (Some(id), _) => id,
+                (None, Some(image)) if !alone => image,
+                _ => &id,
+            };
+            let place = *places
+                .entry((unit.clone(), turn.prompt.clone()))
+                .or_insert(self.cases.len());
+            match self.cases.get_mut(place) {
+                Some(_) if alone => {
+                    return Err(DataError::Row {
+                        origin: row.sample.origin,
+                        message: format!("{unit} is there already, and each sample is a case"),
+                    });
+                }
+                // Without a name of its own, a repeated row is no second reference.
+                Some(case) if row.id.is_none() && case.references.contains(&turn.answer) => {}
+                Some(case) => case.references.push(turn.answer.clone()),
+                None => self.cases.push(Case {
+                    id,
+                    images: row.sample.images.clone(),
+                    image_key: image_key.clone(),
+                    prompt: turn.prompt.clone(),
+                    references: (row.listed.clone()).unwrap_or_else(|| vec![turn.answer.clone()]),
+                    group: row.group.clone(),
+                }),
+            }
+        }
+        Ok(())
     }
 
     fn thin(&mut self, limit: Option<usize>) {
@@ -115,11 +132,60 @@ impl Cases {
     }
 }
 
+/// A row as an evaluation reads it.
+pub(super) struct Read {
+    pub sample: Sample,
+    /// All that counts as right, where a column says it.
+    listed: Option<Vec<String>>,
+    id: Option<String>,
+    group: Option<String>,
+}
+
+impl Read {
+    pub fn new(source: &dyn Source, row: usize, measure: &Measure) -> Result<Self, DataError> {
+        let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
+        let listed = measure.references.as_deref();
+        let listed = listed.map(|column| listed_in(source, row, &sample, column));
+        let word = |key, column: &Option<String>| {
+            let column = column.as_deref();
+            column.map(|column| word_in(source, row, &sample, key, column))
+        };
+        Ok(Self {
+            listed: listed.transpose()?,
+            id: word("id", &measure.id).transpose()?,
+            group: word("group", &measure.group).transpose()?,
+            sample,
+        })
+    }
+}
+
+/// A number or a text in `column` of a sample's row.
+fn word_in(
+    source: &dyn Source,
+    row: usize,
+    sample: &Sample,
+    key: &str,
+    column: &str,
+) -> Result<String, DataError> {
+    let columns = source.columns(row);
+    match columns.get(column) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Number(number)) => Ok(number.to_string()),
+        _ => Err(DataError::Row {
+            origin: sample.origin.clone(),
+            message: format!(
+                "`{key} = \"{column}\"`: expected a number or a text there; the columns are {}",
+                columns.keys().cloned().collect::<Vec<_>>().join(", ")
+            ),
+        }),
+    }
+}
+
 /// The list in `column` of a sample's row: all that counts as right, an answer as often as people gave it.
 ///
 /// # Errors
 /// When there is no such list of texts, or the sample has several turns, to which it cannot belong.
-pub(super) fn listed(
+fn listed_in(
     source: &dyn Source,
     row: usize,
     sample: &Sample,

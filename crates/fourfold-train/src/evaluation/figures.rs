@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use fourfold_data::source::RowImage;
 use fourfold_eval::resample::{RESAMPLES, intervals};
 use fourfold_eval::{Case as Judged, Figure, TITLES, answers, measure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Case;
+use super::{Case, Settings};
 use crate::recipe::{Baseline, Metric};
 
 /// One line of `predictions/<evaluation>.jsonl`.
@@ -30,6 +31,9 @@ pub struct Prediction {
     /// The kind of case that it is, where figures of kinds are asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// The file of its first image, where that is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The natural logarithm of the probability of the answer, where a model gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_probability: Option<f32>,
@@ -90,6 +94,9 @@ pub struct EvaluationScores {
     /// Bootstrap intervals of the model's figures.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub interval_95: Intervals,
+    /// What was asked of whom, where answers were kept as they came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Settings>,
     /// The model by kinds of cases, where these have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, GroupScores>,
@@ -162,6 +169,10 @@ pub fn score(cases: &[Case], said: &[String], metrics: &[Metric]) -> Result<Scor
             references: case.references.clone(),
             correct: answers::matches(said, &case.references),
             group: case.group.clone(),
+            image: match case.images.first() {
+                Some(RowImage::File(path)) => Some(path.display().to_string()),
+                _ => None,
+            },
             ..Prediction::default()
         })
         .collect();

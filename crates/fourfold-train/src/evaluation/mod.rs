@@ -9,21 +9,29 @@
 
 mod baselines;
 mod cases;
+mod compare;
+mod compare_page;
 mod figures;
+mod journal;
 mod pixels;
 mod runner;
 mod table;
+mod task_run;
 #[cfg(test)]
 mod tests;
 
 pub use baselines::{blind, majority, shuffled};
 pub use cases::{Case, Cases};
+pub use compare::{AnswerPair, Comparison, FigurePair, compare, predictions_in};
+pub use compare_page::{Names, page, text};
 pub use figures::{
     EvaluationScores, Figures, GroupScores, Intervals, Prediction, Scored, Scores, score,
 };
+pub use journal::{Journal, Settings, Shard};
 pub use pixels::PixelIndex;
 pub use runner::{
     Evaluated, Evaluator, Quiet, Watch, check_evaluations, evaluate_recipe, read_scores,
     training_sources, write_predictions,
 };
 pub use table::{Layout, table};
+pub use task_run::{TaskRun, weights_of};

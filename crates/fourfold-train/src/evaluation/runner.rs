@@ -10,7 +10,7 @@ use fourfold_data::{DataError, SkipReport, Source, Tables, decode_rgb_within, sa
 use fourfold_model::Model;
 
 use super::baselines::{blind, majority, shuffled};
-use super::cases::{image_key, listed};
+use super::cases::{Read, image_key};
 use super::figures::name;
 use super::{Case, Cases, EvaluationScores, Figures, PixelIndex, Prediction, Scores, score};
 use crate::answer::{Answer, Answerer, Question};
@@ -40,6 +40,9 @@ pub trait Watch: Send {
     /// Samples could not be read.
     fn skipped(&mut self, _evaluation: &str, _report: &SkipReport) {}
 }
+
+/// Gets an answer, or why there is none, as it comes, with its question's number.
+pub(super) type Heard<'a> = dyn FnMut(usize, &Result<Answer, DataError>) -> Result<()> + Send + 'a;
 
 /// Hears nothing.
 pub struct Quiet;
@@ -92,8 +95,7 @@ impl<'a> Evaluator<'a> {
         if let Some(fault) = measure.fault() {
             bail!("{fault}");
         }
-        let references = measure.references.as_deref();
-        let Cases { cases, mut skipped } = Cases::read(source, measure.limit, references);
+        let Cases { cases, mut skipped } = Cases::read(source, measure);
         let search = &measure.search;
         let (cases, said) = self.first(evaluation, cases, search, &mut skipped, watch)?;
         if skipped.count > 0 {
@@ -171,7 +173,14 @@ impl<'a> Evaluator<'a> {
         watch: &mut dyn Watch,
     ) -> Result<(Vec<Case>, Vec<Answer>)> {
         let questions: Vec<Question> = cases.iter().map(|case| case.question(None)).collect();
-        let answers = self.ask(evaluation, "model", &questions, search, watch)?;
+        let answers = self.ask(
+            evaluation,
+            "model",
+            &questions,
+            search,
+            watch,
+            &mut |_, _| Ok(()),
+        )?;
         let (mut good, mut said) = (Vec::new(), Vec::new());
         for (number, (case, answer)) in cases.into_iter().zip(answers).enumerate() {
             match answer {
@@ -194,30 +203,35 @@ impl<'a> Evaluator<'a> {
         search: &Search,
         watch: &mut dyn Watch,
     ) -> Result<Vec<String>> {
-        let answers = self.ask(evaluation, system, questions, search, watch)?;
+        let answers = self.ask(evaluation, system, questions, search, watch, &mut |_, _| {
+            Ok(())
+        })?;
         answers.into_iter().map(|answer| Ok(answer?.text)).collect()
     }
 
-    /// Asks the questions about one image after one another, whatever their order; the answers are in it.
-    fn ask(
+    /// Asks the questions about one image after one another, whatever their order; the answers are in it. `heard` gets
+    /// each as it comes, with its question's number.
+    pub(super) fn ask(
         &self,
         evaluation: &str,
         system: &str,
         questions: &[Question],
         search: &Search,
         watch: &mut dyn Watch,
+        heard: &mut Heard<'_>,
     ) -> Result<Vec<Result<Answer, DataError>>> {
         watch.begins(evaluation, system, questions.len());
         let order = by_image(questions);
         let ordered: Vec<Question> = order.iter().map(|at| questions[*at].clone()).collect();
         let mut answers: Vec<Option<Result<Answer, DataError>>> = Vec::new();
         answers.resize_with(questions.len(), || None);
-        let mut heard = |number: usize, answer| {
+        let mut note = |number: usize, answer| {
+            heard(order[number], &answer)?;
             answers[order[number]] = Some(answer);
             watch.advanced(1)
         };
         self.answerer
-            .answer_each(self.model, &ordered, search, &mut heard)?;
+            .answer_each(self.model, &ordered, search, &mut note)?;
         let answers: Option<Vec<_>> = answers.into_iter().collect();
         answers.context("an answer is missing; this is a defect of Fourfold")
     }
@@ -246,9 +260,9 @@ pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
     for (name, evaluation) in &recipe.evaluation {
         let within = || format!("in the evaluation '{name}'");
         let source = tables.open(&evaluation.source).with_context(within)?;
-        let references = evaluation.measure.references.as_deref();
+        let measure = &evaluation.measure;
         demand_one(&*source, "can be read", |row| {
-            seen(&*source, row, recipe, references)
+            seen(&*source, row, recipe, measure)
         })
         .with_context(within)?;
         if evaluation
@@ -270,12 +284,9 @@ fn seen(
     source: &dyn Source,
     row: usize,
     recipe: &Recipe,
-    references: Option<&str>,
+    measure: &Measure,
 ) -> Result<(), DataError> {
-    let sample = source.sample(row, &mut sample_rng(0, row as u64))?;
-    if let Some(column) = references {
-        listed(source, row, &sample, column)?;
-    }
+    let Read { sample, .. } = Read::new(source, row, measure)?;
     for (index, image) in sample.read_images()?.iter().enumerate() {
         decode_rgb_within(&image.bytes, &recipe.image_files).map_err(|message| {
             DataError::Image {

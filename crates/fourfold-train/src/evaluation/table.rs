@@ -56,7 +56,7 @@ pub fn table(scores: &Scores, layout: Layout) -> String {
         }
     }
     match layout {
-        Layout::Text => text(&rows),
+        Layout::Text => aligned(&rows),
         Layout::Markdown => markdown(&rows),
     }
 }
@@ -70,7 +70,7 @@ pub(super) fn number(value: f64, share: bool) -> String {
 }
 
 /// Columns as wide as their widest cell, numbers to the right, two spaces between.
-fn text(rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let widths = widths(rows);
     let mut text = String::new();
     for row in rows {

@@ -195,7 +195,7 @@ fn an_answer_ends_before_the_text_that_stops_it() {
     let recipe = Recipe::load(&place.path().join("recipe.toml"), &[]).unwrap();
     let (model, reading) = untrained(&recipe);
     let source = open(place.path(), "test.jsonl", "{{ question }}");
-    let questions: Vec<Question> = Cases::read(&*source, None, None)
+    let questions: Vec<Question> = Cases::read(&*source, &Measure::default())
         .cases
         .iter()
         .map(|case| case.question(None))
@@ -260,7 +260,7 @@ fn every_case_keeps_its_own_answer_in_many_groups() {
     }
     // The last of the second group and the first of the third.
     for index in [511, 512] {
-        let case = &Cases::read(&*source, None, None).cases[index];
+        let case = &Cases::read(&*source, &Measure::default()).cases[index];
         let alone = answerer
             .answer(&model, &[case.question(None)], &search)
             .unwrap();
@@ -273,17 +273,18 @@ fn the_same_prompt_about_the_same_image_is_one_case() {
     let place = workplace("cases");
     let asked = Cases::read(
         &*open(place.path(), "test.jsonl", "{{ question }}"),
-        None,
-        None,
+        &Measure::default(),
     );
     assert_eq!(asked.cases.len(), 6);
-    let unasked = Cases::read(&*open(place.path(), "test.jsonl", ""), None, None).cases;
+    let unasked = Cases::read(&*open(place.path(), "test.jsonl", ""), &Measure::default()).cases;
     assert_eq!(unasked.len(), 3);
     assert_eq!(unasked[0].references, ["red", "yes"]);
     let thinned = Cases::read(
         &*open(place.path(), "test.jsonl", "{{ question }}"),
-        Some(3),
-        None,
+        &Measure {
+            limit: Some(3),
+            ..Measure::default()
+        },
     )
     .cases;
     let ids: Vec<&str> = thinned.iter().map(|case| case.id.as_str()).collect();
@@ -302,8 +303,7 @@ fn shuffling_leaves_no_image_in_its_place_and_loses_none() {
     let place = workplace("shuffle");
     let cases = Cases::read(
         &*open(place.path(), "test.jsonl", "{{ question }}"),
-        None,
-        None,
+        &Measure::default(),
     )
     .cases;
     for seed in 0..20 {
@@ -385,7 +385,11 @@ fn the_nearest_image_is_the_one_of_least_squared_difference() {
         ImageFiles::default(),
     )
     .unwrap();
-    let cases = Cases::read(&*open(scratch.path(), "test.jsonl", ""), None, None).cases;
+    let cases = Cases::read(
+        &*open(scratch.path(), "test.jsonl", ""),
+        &Measure::default(),
+    )
+    .cases;
     let distance = |a: &image::RgbImage, b: &image::RgbImage| -> i64 {
         a.as_raw()
             .iter()
@@ -416,8 +420,7 @@ fn the_nearest_image_answers_the_question_that_is_asked() {
     .unwrap();
     let cases = Cases::read(
         &*open(place.path(), "test.jsonl", "{{ question }}"),
-        None,
-        None,
+        &Measure::default(),
     )
     .cases;
     let said = |cases: &[Case]| -> Vec<String> {
@@ -428,8 +431,7 @@ fn the_nearest_image_answers_the_question_that_is_asked() {
     assert_eq!(said(&cases), ["red", "yes", "green", "no", "blue", "no"]);
     let other = Cases::read(
         &*open(place.path(), "test.jsonl", "Never asked"),
-        None,
-        None,
+        &Measure::default(),
     )
     .cases;
     assert_eq!(said(&other), ["red", "green", "blue"]);
@@ -482,13 +484,16 @@ fn majority_breaks_ties_by_the_alphabet_and_knows_what_is_common() {
     let train = open(place.path(), "train.jsonl", "{{ question }}");
     let cases = Cases::read(
         &*open(place.path(), "test.jsonl", "{{ question }}"),
-        None,
-        None,
+        &Measure::default(),
     )
     .cases;
     let said = majority(&cases, &[&*train]).unwrap();
     assert_eq!(said, ["blue", "no", "blue", "no", "blue", "no"]);
-    let unseen = Cases::read(&*open(place.path(), "test.jsonl", "Unseen?"), None, None).cases;
+    let unseen = Cases::read(
+        &*open(place.path(), "test.jsonl", "Unseen?"),
+        &Measure::default(),
+    )
+    .cases;
     assert_eq!(majority(&unseen, &[&*train]).unwrap(), ["no", "no", "no"]);
     assert!(majority(&cases, &[]).is_err());
 }
@@ -579,7 +584,13 @@ fn answers_of_several_people_are_the_references() {
         + &row("Is it warm?", "[]");
     fs::write(place.path().join("people.jsonl"), lines).unwrap();
     let source = open(place.path(), "people.jsonl", "{{ question }}");
-    let Cases { cases, skipped } = Cases::read(&*source, None, Some("answers"));
+    let Cases { cases, skipped } = Cases::read(
+        &*source,
+        &Measure {
+            references: Some("answers".into()),
+            ..Measure::default()
+        },
+    );
     assert_eq!((cases.len(), skipped.count), (2, 2));
     assert!(
         skipped.first[0]

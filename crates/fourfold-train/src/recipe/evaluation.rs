@@ -36,8 +36,25 @@ pub struct Evaluation {
     pub measure: Measure,
 }
 
+/// What one case of an evaluation is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseUnit {
+    /// All samples of one image and prompt: their answers are its references.
+    #[default]
+    Image,
+    /// Each sample.
+    Sample,
+}
+
+impl CaseUnit {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The keys that an evaluation adds to a data source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
     /// What is measured.
     pub metrics: Vec<Metric>,
@@ -50,7 +67,17 @@ pub struct Measure {
     /// The column with a list of all that counts as right, as `answers` of VQA; the answer alone when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<String>,
-    /// Samples are drawn evenly down to this many.
+    /// What one case is made of.
+    #[serde(default, skip_serializing_if = "CaseUnit::is_default")]
+    pub cases: CaseUnit,
+    /// The column that names cases, as `question_id`: samples with one name are one case, whose references are their
+    /// answers, each as often as it is there. File and row when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The column that says of which kind a case is, as `domain` of nocaps: each kind is scored by itself too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Cases are drawn evenly down to this many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// How answers are searched for.
@@ -58,11 +85,14 @@ pub struct Measure {
     pub search: Search,
 }
 
-const MEASURE_KEYS: [&str; 5] = [
+const MEASURE_KEYS: [&str; 8] = [
     "metrics",
     "baselines",
     "baseline_data",
     "references",
+    "cases",
+    "id",
+    "group",
     "limit",
 ];
 

@@ -16,6 +16,7 @@ mod search;
 mod sections;
 mod stage;
 mod strict;
+mod task;
 mod text;
 mod validate;
 
@@ -29,7 +30,7 @@ use toml::{Table, Value};
 
 pub use backbone::Backbone;
 pub use difference::{Fingerprint, differing_keys};
-pub use evaluation::{Baseline, Evaluation, Measure, Metric};
+pub use evaluation::{Baseline, CaseUnit, Evaluation, Measure, Metric};
 pub use format::FormatSection;
 pub use key::{KeyError, KeyPath, unknown_word};
 pub use origin::Origin;
@@ -39,6 +40,7 @@ pub use sections::{
     Training,
 };
 pub use stage::{Rates, Schedule, Stage, Weights};
+pub use task::{Found, Submission, Task};
 
 use text::RecipeText;
 

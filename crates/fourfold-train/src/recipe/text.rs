@@ -9,6 +9,7 @@ use toml::{Spanned, Table, Value};
 use super::key::{KeyError, KeyPath, Step, unknown_word};
 
 /// A parsed recipe file with overrides applied.
+#[derive(Clone, Debug)]
 pub struct RecipeText {
     file: PathBuf,
     text: String,

@@ -1,20 +1,25 @@
 //! `fourfold eval`: measures a model on held-out data.
 
+mod compare;
+mod task;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use fourfold_data::source::location::is_url;
-use fourfold_data::{ImageFiles, Prompts, Source, SourceConfig, Tables};
+use fourfold_data::{ImageFiles, Prompts, Source, SourceConfig, Tables, sample_rng};
 use fourfold_train::assemble::Reading;
 use fourfold_train::evaluation::{
     Evaluator, Layout, Scores, evaluate_recipe, table, training_sources, write_predictions,
 };
-use fourfold_train::recipe::{Measure, Metric, Recipe, Search, unknown_word};
+use fourfold_train::recipe::{Measure, Metric, Recipe, unknown_word};
 use fourfold_train::run_folder::RunFolder;
 
 use crate::commands::caption::caption_prompt;
+use crate::commands::eval::compare::CompareOptions;
+use crate::commands::eval::task::{Asked, TaskOptions};
 use crate::machine::Machine;
 use crate::model_folder::ModelFolder;
 use crate::output::{note, say};
@@ -25,15 +30,22 @@ use crate::watch::Bar;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  fourfold eval --model runs/quickstart --data test-style
-  fourfold eval --model runs/quickstart --recipe recipes/adapt-easy-vqa.toml --data easy-vqa
-  fourfold eval --model runs/quickstart --data my.jsonl --prompt \"What is this?\" --answer \"{{ name }}\" --json
+  fourfold eval runs/quickstart --data test-style
+  fourfold eval runs/quickstart --recipe recipes/adapt-easy-vqa.toml --data easy-vqa
+  fourfold eval runs/quickstart --data my.jsonl --prompt \"What is this?\" --answer \"{{ name }}\" --json
+  fourfold eval runs/mine --task coco-karpathy --data coco
+  fourfold eval --compare runs/mine runs/other --html compare.html
 
-Without --data, every [evaluation.NAME] of the run's recipe is measured and scores.json written.")]
+Without --data, every [evaluation.NAME] of the run's recipe is measured and scores.json written.
+An interrupted task goes on where it was when it is started again.")]
 pub struct Eval {
-    #[command(flatten)]
-    model: ModelFolder,
-    /// The name of an [evaluation.NAME] or [data.NAME] of the recipe, or a .parquet or .jsonl file
+    /// A run folder, or its model/ folder
+    #[arg(value_name = "RUN", required_unless_present_any = ["model", "compare", "list_tasks"])]
+    run: Option<PathBuf>,
+    /// The same
+    #[arg(long, value_name = "RUN", conflicts_with = "run")]
+    model: Option<PathBuf>,
+    /// The name of an [evaluation.NAME] or [data.NAME] of the recipe, or a file of data; of a task, its folder
     #[arg(long, value_name = "NAME|FILE")]
     data: Option<String>,
     /// The recipe to find names in; the run's own when absent
@@ -43,10 +55,20 @@ pub struct Eval {
     #[arg(long, value_name = "TEMPLATE", requires = "data")]
     prompt: Option<String>,
     /// A template over the columns: what counts as right
-    #[arg(long, value_name = "TEMPLATE", requires = "data")]
+    #[arg(
+        long,
+        value_name = "TEMPLATE",
+        requires = "data",
+        conflicts_with = "task"
+    )]
     answer: Option<String>,
     /// The column with a list of all that counts as right, in place of the answer
-    #[arg(long, value_name = "COLUMN", requires = "data")]
+    #[arg(
+        long,
+        value_name = "COLUMN",
+        requires = "data",
+        conflicts_with = "task"
+    )]
     references: Option<String>,
     /// What is measured, separated by commas: exact_match, accuracy, vqa_accuracy, relaxed_accuracy, yes_no, open_closed,
     /// token_f1, cider_d, cider, bleu, rouge_l
@@ -56,7 +78,7 @@ pub struct Eval {
     #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
     limit: Option<usize>,
     /// Write what the model said of each sample to this JSON lines file
-    #[arg(long, value_name = "FILE", requires = "data")]
+    #[arg(long, value_name = "FILE", requires = "data", conflicts_with = "task")]
     predictions: Option<PathBuf>,
     /// Print the scores as JSON
     #[arg(long)]
@@ -64,6 +86,10 @@ pub struct Eval {
     /// Replace an existing scores.json or predictions file
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    tasks: TaskOptions,
+    #[command(flatten)]
+    comparison: CompareOptions,
     #[command(flatten)]
     search: SearchOptions,
     #[command(flatten)]
@@ -76,14 +102,36 @@ impl Eval {
     /// # Errors
     /// When data or model cannot be read, or something exists already.
     pub fn run(self) -> Result<()> {
+        if self.tasks.list_tasks {
+            return task::list();
+        }
+        if let [first, second] = self.comparison.compare.as_slice() {
+            return self.comparison.run(first, second, self.json, self.force);
+        }
         self.machine.start()?;
+        let path = self.run.as_ref().or(self.model.as_ref());
+        let model = ModelFolder::at(path.cloned().context("RUN is missing")?);
+        if let (Some(name), Some(data)) = (&self.tasks.task, &self.data) {
+            let asked = Asked {
+                data: Path::new(data),
+                prompt: self.prompt.as_deref(),
+                metrics: &self.metrics,
+                limit: self.limit,
+                search: &self.search,
+                force: self.force,
+            };
+            return match self.tasks.run(name, &model, &asked)? {
+                Some(scores) => self.print(&scores),
+                None => Ok(()),
+            };
+        }
         let recipe = match &self.recipe {
             Some(file) => Some((file.clone(), Recipe::read(file)?)),
-            None => self.model.recipe()?,
+            None => model.recipe()?,
         };
         match &self.data {
-            Some(data) => self.one(data, recipe.map(|(_, recipe)| recipe).as_ref()),
-            None => self.print(&self.all(recipe)?),
+            Some(data) => self.one(data, &model, recipe.map(|(_, recipe)| recipe).as_ref()),
+            None => self.print(&self.all(&model, recipe)?),
         }
     }
 
@@ -91,14 +139,13 @@ impl Eval {
         if self.json {
             return say(serde_json::to_string_pretty(scores)?);
         }
-        say(table(scores, Layout::Text).trim_end())
+        say(table(scores, Layout::Text).trim_end())?;
+        task::say_asked(scores)
     }
 
-    fn all(&self, recipe: Option<(PathBuf, Recipe)>) -> Result<Scores> {
+    fn all(&self, model: &ModelFolder, recipe: Option<(PathBuf, Recipe)>) -> Result<Scores> {
         let Some((file, recipe)) = recipe.filter(|_| self.recipe.is_none()) else {
-            bail!(
-                "--data is missing: name an evaluation of the recipe, or a .parquet or .jsonl file"
-            );
+            bail!("--data is missing: name an evaluation of the recipe, or a file of data");
         };
         ensure!(
             !recipe.evaluation.is_empty(),
@@ -112,11 +159,11 @@ impl Eval {
         let run = RunFolder::open(file.parent().unwrap_or(Path::new("")))?;
         self.demand_free(&run.scores())?;
         self.demand_free(&run.predictions())?;
-        let (model, reading) = self.model.load()?;
+        let (model, reading) = model.load()?;
         evaluate_recipe(&recipe, &model, &reading, &run, &mut Bar::new(None))
     }
 
-    fn one(&self, data: &str, recipe: Option<&Recipe>) -> Result<()> {
+    fn one(&self, data: &str, model: &ModelFolder, recipe: Option<&Recipe>) -> Result<()> {
         let (config, measure) = self.find(data, recipe)?;
         if let Some(path) = &self.predictions {
             self.demand_free(path)?;
@@ -140,7 +187,7 @@ impl Eval {
             None => Vec::new(),
         };
         let training: Vec<&dyn Source> = training.iter().map(|source| &**source).collect();
-        let (model, reading) = self.model.load()?;
+        let (model, reading) = model.load()?;
         let reading = Reading {
             files: recipe.map_or_else(ImageFiles::default, |recipe| recipe.image_files),
             ..reading
@@ -168,11 +215,7 @@ impl Eval {
                 Metric::Bleu,
                 Metric::RougeL,
             ],
-            baselines: Vec::new(),
-            baseline_data: Vec::new(),
-            references: None,
-            limit: None,
-            search: Search::default(),
+            ..Measure::default()
         };
         let evaluation = recipe.and_then(|recipe| recipe.evaluation.get(data));
         let named = recipe.and_then(|recipe| recipe.data.get(data));
@@ -213,23 +256,22 @@ impl Eval {
                 unknown_word("name", data, &names)
             );
         }
-        let answer = self.answer.clone();
-        let answer = answer.with_context(|| {
-            format!("--answer is missing: a template over the columns of {data} that says what counts as right")
-        })?;
-        let prompt = recipe.and_then(caption_prompt).unwrap_or_default();
-        if self.prompt.is_none() {
+        let mut config = SourceConfig {
+            path: path.into(),
+            prompt: Prompts::One(self.prompt.clone().unwrap_or_default()),
+            answer: self.answer.clone(),
+            images: true,
+            ..SourceConfig::default()
+        };
+        // Questions of the file's own are asked; of captions, what the run's recipe asks for them.
+        let own = self.prompt.is_some() || has_questions(&config);
+        if let (false, Some(prompt)) = (own, recipe.and_then(caption_prompt)) {
             note(format_args!(
                 "asking \"{prompt}\", as the model's own recipe does; --prompt asks something else"
             ));
+            config.prompt = Prompts::One(prompt);
         }
-        Ok(SourceConfig {
-            path: path.into(),
-            prompt: Prompts::One(prompt),
-            answer: Some(answer),
-            images: true,
-            ..SourceConfig::default()
-        })
+        Ok(config)
     }
 
     fn demand_free(&self, path: &Path) -> Result<()> {
@@ -240,6 +282,16 @@ impl Eval {
         );
         Ok(())
     }
+}
+
+/// Whether the layout of a file has prompts of its own. What is wrong with the file is told when it is read.
+fn has_questions(config: &SourceConfig) -> bool {
+    let Ok(source) = Tables::new().open(config) else {
+        return false;
+    };
+    let mut samples = (0..source.len()).map(|row| source.sample(row, &mut sample_rng(0, 0)));
+    let first = samples.find_map(Result::ok);
+    first.is_some_and(|sample| sample.turns.iter().any(|turn| !turn.prompt.is_empty()))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

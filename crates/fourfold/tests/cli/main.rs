@@ -12,3 +12,4 @@ mod plan;
 mod runs;
 mod scores;
 mod support;
+mod tasks;

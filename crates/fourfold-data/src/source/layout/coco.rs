@@ -18,6 +18,8 @@ use crate::DataError;
 struct Image {
     id: u64,
     file_name: String,
+    /// Of nocaps: `in-domain`, `near-domain` or `out-domain`.
+    domain: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -27,7 +29,7 @@ struct Annotation {
 }
 
 /// One row an image that has captions, in the order of the images: `image`, `image_id`, `captions` in the order of the
-/// annotations.
+/// annotations, and nocaps' `domain`.
 pub(in crate::source) fn join(
     path: &Path,
     blob: Arc<dyn Blob>,
@@ -80,8 +82,10 @@ pub(in crate::source) fn join(
                 ("image_id", image.id.into()),
                 ("captions", captions.into()),
             ];
+            let domain = image.domain.map(|domain| ("domain", Value::from(domain)));
             let row: Map<String, Value> = row
                 .into_iter()
+                .chain(domain)
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect();
             joined.row(&format!("image {}", image.id), row)?;

@@ -1,0 +1,182 @@
+"""The page of the results, eval-metrics.md."""
+
+import difflib
+import os
+import platform
+import re
+import time
+from pathlib import Path
+
+APART, RATIO, SENTENCES = 1e-6, 20.0, 20_000
+NAMES = {
+    "bleu1": "BLEU-1", "bleu2": "BLEU-2", "bleu3": "BLEU-3", "bleu4": "BLEU-4", "rouge_l": "ROUGE-L", "cider_d": "CIDEr-D"
+}
+# Guesses at why words differ: a pattern of the text or of Java's words, and what may be the cause.
+CAUSES = [
+    ("text", r"\u00ad", "Java drops the soft hyphen within a word, Fourfold splits there"),
+    ("text", r"\u2011", "a no-break hyphen is a letter of the word to Java, a mark of its own to Fourfold"),
+    ("words", "\u00a0", "a whole number and its fraction are one word to Java, with a no-break space (␣) in it; BLEU and "
+     "CIDEr-D split it there again, ROUGE-L does not"),
+    ("text", r"\d-\d+/\d+-", "where a number with a fraction ends at a hyphen"),
+    ("text", r"\w\.\.\.\w", "three full stops between letters stay in the word in Java where a hyphen follows in it"),
+    ("text", r"\.-", "a hyphen behind an abbreviation's full stop: where the abbreviation ends"),
+    ("text", r"\b[Nn]o\.\d", "`no.` before a number without a space: Java takes the full stop to the word, Fourfold to the "
+     "number"),
+    ("text", r"[‘’]", "Java leaves curly apostrophes in what it knows no contraction for, Fourfold makes them straight"),
+    ("text", r"''", "two apostrophes in the middle of a word are a quotation mark to Java"),
+    ("text", r"\.:", "a full stop followed by a colon: whether the word is an abbreviation"),
+    ("text", r"-St\.", "whether `St.` behind a hyphen is an abbreviation"),
+]
+LAST_STOP = (
+    "whether the last full stop is part of the word: Java decides by what comes next, and reads on into the next caption (a "
+    "letter loses it where that begins with `A` or `The`)"
+)
+
+
+def machine():
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+
+
+def verdict(held):
+    return "held" if held else "**missed**"
+
+
+def code(text):
+    """Text as it is in a cell of a table; ␣ is a no-break space."""
+    text = text.replace("|", "\\|").replace("\u00a0", "␣").replace("\u00ad", "⟨soft hyphen⟩")
+    if not text.strip():
+        return ""
+    fence = "``" if "`" in text else "`"
+    return f"{fence} {text} {fence}" if fence == "``" else f"`{text}`"
+
+
+def changed(left, right):
+    """The words of each that the other has not, in groups."""
+    groups = difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes()
+    groups = [group for group in groups if group[0] != "equal"]
+    return (
+        " … ".join(" ".join(left[a:b]) or "(none)" for _, a, b, _, _ in groups),
+        " … ".join(" ".join(right[c:d]) or "(none)" for _, _, _, c, d in groups),
+    )
+
+
+def cause(text, words):
+    found = [why for where, pattern, why in CAUSES if re.search(pattern, text if where == "text" else " ".join(words))]
+    return "; ".join(found) or (LAST_STOP if text.endswith(".") else "not known")
+
+
+def token_lines(results):
+    rows = results["tokens"]
+    total = {key: sum(row[key] for row in rows) for key in ("sentences", "same_apart", "same_together")}
+    lines = [
+        "",
+        "## Words",
+        "",
+        "Sentences, each once, as `fourfold_eval::tokenize` and pycocoevalcap's `PTBTokenizer` split them. The latter "
+        "reads all captions as one text, so that a caption's words may hang on the next caption: once a line `cat` stands "
+        "behind each sentence (apart), once they follow one another, as when captions are scored (together). "
+        f"Wanted: at least {SENTENCES:,} sentences ({verdict(total['sentences'] >= SENTENCES)}), every difference listed.",
+        "",
+        "| sentences from | sentences | same words, apart | same words, together | differ, apart | differ, together |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows + [{"from": "all"} | total]:
+        lines.append(
+            f"| {row['from']} | {row['sentences']} | {row['same_apart']} | {row['same_together']} "
+            f"| {row['sentences'] - row['same_apart']} | {row['sentences'] - row['same_together']} |"
+        )
+    lines += [
+        "",
+        f"The {len(results['differ'])} that differ, apart or together. Of the words only those are shown that the other has "
+        "not; eval-metrics.json has them all. The causes are guesses from the text.",
+        "",
+        "| sentence | differs | pycocoevalcap | Fourfold | cause |",
+        "|---|---|---|---|---|",
+    ]
+    for case in results["differ"]:
+        own, apart, together = case["fourfold"], case["pycocoevalcap_apart"], case["pycocoevalcap_together"]
+        where = "apart" if own == together else "together" if own == apart else "both"
+        words = apart if own != apart else together
+        theirs, ours = changed(words, own)
+        lines.append(f"| {code(case['text'])} | {where} | {code(theirs)} | {code(ours)} | {cause(case['text'], words)} |")
+    return lines
+
+
+def metric_lines(rows):
+    lines = [
+        "",
+        "## Metrics",
+        "",
+        "The largest absolute difference between `fourfold score` and pycocoevalcap through its own tokenizer, of all "
+        "images together and of a single one (`--samples`). An example of aac-metrics has a candidate and five references a "
+        "row; the others are images of five sentences of WordNet and of emoji's texts, where the candidate is the first with "
+        "one word replaced: as they come, and without the images that have a caption with other words (see Words). "
+        "CIDEr-D weighs words by the references of all images, so that one such caption moves the scores of others too. "
+        f"Wanted: at most {APART:.0e}.",
+        "",
+        "| captions | images | with other words | score of | " + " | ".join(NAMES.values()) + " | wanted |",
+        "|---|--:|--:|---|" + "--:|" * len(NAMES) + "---|",
+    ]
+    for row in rows:
+        for which, name in (("totals_apart", "all"), ("images_apart", "an image")):
+            apart = row[which]
+            cells = " | ".join(f"{apart[metric]:.1e}" for metric in NAMES)
+            beyond = f", {row['images_beyond']} images" if which == "images_apart" and row["images_beyond"] else ""
+            lines.append(
+                f"| {row['captions']} | {row['images']} | {row['images_with_other_words']} | {name} | {cells} "
+                f"| {verdict(max(apart.values()) <= APART)}{beyond} |"
+            )
+    return lines
+
+
+def bad_lines(rows):
+    lines = [
+        "",
+        "## Bad input",
+        "",
+        "Three images of two references. pycocoevalcap: `COCO`, `loadRes`, then what `COCOEvalCap.evaluate` does, without "
+        "METEOR and SPICE. What ends a line in the middle of a caption moves pycocoevalcap's later captions to the wrong "
+        "images, in silence; a newline alone it replaces.",
+        "",
+        "| what is wrong | Fourfold | pycocoevalcap |",
+        "|---|---|---|",
+    ]
+    return lines + [f"| {row['wrong']} | {row['fourfold']} | {row['pycocoevalcap']} |" for row in rows]
+
+
+def speed_lines(results, rounds):
+    speed = results["speed"]
+    fourfold, theirs = (speed["seconds"][name] for name in ("fourfold", "pycocoevalcap"))
+    apart = max(speed["totals_apart"].values())
+    why = ", by captions with other words" if apart > APART else ""
+    each = "; ".join(f"{name} {' '.join(f'{value:.2f}' for value in values)}" for name, values in speed["rounds"].items())
+    busy = "other programs ran at the same time, which slows both and makes the ratio uncertain"
+    busy = f": {busy}" if results["load_before"] > 0.5 else ""
+    return [
+        "",
+        "## Speed",
+        "",
+        f"{speed['images']} images of five references, medians of {rounds} rounds in turn. Fourfold: the whole command, "
+        "which reads JSON, splits captions into words, scores BLEU, CIDEr-D and ROUGE-L and draws the intervals. pycocoevalcap: "
+        "tokenizer, `Bleu(4)`, `Cider` and `Rouge`, with Python started and captions in memory.",
+        "",
+        "| Fourfold | pycocoevalcap | ratio | wanted |",
+        "|--:|--:|--:|---|",
+        f"| {fourfold:.2f} s | {theirs:.2f} s | {speed['ratio']:.1f} | {RATIO:.0f}: {verdict(speed['ratio'] >= RATIO)} |",
+        "",
+        f"Rounds in seconds: {each}. Load {results['load_before']:.1f} before the race, {results['load_after_race']:.1f} after "
+        f"it (the race itself among it){busy}. Totals are apart by at most {apart:.1e}{why}.",
+    ]
+
+
+def page(results, rounds):
+    lines = [
+        "# Caption metrics",
+        "",
+        f"Machine: {results['machine']}. {results['versions']}. Written by `bench/eval/run` on {time.strftime('%Y-%m-%d')}.",
+    ]
+    lines += metric_lines(results["metrics"]) + speed_lines(results, rounds)
+    lines += bad_lines(results["bad_input"]) + token_lines(results)
+    return "\n".join(lines) + "\n"

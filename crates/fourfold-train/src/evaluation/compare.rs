@@ -1,0 +1,205 @@
+//! Two systems on the same cases: how far apart, and whether by chance.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use fourfold_eval::resample::{RESAMPLES, paired};
+use fourfold_eval::{Case as Judged, Difference, Figure, Metric, TITLES, measure};
+
+use super::Prediction;
+use crate::files;
+use crate::recipe::Baseline;
+
+/// One figure of two systems.
+#[derive(Clone, Debug)]
+pub struct FigurePair {
+    /// Its name in files.
+    pub name: &'static str,
+    /// Its title in tables.
+    pub title: &'static str,
+    /// Whether it is a share, shown in percent.
+    pub share: bool,
+    /// The first system's, and the second's.
+    pub totals: [f64; 2],
+    /// The second less the first.
+    pub difference: Difference,
+}
+
+/// One case and what both systems said.
+#[derive(Clone, Debug)]
+pub struct AnswerPair {
+    /// What the first said, with the case.
+    pub first: Prediction,
+    /// What the second said.
+    pub second: Prediction,
+    /// The second's score less the first's, in the figure that the table begins with; 0 where it has none for a sample.
+    pub difference: f64,
+}
+
+/// An evaluation of two systems.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// The evaluation.
+    pub name: String,
+    /// The figures that both have, in the order of tables.
+    pub figures: Vec<FigurePair>,
+    /// The cases, those first that the systems differ most in.
+    pub answers: Vec<AnswerPair>,
+}
+
+/// The predictions of the model that `path` holds, by the name of the evaluation: of a run folder, those of its recipe's
+/// evaluations and of its tasks; of a task's folder, or a file of JSON lines, the one.
+///
+/// # Errors
+/// When there are none.
+pub fn predictions_in(path: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    if path.is_file() {
+        found.insert(String::new(), path.to_owned());
+    }
+    let own = path.join("predictions.jsonl");
+    if own.is_file() {
+        found.insert(String::new(), own);
+    }
+    let listed = |folder: PathBuf| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path())
+    };
+    for file in listed(path.join("predictions")) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let Some(name) = name.strip_suffix(".jsonl") else {
+            continue;
+        };
+        let of_baseline = name
+            .rsplit_once('.')
+            .is_some_and(|(_, system)| Baseline::SYSTEMS.contains(&system));
+        if !of_baseline {
+            found.insert(name.to_owned(), file.clone());
+        }
+    }
+    for folder in listed(path.join("evaluations")) {
+        let file = folder.join("predictions.jsonl");
+        if file.is_file() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            found.insert(name.into_owned(), file);
+        }
+    }
+    ensure!(
+        !found.is_empty(),
+        "{} holds no predictions: neither predictions/, as `fourfold eval --model RUN` writes them, nor evaluations/, as \
+         `fourfold eval RUN --task NAME` does",
+        path.display()
+    );
+    Ok(found)
+}
+
+/// Compares the predictions in two files.
+///
+/// # Errors
+/// When they are not of the same cases: the first that differs is named.
+pub fn compare(name: &str, first: &Path, second: &Path) -> Result<Comparison> {
+    let read = |path: &Path| -> Result<Vec<Prediction>> {
+        let expected = "expected a prediction as `fourfold eval` writes it";
+        files::read_json_lines(path, expected)
+    };
+    let (a, b) = (read(first)?, read(second)?);
+    let mut others: HashMap<&str, &Prediction> = b.iter().map(|p| (p.id.as_str(), p)).collect();
+    let mut pairs = Vec::with_capacity(a.len());
+    for one in &a {
+        let Some(other) = others.remove(one.id.as_str()) else {
+            bail!(
+                "{} is in {}, but not in {}",
+                one.id,
+                first.display(),
+                second.display()
+            );
+        };
+        ensure!(
+            one.references == other.references,
+            "{}: {} and {} compare it with other references",
+            one.id,
+            first.display(),
+            second.display()
+        );
+        pairs.push((one, other));
+    }
+    if let Some(id) = others.keys().min() {
+        bail!(
+            "{id} is in {}, but not in {}",
+            second.display(),
+            first.display()
+        );
+    }
+    let metrics = metrics_of(&a, &b);
+    ensure!(
+        !metrics.is_empty(),
+        "{} and {} hold no score that both have: measure them again with this version",
+        first.display(),
+        second.display()
+    );
+    let figures = |of: fn(&(&Prediction, &Prediction)) -> String| -> Result<Vec<Figure>> {
+        let said: Vec<String> = pairs.iter().map(of).collect();
+        let cases: Vec<Judged<'_>> = pairs
+            .iter()
+            .zip(&said)
+            .map(|((one, _), said)| Judged {
+                id: &one.id,
+                candidate: said,
+                references: &one.references,
+            })
+            .collect();
+        Ok(measure(&cases, &metrics)?)
+    };
+    let (ours, theirs) = (
+        figures(|(one, _)| one.prediction.clone())?,
+        figures(|(_, other)| other.prediction.clone())?,
+    );
+    let differences = paired(&ours, &theirs, RESAMPLES, 0);
+    let mut table = Vec::new();
+    for ((one, other), difference) in ours.iter().zip(&theirs).zip(differences) {
+        let titled = TITLES.iter().find(|(name, ..)| *name == one.name);
+        let (name, title, share) = *titled.with_context(|| format!("{} has no title", one.name))?;
+        table.push(FigurePair {
+            name,
+            title,
+            share,
+            totals: [one.total(), other.total()],
+            difference,
+        });
+    }
+    let score = |figures: &[Figure], place: usize| {
+        let first = figures
+            .iter()
+            .find(|figure| figure.samples.iter().any(Option::is_some));
+        first
+            .and_then(|figure| figure.samples[place])
+            .unwrap_or(0.0)
+    };
+    let mut answers: Vec<AnswerPair> = pairs
+        .iter()
+        .enumerate()
+        .map(|(place, (one, other))| AnswerPair {
+            first: (*one).clone(),
+            second: (*other).clone(),
+            difference: score(&theirs, place) - score(&ours, place),
+        })
+        .collect();
+    answers.sort_by(|a, b| b.difference.abs().total_cmp(&a.difference.abs()));
+    Ok(Comparison {
+        name: name.to_owned(),
+        figures: table,
+        answers,
+    })
+}
+
+/// The metrics of which both have scores of samples.
+fn metrics_of(a: &[Prediction], b: &[Prediction]) -> Vec<Metric> {
+    let has = |all: &[Prediction], name: &str| all.iter().any(|p| p.scores.contains_key(name));
+    let both = |metric: &Metric| {
+        let figures = metric.figures();
+        figures.iter().any(|name| has(a, name) && has(b, name))
+    };
+    Metric::ALL.into_iter().filter(both).collect()
+}

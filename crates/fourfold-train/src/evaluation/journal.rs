@@ -1,0 +1,373 @@
+//! Answers as they come, on disk: an interrupted evaluation goes on where it was, and machines may share one.
+//!
+//! A folder has one file of answers for each part ([`Shard`]) that was asked, and `settings.json`, which says what was
+//! asked of which model: answers to something else are not mixed in.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail, ensure};
+use fourfold_data::DataError;
+use serde::{Deserialize, Serialize};
+
+use crate::answer::Answer;
+use crate::files;
+use crate::recipe::Search;
+
+/// What is asked of whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The task and its split.
+    pub task: String,
+    /// The templates of the prompt.
+    pub prompt: Vec<String>,
+    /// How answers are searched for.
+    pub search: Search,
+    /// What tells the weights from others.
+    pub weights: String,
+}
+
+/// One of so many parts of the cases: number `i` of `n`, from 1, takes every `n`-th case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    number: usize,
+    count: usize,
+}
+
+impl Shard {
+    /// All cases.
+    pub const WHOLE: Self = Self {
+        number: 1,
+        count: 1,
+    };
+
+    /// Whether it is all cases.
+    pub fn is_whole(self) -> bool {
+        self.count == 1
+    }
+
+    /// Whether the case at `place` belongs to it.
+    pub fn has(self, place: usize) -> bool {
+        place % self.count == self.number - 1
+    }
+
+    fn file(self) -> String {
+        match self.is_whole() {
+            true => "answers.jsonl".into(),
+            false => format!("answers.{}-of-{}.jsonl", self.number, self.count),
+        }
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    /// # Errors
+    /// When the text is not `i/n` with `1 ≤ i ≤ n`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/');
+        let numbers = parts.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match numbers {
+            Some((number, count)) if 1 <= number && number <= count => Ok(Self { number, count }),
+            _ => Err("expected I/N, as 1/4 for the first of four parts".into()),
+        }
+    }
+}
+
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Line {
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    log_probabilities: Vec<f32>,
+    #[serde(default)]
+    finished: bool,
+    /// Why there is no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The answers of a folder, of which one file grows.
+pub struct Journal {
+    known: HashMap<String, Result<Answer, String>>,
+    /// None where nothing is asked.
+    file: Option<File>,
+    path: PathBuf,
+}
+
+impl Journal {
+    /// Opens a folder to add answers of `shard`, under `settings`.
+    ///
+    /// # Errors
+    /// When answers there are to something else, another process adds to the same file, or a file is damaged.
+    pub fn open(folder: &Path, shard: Shard, settings: &Settings) -> Result<Self> {
+        files::create_folder(folder)?;
+        let noted = folder.join("settings.json");
+        if noted.exists() {
+            demand_same(&noted, settings)?;
+        } else {
+            files::write_json(&noted, settings)?;
+        }
+        let path = folder.join(shard.file());
+        let within = || format!("cannot write {}", path.display());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+            .with_context(within)?;
+        if file.try_lock().is_err() {
+            bail!("{} is being written by another process", path.display());
+        }
+        end_at_a_line(&mut file).with_context(within)?;
+        Ok(Self {
+            known: read_all(folder)?,
+            file: Some(file),
+            path,
+        })
+    }
+
+    /// The answers of a folder, to be read alone, and what was asked.
+    ///
+    /// # Errors
+    /// When the folder holds no answers, or a file is damaged.
+    pub fn read(folder: &Path) -> Result<(Self, Settings)> {
+        let noted = folder.join("settings.json");
+        ensure!(
+            noted.exists(),
+            "{} holds no answers: there is no settings.json",
+            folder.display()
+        );
+        let journal = Self {
+            known: read_all(folder)?,
+            file: None,
+            path: folder.to_owned(),
+        };
+        Ok((journal, read_settings(&noted)?))
+    }
+
+    /// What is known of the case called `id`: its answer, or why there is none.
+    pub fn get(&self, id: &str) -> Option<&Result<Answer, String>> {
+        self.known.get(id)
+    }
+
+    /// Adds what became of a case.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add(&mut self, id: &str, answer: &Result<Answer, DataError>) -> Result<()> {
+        let line = match answer {
+            Ok(answer) => Line {
+                id: id.to_owned(),
+                text: Some(answer.text.clone()),
+                log_probabilities: answer.log_probabilities.clone(),
+                finished: answer.finished,
+                error: None,
+            },
+            Err(error) => Line {
+                id: id.to_owned(),
+                text: None,
+                log_probabilities: Vec::new(),
+                finished: false,
+                error: Some(error.to_string()),
+            },
+        };
+        let text = files::json_line(&line)?;
+        if let Some(file) = &mut self.file {
+            let within = || format!("cannot write {}", self.path.display());
+            file.write_all(text.as_bytes()).with_context(within)?;
+        }
+        self.known.insert(line.id.clone(), line.outcome());
+        Ok(())
+    }
+}
+
+impl Line {
+    fn outcome(self) -> Result<Answer, String> {
+        match self.text {
+            Some(text) => Ok(Answer {
+                text,
+                log_probabilities: self.log_probabilities,
+                finished: self.finished,
+            }),
+            None => Err(self.error.unwrap_or_default()),
+        }
+    }
+}
+
+/// Cuts off a last line that a crash left half written.
+fn end_at_a_line(file: &mut File) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.read_to_end(&mut bytes)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+    file.set_len(whole.map_or(0, |end| end as u64 + 1))
+}
+
+fn read_all(folder: &Path) -> Result<HashMap<String, Result<Answer, String>>> {
+    let within = || format!("cannot read {}", folder.display());
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder).with_context(within)? {
+        let entry = entry.with_context(within)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("answers.") && name.ends_with(".jsonl") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    let mut known: HashMap<String, Result<Answer, String>> = HashMap::new();
+    for path in paths {
+        let expected =
+            "expected an answer as `eval --task` writes it; remove the line to ask again";
+        for line in files::read_json_lines::<Line>(&path, expected)? {
+            let id = line.id.clone();
+            let outcome = line.outcome();
+            match known.get(&id) {
+                Some(Ok(before)) => {
+                    if let Ok(answer) = &outcome {
+                        ensure!(
+                            before.text == answer.text,
+                            "{}: {id} is answered \"{}\", and \"{}\" elsewhere in the folder: which one counts? \
+                             remove the other",
+                            path.display(),
+                            answer.text,
+                            before.text
+                        );
+                    }
+                }
+                _ => drop(known.insert(id, outcome)),
+            }
+        }
+    }
+    Ok(known)
+}
+
+fn read_settings(path: &Path) -> Result<Settings> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+}
+
+fn demand_same(path: &Path, settings: &Settings) -> Result<()> {
+    let noted = read_settings(path)?;
+    if noted == *settings {
+        return Ok(());
+    }
+    let (old, new) = (
+        serde_json::to_value(noted)?,
+        serde_json::to_value(settings)?,
+    );
+    let differing: Vec<String> = ["task", "prompt", "search", "weights"]
+        .into_iter()
+        .filter(|key| old[*key] != new[*key])
+        .map(|key| format!("{key} was {}, now {}", old[key], new[key]))
+        .collect();
+    bail!(
+        "answers in {} are to something else: {}; --force begins anew, --out takes another folder",
+        path.parent().unwrap_or(path).display(),
+        differing.join("; ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::testing::Scratch;
+
+    fn settings() -> Settings {
+        Settings {
+            task: "t".into(),
+            prompt: vec!["What?".into()],
+            search: Search::default(),
+            weights: "w".into(),
+        }
+    }
+
+    fn answer(text: &str) -> Result<Answer, DataError> {
+        Ok(Answer {
+            text: text.into(),
+            log_probabilities: vec![-0.5, -0.25],
+            finished: true,
+        })
+    }
+
+    #[test]
+    fn answers_survive_and_a_half_line_does_not() {
+        let scratch = Scratch::new("journal");
+        let folder = scratch.path();
+        let whole = Shard::WHOLE;
+        let mut journal = Journal::open(folder, whole, &settings()).unwrap();
+        journal.add("a", &answer("one\ntwo")).unwrap();
+        let error = DataError::Row {
+            origin: "x".into(),
+            message: "broken".into(),
+        };
+        journal.add("b", &Err(error)).unwrap();
+        let locked = Journal::open(folder, whole, &settings());
+        assert!(
+            locked
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("another process")
+        );
+        drop(journal);
+        let path = folder.join("answers.jsonl");
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"id\": \"c\", \"te").unwrap();
+        drop(file);
+        let mut journal = Journal::open(folder, whole, &settings()).unwrap();
+        assert_eq!(
+            journal.get("a"),
+            Some(&answer("one\ntwo").map_err(|_| String::new()))
+        );
+        assert!(journal.get("b").unwrap().is_err() && journal.get("c").is_none());
+        journal.add("c", &answer("three")).unwrap();
+        drop(journal);
+        let (journal, noted) = Journal::read(folder).unwrap();
+        assert!(journal.get("c").unwrap().is_ok());
+        assert_eq!(noted, settings());
+    }
+
+    #[test]
+    fn answers_to_something_else_are_not_mixed_in() {
+        let scratch = Scratch::new("journal-settings");
+        drop(Journal::open(scratch.path(), Shard::WHOLE, &settings()).unwrap());
+        let mut other = settings();
+        other.search.beams = 3;
+        let error = Journal::open(scratch.path(), Shard::WHOLE, &other);
+        let message = error.err().unwrap().to_string();
+        assert!(
+            message.contains("search was") && message.contains("--force"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn shards_share_all_cases_and_their_answers_are_read_together() {
+        let shards: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|t| t.parse().unwrap()).into();
+        for place in 0..20 {
+            assert_eq!(shards.iter().filter(|shard| shard.has(place)).count(), 1);
+        }
+        for wrong in ["0/3", "4/3", "1", "a/b", "1/0"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+        let scratch = Scratch::new("journal-shards");
+        let add = |shard: Shard, id: &str, text: &str| {
+            let mut journal = Journal::open(scratch.path(), shard, &settings())?;
+            journal.add(id, &answer(text))
+        };
+        add(shards[0], "a", "x").unwrap();
+        add(shards[1], "b", "y").unwrap();
+        let (journal, _) = Journal::read(scratch.path()).unwrap();
+        assert!(journal.get("a").is_some() && journal.get("b").is_some());
+        add(shards[2], "a", "z").unwrap();
+        let error = Journal::read(scratch.path()).err().unwrap().to_string();
+        assert!(error.contains("which one counts"), "{error}");
+    }
+}

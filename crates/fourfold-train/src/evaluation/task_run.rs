@@ -1,0 +1,187 @@
+//! A task on a model: answers that are written as they come, then scores.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use fourfold_data::{DataError, SkipReport, Source, Tables};
+use serde_json::{Map, Value};
+
+use super::journal::{Journal, Settings, Shard};
+use super::{Case, Cases, EvaluationScores, Evaluator, Scores, Watch, score, write_predictions};
+use crate::answer::{Answer, Question};
+use crate::files;
+use crate::recipe::{Found, Submission};
+
+/// A task whose files are found, and where its answers and scores go.
+#[derive(Debug)]
+pub struct TaskRun<'a> {
+    /// What tables and progress call it.
+    pub name: &'a str,
+    /// What is read, asked and measured.
+    pub found: &'a Found,
+    /// What evaluation servers take, if any does.
+    pub submission: Option<&'a Submission>,
+    /// `answers.jsonl`, `settings.json`, `predictions.jsonl`, `scores.json` and `submission.json` are in it.
+    pub folder: PathBuf,
+}
+
+impl TaskRun<'_> {
+    /// Asks the model for what is not answered yet of the cases of `shard`.
+    ///
+    /// # Errors
+    /// When the data cannot be opened, the folder's answers are to something else, or `watch` ends it; what was
+    /// answered is kept.
+    pub fn answer(
+        &self,
+        evaluator: &Evaluator<'_>,
+        settings: &Settings,
+        shard: Shard,
+        watch: &mut dyn Watch,
+    ) -> Result<()> {
+        let (cases, _) = self.cases()?;
+        let mut journal = Journal::open(&self.folder, shard, settings)?;
+        let left: Vec<&Case> = cases
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| shard.has(*place))
+            .map(|(_, case)| case)
+            .filter(|case| !matches!(journal.get(&case.id), Some(Ok(_))))
+            .collect();
+        let questions: Vec<Question> = left.iter().map(|case| case.question(None)).collect();
+        if questions.is_empty() {
+            return Ok(());
+        }
+        let mut note = |number: usize, answer: &Result<Answer, DataError>| {
+            journal.add(&left[number].id, answer)
+        };
+        evaluator.ask(
+            self.name,
+            "model",
+            &questions,
+            &settings.search,
+            watch,
+            &mut note,
+        )?;
+        Ok(())
+    }
+
+    /// Scores the answers that the folder holds, and writes `predictions.jsonl`, `scores.json` and, where the task has
+    /// one, `submission.json` beside them.
+    ///
+    /// # Errors
+    /// When a case is not answered, or a file cannot be read or written.
+    pub fn score(&self, watch: &mut dyn Watch) -> Result<Scores> {
+        let (cases, mut skipped) = self.cases()?;
+        let (journal, settings) = Journal::read(&self.folder)?;
+        let (mut good, mut said, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, case) in cases.into_iter().enumerate() {
+            match journal.get(&case.id) {
+                Some(Ok(answer)) => {
+                    said.push(answer.clone());
+                    good.push(case);
+                }
+                Some(Err(reason)) => {
+                    let error = DataError::Row {
+                        origin: case.id,
+                        message: reason.clone(),
+                    };
+                    skipped.add(self.name, number, &error);
+                }
+                None => missing.push(case.id),
+            }
+        }
+        if let Some(first) = missing.first() {
+            bail!(
+                "{} cases are not answered in {}, the first is {first}: ask for them without --merge, or as the shards \
+                 that are missing",
+                missing.len(),
+                self.folder.display()
+            );
+        }
+        if skipped.count > 0 {
+            watch.skipped(self.name, &skipped);
+        }
+        ensure!(!good.is_empty(), "nothing to evaluate: {skipped}");
+        self.write(&good, &said, &skipped, settings)
+    }
+
+    fn write(
+        &self,
+        cases: &[Case],
+        said: &[Answer],
+        skipped: &SkipReport,
+        settings: Settings,
+    ) -> Result<Scores> {
+        let texts: Vec<String> = said.iter().map(|answer| answer.text.clone()).collect();
+        let mut scored = score(cases, &texts, &self.found.evaluation.measure.metrics)?;
+        for (prediction, answer) in scored.predictions.iter_mut().zip(said) {
+            prediction.log_probability = Some(answer.log_probability());
+            prediction.finished = Some(answer.finished);
+            if self.found.unanswered {
+                prediction.references.clear();
+            }
+        }
+        write_predictions(&self.folder.join("predictions.jsonl"), &scored.predictions)?;
+        if let Some(submission) = self.submission {
+            let path = self.folder.join("submission.json");
+            files::write_json(&path, &submitted(submission, cases, &texts))?;
+        }
+        let scores = EvaluationScores {
+            samples: cases.len(),
+            skipped: skipped.count,
+            model: scored.figures,
+            interval_95: scored.interval_95,
+            groups: scored.groups,
+            asked: Some(settings),
+            ..EvaluationScores::default()
+        };
+        let scores = Scores([(self.name.to_owned(), scores)].into());
+        files::write_json(&self.folder.join("scores.json"), &scores)?;
+        Ok(scores)
+    }
+
+    fn cases(&self) -> Result<(Vec<Case>, SkipReport)> {
+        let tables = Tables::new();
+        let evaluation = &self.found.evaluation;
+        let source: std::sync::Arc<dyn Source> = tables
+            .open(&evaluation.source)
+            .with_context(|| format!("in the task {}", self.name))?;
+        let Cases { cases, skipped } = Cases::read(&*source, &evaluation.measure);
+        ensure!(!cases.is_empty(), "nothing to evaluate: {skipped}");
+        Ok((cases, skipped))
+    }
+}
+
+/// The list that evaluation servers take; names that are numbers are numbers there.
+fn submitted(submission: &Submission, cases: &[Case], texts: &[String]) -> Vec<Value> {
+    let entry = |(case, text): (&Case, &String)| {
+        let id = match case.id.parse::<u64>() {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::from(case.id.as_str()),
+        };
+        let mut entry = Map::new();
+        entry.insert(submission.id.clone(), id);
+        entry.insert(submission.text.clone(), text.as_str().into());
+        Value::Object(entry)
+    };
+    cases.iter().zip(texts).map(entry).collect()
+}
+
+/// What tells the weights of a model folder from others.
+///
+/// # Errors
+/// When a file of weights cannot be read.
+pub fn weights_of(folder: &Path) -> Result<String> {
+    let within = || format!("cannot read {}", folder.display());
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .with_context(within)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .collect();
+    files.sort();
+    let identities: Result<Vec<String>, DataError> = files
+        .iter()
+        .map(|file| fourfold_data::hash::file_identity(file))
+        .collect();
+    Ok(identities?.join(" "))
+}

@@ -1,0 +1,113 @@
+//! `fourfold eval --compare A B`: two models on the same cases.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use fourfold_data::Tables;
+use fourfold_data::source::RowImage;
+use fourfold_train::evaluation::{Cases, compare, page, predictions_in, text};
+use fourfold_train::recipe::Recipe;
+use serde_json::{Value, json};
+
+use crate::output::{note, say};
+
+/// Options of comparisons.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Comparison")]
+pub struct CompareOptions {
+    /// Compare two run folders, task folders or predictions files: what both were measured on
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "model", "data", "task"])]
+    pub compare: Vec<PathBuf>,
+    /// Write a page with both models' answers side by side
+    #[arg(long, value_name = "FILE", requires = "compare")]
+    html: Option<PathBuf>,
+}
+
+impl CompareOptions {
+    /// Compares, with paired bootstrap.
+    ///
+    /// # Errors
+    /// When the two have no evaluation in common, or not the same cases.
+    pub fn run(&self, first: &Path, second: &Path, as_json: bool, force: bool) -> Result<()> {
+        if let Some(html) = &self.html {
+            ensure!(
+                force || !html.exists(),
+                "{} exists already; --force replaces it",
+                html.display()
+            );
+        }
+        let (ours, mut theirs) = (predictions_in(first)?, predictions_in(second)?);
+        let mut comparisons = Vec::new();
+        let mut alone = Vec::new();
+        for (name, file) in &ours {
+            match theirs.remove(name) {
+                Some(other) => {
+                    let title = if name.is_empty() { "predictions" } else { name };
+                    comparisons.push(compare(title, file, &other)?);
+                }
+                None => alone.push(name.as_str()),
+            }
+        }
+        alone.extend(theirs.keys().map(String::as_str));
+        ensure!(
+            !comparisons.is_empty(),
+            "{} and {} were measured on nothing in common: one has {}, the other not",
+            first.display(),
+            second.display(),
+            alone.join(", ")
+        );
+        if !alone.is_empty() {
+            note(format_args!(
+                "only one of them was measured on: {}",
+                alone.join(", ")
+            ));
+        }
+        let names = [first, second].map(|path| path.display().to_string());
+        let names = [names[0].as_str(), names[1].as_str()];
+        if let Some(html) = &self.html {
+            let mut images = HashMap::new();
+            for comparison in &comparisons {
+                // Pictures are a help: a run whose data are gone is compared without.
+                images.extend(images_of(first, &comparison.name).unwrap_or_default());
+            }
+            std::fs::write(html, page(&comparisons, names, &images))
+                .with_context(|| format!("cannot write {}", html.display()))?;
+        }
+        if !as_json {
+            return say(text(&comparisons, names).trim_end());
+        }
+        let whole: serde_json::Map<String, Value> = comparisons
+            .iter()
+            .map(|comparison| {
+                let figures = comparison.figures.iter().map(|figure| {
+                    let value = json!({
+                        "first": figure.totals[0],
+                        "second": figure.totals[1],
+                        "difference": figure.difference.difference,
+                        "interval_95": [
+                            figure.difference.interval.low,
+                            figure.difference.interval.high,
+                        ],
+                        "p": figure.difference.p,
+                    });
+                    (figure.name.to_owned(), value)
+                });
+                (comparison.name.clone(), Value::Object(figures.collect()))
+            })
+            .collect();
+        say(serde_json::to_string_pretty(&whole)?)
+    }
+}
+
+/// The images of an evaluation of a run's recipe, by the ids of its cases.
+fn images_of(run: &Path, name: &str) -> Result<HashMap<String, RowImage>> {
+    let recipe = Recipe::read(&run.join("recipe.toml"))?;
+    let evaluation = recipe.evaluation.get(name).context("none of the recipe")?;
+    let source = Tables::new().open(&evaluation.source)?;
+    let cases = Cases::read(&*source, &evaluation.measure).cases;
+    let image =
+        |case: fourfold_train::evaluation::Case| Some((case.id, case.images.into_iter().next()?));
+    Ok(cases.into_iter().filter_map(image).collect())
+}

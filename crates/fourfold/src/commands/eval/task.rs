@@ -1,0 +1,208 @@
+//! `fourfold eval RUN --task NAME`: a published benchmark on a model.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use fourfold_train::assemble::Reading;
+use fourfold_train::evaluation::{Evaluator, Scores, Settings, Shard, TaskRun, weights_of};
+use fourfold_train::recipe::{Metric, Task};
+
+use crate::interrupt;
+use crate::model_folder::{self, ModelFolder};
+use crate::output::{note, say};
+use crate::search::SearchOptions;
+use crate::watch::Bar;
+
+/// Options of tasks.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Tasks")]
+pub struct TaskOptions {
+    /// The task: a name of --list-tasks, or a .toml file; --data is then the folder of the data set, or its file
+    #[arg(long, value_name = "NAME", requires = "data")]
+    pub task: Option<String>,
+    /// Say which tasks there are
+    #[arg(long, exclusive = true)]
+    pub list_tasks: bool,
+    /// The split; the task's own choice when absent
+    #[arg(long, value_name = "NAME", requires = "task")]
+    split: Option<String>,
+    /// The folder of images, where the task does not find it
+    #[arg(long, value_name = "FOLDER", requires = "task")]
+    images: Option<PathBuf>,
+    /// Where answers and scores go; RUN/evaluations/TASK-SPLIT when absent. Answers that are there are not asked for again
+    #[arg(long, value_name = "FOLDER", requires = "task")]
+    out: Option<PathBuf>,
+    /// Answer one part of the cases, as 1/4 the first of four; scores are for --merge then
+    #[arg(long, value_name = "I/N", requires = "task", conflicts_with = "merge")]
+    shard: Option<Shard>,
+    /// Score the answers that are there, of all shards; nothing is asked
+    #[arg(long, requires = "task")]
+    merge: bool,
+}
+
+/// What the command line says beside.
+pub struct Asked<'a> {
+    pub data: &'a Path,
+    pub prompt: Option<&'a str>,
+    pub metrics: &'a [Metric],
+    pub limit: Option<usize>,
+    pub search: &'a SearchOptions,
+    pub force: bool,
+}
+
+impl TaskOptions {
+    /// Runs the task `name` on `model`; nothing where a part of it was asked.
+    ///
+    /// # Errors
+    /// When the task's files are not found, or an answer or score cannot be made or written.
+    pub fn run(
+        &self,
+        name: &str,
+        model: &ModelFolder,
+        asked: &Asked<'_>,
+    ) -> Result<Option<Scores>> {
+        let task = Task::find(name)?;
+        let split = self.split.as_deref().unwrap_or(&task.split);
+        let mut found = task.locate(split, asked.data, self.images.as_deref())?;
+        if let Some(prompt) = asked.prompt {
+            found.ask(prompt);
+        }
+        let measure = &mut found.evaluation.measure;
+        measure.search = asked.search.over(&measure.search)?;
+        measure.limit = asked.limit.or(measure.limit);
+        if !asked.metrics.is_empty() {
+            ensure!(
+                !found.unanswered,
+                "--metrics: answers of {name} {split} are not published"
+            );
+            measure.metrics = asked.metrics.to_vec();
+        }
+        if let Some(fault) = measure.fault() {
+            bail!("{fault}");
+        }
+        let label = format!("{}-{split}", task.name);
+        let folder = match (&self.out, model.run()) {
+            (Some(out), _) => out.clone(),
+            (None, Some(run)) => run.evaluations().join(&label),
+            (None, None) => {
+                bail!("--out is missing: the model belongs to no run, so name a folder")
+            }
+        };
+        let run = TaskRun {
+            name: &label,
+            found: &found,
+            submission: task.submission.as_ref(),
+            folder,
+        };
+        if asked.force && !self.merge {
+            remove_answers(&run.folder)?;
+        }
+        if !self.merge {
+            let settings = Settings {
+                task: label.clone(),
+                prompt: found.evaluation.source.prompt.templates().to_vec(),
+                search: found.evaluation.measure.search.clone(),
+                weights: weights_of(&model_folder::find(model.path())?)?,
+            };
+            self.answer(&run, model, &settings)?;
+        }
+        if self.shard.is_some_and(|shard| !shard.is_whole()) {
+            note(format_args!(
+                "answered into {}; --merge scores all shards once they are in that folder",
+                run.folder.display()
+            ));
+            return Ok(None);
+        }
+        let scores = run.score(&mut Bar::new(None))?;
+        note(format_args!("written to {}", run.folder.display()));
+        Ok(Some(scores))
+    }
+
+    fn answer(&self, run: &TaskRun<'_>, model: &ModelFolder, settings: &Settings) -> Result<()> {
+        let (weights, reading) = model.load()?;
+        let files = model.recipe()?.map(|(_, recipe)| recipe.image_files);
+        let reading = Reading {
+            files: files.unwrap_or_default(),
+            ..reading
+        };
+        let evaluator = Evaluator::new(&weights, &reading)?;
+        let shard = self.shard.unwrap_or(Shard::WHOLE);
+        let mut bar = Bar::new(Some(interrupt::flag()?));
+        run.answer(&evaluator, settings, shard, &mut bar)
+            .with_context(|| format!("what is answered is kept in {}", run.folder.display()))
+    }
+}
+
+/// Removes what an earlier evaluation left in a folder of answers, and nothing else.
+fn remove_answers(folder: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let answers = name.starts_with("answers.") && name.ends_with(".jsonl");
+        let others = [
+            "settings.json",
+            "predictions.jsonl",
+            "scores.json",
+            "submission.json",
+        ];
+        if answers || others.contains(&name.as_str()) {
+            let within = || format!("cannot remove {}", entry.path().display());
+            std::fs::remove_file(entry.path()).with_context(within)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says which tasks there are.
+///
+/// # Errors
+/// When the output is closed.
+pub fn list() -> Result<()> {
+    let tasks = Task::all()?;
+    let width = tasks.iter().map(|task| task.name.len()).max().unwrap_or(0);
+    for task in &tasks {
+        let splits: Vec<String> = task
+            .splits()
+            .iter()
+            .map(|split| match *split == task.split {
+                true => format!("{split}*"),
+                false => (*split).to_owned(),
+            })
+            .collect();
+        say(format_args!(
+            "{:width$}  {}  [{}]",
+            task.name,
+            task.about,
+            splits.join(", ")
+        ))?;
+    }
+    say(
+        "\n* is the split that is meant without --split. `--task FILE.toml` reads a task of your own, in the words of tasks/.",
+    )
+}
+
+/// What was asked, beside the scores of a task.
+///
+/// # Errors
+/// When the output is closed.
+pub fn say_asked(scores: &Scores) -> Result<()> {
+    for (name, scores) in &scores.0 {
+        let Some(asked) = &scores.asked else { continue };
+        let prompts: Vec<String> = asked.prompt.iter().map(|p| format!("{p:?}")).collect();
+        let search = &asked.search;
+        let how = match (search.beams, search.temperature, search.top_k, search.top_p) {
+            (1, None, None, None) => "the likeliest token each time".to_owned(),
+            (1, ..) => format!("drawn tokens, seed {}", search.seed),
+            (beams, ..) => format!("{beams} beams"),
+        };
+        say(format_args!(
+            "\n{name} was asked {}: {how}, at most {} tokens",
+            prompts.join(" or "),
+            search.max_new_tokens
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,371 @@
+//! Published benchmarks as tasks, and comparisons of what they gave.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// COCO's annotations of three pictures with two captions each, in folders as they are published.
+fn coco(place: &Path) {
+    let folder = place.join("coco");
+    fs::create_dir_all(folder.join("annotations")).expect("made");
+    fs::create_dir_all(folder.join("val2017")).expect("made");
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    for (id, name) in ["red", "green", "blue"].into_iter().enumerate() {
+        let file = format!("{name}.png");
+        fs::copy(trained().join(&file), folder.join("val2017").join(&file)).expect("copied");
+        images.push(json!({"id": id + 7, "file_name": file}));
+        for caption in [name.to_owned(), format!("a {name} picture")] {
+            annotations.push(json!({"image_id": id + 7, "id": 0, "caption": caption}));
+        }
+    }
+    let file = json!({"images": images, "annotations": annotations});
+    write(
+        &folder,
+        "annotations/captions_val2017.json",
+        &file.to_string(),
+    );
+}
+
+/// `eval` of the trained run on a task, into `out`.
+fn arguments<'a>(run: &'a str, task: &'a str, data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let fixed = ["eval", run, "--task", task, "--data", data];
+    let short = ["--beams", "1", "--max-tokens", "8"];
+    [&fixed[..], &short, more].concat()
+}
+
+fn run_folder() -> String {
+    trained().join("runs/tiny").display().to_string()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn json_file(path: &Path) -> Value {
+    serde_json::from_str(&read(path)).expect("JSON")
+}
+
+#[test]
+fn a_task_is_asked_once_and_scored() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    coco(place);
+    let run = run_folder();
+    let ask = ["--prompt", "What colour?", "--out", "out"];
+    let out = good(place, &arguments(&run, "coco-val2017", "coco", &ask)).out;
+    assert!(
+        out.contains("coco-val2017-val was asked \"What colour?\""),
+        "{out}"
+    );
+    let scores = json_file(&place.join("out/scores.json"));
+    let scores = &scores["coco-val2017-val"];
+    assert_eq!(scores["samples"], 3);
+    // What the model says of each is the first of its captions.
+    assert_eq!(scores["model"]["rouge_l"], 1.0, "{scores}");
+    let submission = json_file(&place.join("out/submission.json"));
+    assert_eq!(submission[1], json!({"image_id": 8, "caption": "green"}));
+    let predictions = json_lines(&read(&place.join("out/predictions.jsonl")));
+    assert_eq!(
+        predictions[0]["references"],
+        json!(["red", "a red picture"])
+    );
+    assert_eq!(
+        predictions[0]["scores"]["bleu1"].as_f64().map(f64::round),
+        Some(1.0)
+    );
+    // The metrics alone give the same of the submission.
+    let again = [
+        "score",
+        "--predictions",
+        "out/submission.json",
+        "--references",
+        "coco/annotations/captions_val2017.json",
+        "--json",
+    ];
+    let again: Value = serde_json::from_str(&good(place, &again).out).expect("JSON");
+    assert_eq!(again["captions"]["model"], scores["model"]);
+
+    // Nothing is asked again, other questions are not mixed in, and --force begins anew.
+    let answers = place.join("out/answers.jsonl");
+    let before = read(&answers);
+    good(place, &arguments(&run, "coco-val2017", "coco", &ask));
+    assert_eq!(read(&answers), before);
+    let other = ["--prompt", "Colour?", "--out", "out"];
+    let other = arguments(&run, "coco-val2017", "coco", &other);
+    let message = refused(place, &other, 1);
+    assert!(
+        message.contains("prompt was [\"What colour?\"]"),
+        "{message}"
+    );
+    good(place, &[&other[..], &["--force"]].concat());
+}
+
+#[test]
+fn an_interrupted_task_goes_on_where_it_was() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    coco(place);
+    let run = run_folder();
+    let ask = ["--prompt", "What colour?", "--out", "out"];
+    let whole = arguments(&run, "coco-val2017", "coco", &ask);
+    good(place, &whole);
+    let scores = read(&place.join("out/scores.json"));
+    // As a kill leaves it: one answer, and a part of the next.
+    let answers = place.join("out/answers.jsonl");
+    let first = read(&answers).lines().next().expect("a line").to_owned();
+    fs::write(&answers, format!("{first}\n{{\"id\": \"8\", \"te")).expect("written");
+    fs::remove_file(place.join("out/scores.json")).expect("removed");
+    good(place, &whole);
+    assert!(read(&answers).starts_with(&first));
+    assert_eq!(read(&answers).lines().count(), 3);
+    assert_eq!(read(&place.join("out/scores.json")), scores);
+}
+
+#[test]
+fn shards_give_the_scores_of_the_whole() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    coco(place);
+    let run = run_folder();
+    let into = |out: &'static str, more: &[&'static str]| {
+        let ask = ["--prompt", "What colour?", "--out", out];
+        let all = arguments(&run, "coco-val2017", "coco", &[&ask[..], more].concat());
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let call = |arguments: Vec<String>| {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        super::support::run(place, &arguments)
+    };
+    assert_eq!(call(into("whole", &[])).code, 0);
+    assert_eq!(call(into("parts", &["--shard", "1/2"])).code, 0);
+    assert!(!place.join("parts/scores.json").exists());
+    let early = call(into("parts", &["--merge"]));
+    assert_eq!(early.code, 1);
+    assert!(
+        early
+            .err
+            .contains("1 cases are not answered in parts, the first is 8"),
+        "{}",
+        early.err
+    );
+    assert_eq!(call(into("parts", &["--shard", "2/2"])).code, 0);
+    assert_eq!(call(into("parts", &["--merge"])).code, 0);
+    for file in ["scores.json", "submission.json"] {
+        assert_eq!(
+            read(&place.join("parts").join(file)),
+            read(&place.join("whole").join(file)),
+            "{file}"
+        );
+    }
+    assert_eq!(call(into("parts", &["--shard", "3/2"])).code, 2);
+}
+
+/// Every published layout that a task reads, from the fixtures of the data layouts.
+#[test]
+fn tasks_find_their_files_in_published_layouts() {
+    let layouts =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fourfold-data/tests/fixtures/layouts");
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let run = run_folder();
+    for (task, split, folder, samples, figure) in [
+        ("coco-karpathy", "test", "karpathy", 1, "cider_d"),
+        ("coco-val2014", "val", "coco", 2, "bleu4"),
+        ("coco-val2017", "val", "coco", 3, "rouge_l"),
+        ("flickr30k", "test", "karpathy", 1, "cider_d"),
+        ("vqav2", "val", "vqa", 4, "vqa_accuracy"),
+    ] {
+        let data = layouts.join(folder).display().to_string();
+        let more = ["--split", split, "--prompt", "Q?", "--out", task, "--json"];
+        let out = good(place.path(), &arguments(&run, task, &data, &more)).out;
+        let scores: Value = serde_json::from_str(&out).expect("JSON");
+        let scores = &scores[format!("{task}-{split}")];
+        assert_eq!(scores["samples"], samples, "{task}: {scores}");
+        assert!(scores["model"][figure].is_number(), "{task}: {scores}");
+        assert!(scores["interval_95"][figure].is_array(), "{task}");
+        assert_eq!(scores["asked"]["prompt"], json!(["Q?"]));
+    }
+    let file = layouts.join("huggingface/path-vqa/data/train-00000-of-00001.parquet");
+    let file = file.display().to_string();
+    let more = ["--prompt", "Q?", "--out", "path", "--json"];
+    let out = good(place.path(), &arguments(&run, "pathvqa", &file, &more)).out;
+    assert!(out.contains("\"overall_accuracy\": 0.0"), "{out}");
+    // Answers that are not published: what the challenge takes, and no score.
+    let data = layouts.join("vqa").display().to_string();
+    let more = ["--split", "test-dev", "--prompt", "Q?", "--out", "dev"];
+    good(place.path(), &arguments(&run, "vqav2", &data, &more));
+    let submission = json_file(&place.path().join("dev/submission.json"));
+    assert!(submission[0]["question_id"].is_u64(), "{submission}");
+    assert!(submission[0]["answer"].is_string(), "{submission}");
+    let scores = json_file(&place.path().join("dev/scores.json"));
+    assert_eq!(scores["vqav2-test-dev"]["model"], json!({}));
+}
+
+#[test]
+fn domains_and_yes_or_no_have_their_figures() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    coco(place);
+    let run = run_folder();
+    let mut annotations = json_file(&place.join("coco/annotations/captions_val2017.json"));
+    for (image, domain) in [(0, "in-domain"), (1, "out-domain"), (2, "in-domain")] {
+        annotations["images"][image]["domain"] = domain.into();
+    }
+    write(
+        place,
+        "coco/nocaps_val_4500_captions.json",
+        &annotations.to_string(),
+    );
+    let more = [
+        "--prompt",
+        "What colour?",
+        "--images",
+        "coco/val2017",
+        "--out",
+        "n",
+        "--json",
+    ];
+    let out = good(place, &arguments(&run, "nocaps", "coco", &more)).out;
+    let scores: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(scores["nocaps-val"]["groups"]["in-domain"]["samples"], 2);
+
+    let question = |id: usize, image: &str, label: &str| {
+        let line = json!({"question_id": id, "image": image, "text": "Is it?", "label": label});
+        format!("{line}\n")
+    };
+    let lines = question(1, "red.png", "yes") + &question(1, "green.png", "no");
+    write(place, "coco/coco_pope_random.json", &lines);
+    let more = [
+        "--split",
+        "random",
+        "--prompt",
+        "Q?",
+        "--images",
+        "coco/val2017",
+        "--out",
+        "p",
+        "--json",
+    ];
+    let out = good(place, &arguments(&run, "pope", "coco", &more)).out;
+    let scores: Value = serde_json::from_str(&out).expect("JSON");
+    // It says no "no", and so always yes.
+    assert_eq!(scores["pope-random"]["model"]["yes_share"], 1.0);
+    assert_eq!(scores["pope-random"]["model"]["yes_precision"], 0.5);
+}
+
+#[test]
+fn a_task_of_ones_own_needs_no_code() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    coco(place);
+    let task = "about = \"colours\"\nsplit = \"all\"\nprompt = \"What colour?\"\nmetrics = [\"accuracy\"]\n\
+                max_new_tokens = 8\n[splits.all]\nfiles = [\"annotations/captions_val2017.json\"]\n\
+                image_folders = [\"val2017\"]\n";
+    write(place, "colours.toml", task);
+    let run = run_folder();
+    let out = good(
+        place,
+        &[
+            "eval",
+            &run,
+            "--task",
+            "colours.toml",
+            "--data",
+            "coco",
+            "--out",
+            "o",
+            "--json",
+        ],
+    )
+    .out;
+    let scores: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(scores["colours-all"]["model"]["accuracy"], 1.0);
+    let message = refused(
+        place,
+        &["eval", &run, "--task", "coco-karpaty", "--data", "coco"],
+        1,
+    );
+    assert!(message.contains("coco-karpathy"), "{message}");
+    let message = refused(
+        place,
+        &[
+            "eval",
+            &run,
+            "--task",
+            "coco-karpathy",
+            "--data",
+            "coco",
+            "--out",
+            "o2",
+        ],
+        1,
+    );
+    assert!(message.contains("dataset_coco.json"), "{message}");
+    let list = good(place, &["eval", "--list-tasks"]).out;
+    assert!(
+        list.contains("nocaps") && list.contains("test*, val"),
+        "{list}"
+    );
+}
+
+#[test]
+fn two_models_are_compared_on_the_same_cases() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    coco(place);
+    let run = run_folder();
+    for (out, tokens) in [("whole", "8"), ("cut", "2")] {
+        let ask = [
+            "--prompt",
+            "What colour?",
+            "--out",
+            out,
+            "--max-tokens",
+            tokens,
+        ];
+        let fixed = [
+            "eval",
+            &run,
+            "--task",
+            "coco-val2017",
+            "--data",
+            "coco",
+            "--beams",
+            "1",
+        ];
+        good(place, &[&fixed[..], &ask].concat());
+    }
+    let both = ["eval", "--compare", "cut", "whole"];
+    let text = good(place, &both).out;
+    assert!(
+        text.contains("ROUGE-L %") && text.contains("difference"),
+        "{text}"
+    );
+    let more = ["--json", "--html", "page.html"];
+    let out = good(place, &[&both[..], &more].concat()).out;
+    let figures: Value = serde_json::from_str(&out).expect("JSON");
+    let rouge = &figures["predictions"]["rouge_l"];
+    assert_eq!(rouge["second"], 1.0, "{figures}");
+    let (first, difference) = (rouge["first"].as_f64(), rouge["difference"].as_f64());
+    assert!((first.expect("a number") + difference.expect("a number") - 1.0).abs() < 1e-12);
+    let page = read(&place.join("page.html"));
+    assert!(page.contains("data:image/png;base64,") && page.contains("a green picture"));
+    let message = refused(place, &[&both[..], &["--html", "page.html"]].concat(), 1);
+    assert!(message.contains("exists already"), "{message}");
+    // A run with itself: its recipe's evaluations, and no difference.
+    let text = good(place, &["eval", "--compare", &run, &run, "--json"]).out;
+    let figures: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(figures["held-out"]["exact_match"]["difference"], 0.0);
+    // Not the same cases.
+    let lines = read(&place.join("cut/predictions.jsonl"));
+    let fewer: String = lines
+        .lines()
+        .take(2)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    write(place, "fewer.jsonl", &fewer);
+    let message = refused(place, &["eval", "--compare", "fewer.jsonl", "whole"], 1);
+    assert!(message.contains("9 is in"), "{message}");
+}
