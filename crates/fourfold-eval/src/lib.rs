@@ -1,8 +1,8 @@
 //! Caption and answer metrics: text in, numbers out.
 //!
 //! [`score_captions`] gives CIDEr-D, BLEU-1..4, ROUGE-L and exact match as `pycocoevalcap` computes
-//! them, [`score_answers`] answer accuracy, each over the corpus and a sample at a time, [`vqa::accuracy`]
-//! what the VQA challenge measures, and
+//! them, [`score_answers`] answer accuracy, each over the corpus and a sample at a time, [`meteor`] METEOR without its
+//! paraphrases, [`vqa::accuracy`] what the VQA challenge measures, and
 //! [`bootstrap_mean`] says how sure a mean is. Scores are finite whatever the text: a candidate
 //! without words scores 0.
 //!
@@ -36,6 +36,7 @@ pub mod bleu;
 pub mod bootstrap;
 pub mod cider;
 pub mod error;
+pub mod meteor;
 pub mod ngrams;
 pub mod rouge;
 pub mod tokenize;
