@@ -1,7 +1,8 @@
 //! What holds of the scores whatever the captions, on captions from a seeded generator.
 
 use fourfold_eval::{
-    AnswerCase, CaptionCase, EvalError, score_answers, score_captions, tokenize::tokenize,
+    AnswerCase, CaptionCase, EvalError, TokenizedCase, meteor::Meteor, score_answers,
+    score_captions, tokenize::tokenize,
 };
 
 /// A linear congruential generator (Knuth's MMIX constants); the high bits are used.
@@ -163,6 +164,10 @@ fn any_text_gives_words_without_spaces_and_finite_scores() {
                     "{text:?}"
                 );
             }
+        }
+        let tokenized: Vec<_> = cases.iter().map(TokenizedCase::new).collect();
+        for segment in Meteor::new(None).segments(&tokenized) {
+            assert!((0.0..=1.0).contains(&segment.score()), "{cases:?}");
         }
         let (scores, samples) = score_captions(&cases).unwrap();
         for (cider, bleu, rouge) in samples
