@@ -36,6 +36,12 @@ def load():
     return round(os.getloadavg()[0], 2)
 
 
+def busy():
+    """Seconds that all cores together were busy since the machine started."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def ours(texts):
     """Fourfold's words of each text."""
     said = subprocess.run([TOKENIZE], input="\n".join(texts) + "\n", capture_output=True, check=True, text=True).stdout
@@ -59,10 +65,13 @@ def race(pool):
     command = [sys.executable, HERE / "reference.py", predictions, references]
     theirs = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     seconds = {"fourfold": [], "pycocoevalcap": []}
+    others = {"fourfold": [], "pycocoevalcap": []}
     for number in range(ROUNDS + 1):
-        start = time.perf_counter()
+        start, used, all_used = time.perf_counter(), sum(os.times()[2:4]), busy()
         totals = score(predictions, references)
-        took = time.perf_counter() - start
+        took, used, all_used = time.perf_counter() - start, sum(os.times()[2:4]) - used, busy() - all_used
+        other = max(0.0, all_used - used) / took
+        all_used = busy()
         theirs.stdin.write("\n")
         theirs.stdin.flush()
         line = theirs.stdout.readline()
@@ -73,6 +82,8 @@ def race(pool):
         if number:
             seconds["fourfold"].append(round(took, 3))
             seconds["pycocoevalcap"].append(round(said["seconds"], 3))
+            others["fourfold"].append(round(other, 2))
+            others["pycocoevalcap"].append(round(max(0.0, busy() - all_used - said["cpu"]) / said["seconds"], 2))
     theirs.stdin.close()
     theirs.wait()
     medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -81,6 +92,7 @@ def race(pool):
         "seconds": medians,
         "ratio": round(medians["pycocoevalcap"] / medians["fourfold"], 2),
         "rounds": seconds,
+        "cores_of_others": others,
         "totals_apart": difference(totals, said["totals"]),
     }
 

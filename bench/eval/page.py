@@ -152,8 +152,9 @@ def speed_lines(results, rounds):
     apart = max(speed["totals_apart"].values())
     why = ", by captions with other words" if apart > APART else ""
     each = "; ".join(f"{name} {' '.join(f'{value:.2f}' for value in values)}" for name, values in speed["rounds"].items())
-    busy = "other programs ran at the same time, which slows both and makes the ratio uncertain"
-    busy = f": {busy}" if results["load_before"] > 0.5 else ""
+    others = "; ".join(f"{name} {' '.join(map(str, values))}" for name, values in speed["cores_of_others"].items())
+    busy = max(value for values in speed["cores_of_others"].values() for value in values) > 0.1
+    busy = ", which slows both and makes the ratio uncertain" if busy else ""
     return [
         "",
         "## Speed",
@@ -166,8 +167,9 @@ def speed_lines(results, rounds):
         "|--:|--:|--:|---|",
         f"| {fourfold:.2f} s | {theirs:.2f} s | {speed['ratio']:.1f} | {RATIO:.0f}: {verdict(speed['ratio'] >= RATIO)} |",
         "",
-        f"Rounds in seconds: {each}. Load {results['load_before']:.1f} before the race, {results['load_after_race']:.1f} after "
-        f"it (the race itself among it){busy}. Totals are apart by at most {apart:.1e}{why}.",
+        f"Rounds in seconds: {each}. Cores that other programs kept busy meanwhile: {others}{busy}. Load "
+        f"{results['load_before']:.1f} before the race, {results['load_after_race']:.1f} after it (the race itself among it). "
+        f"Totals are apart by at most {apart:.1e}{why}.",
     ]
 
 

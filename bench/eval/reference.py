@@ -1,4 +1,5 @@
-"""What pycocoevalcap says. As a program: scores captions once for each line it reads, and says how long that took.
+"""What pycocoevalcap says. As a program: scores captions once for each line it reads, and says how long that took and
+how much of the cores, Java's included.
 
     reference.py PREDICTIONS REFERENCES
 """
@@ -6,6 +7,7 @@
 import contextlib
 import io
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -72,9 +74,10 @@ def main():
     predictions, references = sys.argv[1:]
     said, truth = captions(predictions), captions(references, "annotations")
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), sum(os.times()[:4])
         totals = scores(truth, said)[0]
-        print(json.dumps({"seconds": time.perf_counter() - start, "totals": totals}), flush=True)
+        seconds, used = time.perf_counter() - start, sum(os.times()[:4]) - used
+        print(json.dumps({"seconds": seconds, "cpu": used, "totals": totals}), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 //!
 //! [`measure`] gives the figures of [`Metric`]s over a list of cases: each over the list and, where it speaks of them, a
 //! sample at a time. What the field has a tool for is computed as the tool does: captions as `pycocoevalcap` with its
-//! tokenizer, answers of the VQA challenge as its evaluator. [`resample`] says how sure a figure is, and whether two
+//! tokenizer (METEOR without its paraphrases), answers of the VQA challenge as its evaluator. [`resample`] says how sure a figure is, and whether two
 //! systems differ. Scores are finite whatever the text: a candidate without words scores 0.
 //!
 //! ```
@@ -31,6 +31,7 @@ pub mod cider;
 pub mod closed;
 pub mod error;
 pub mod figure;
+pub mod meteor;
 pub mod metric;
 pub mod ngrams;
 pub mod overlap;
@@ -43,6 +44,7 @@ pub mod yes_no;
 
 pub use error::EvalError;
 pub use figure::Figure;
+pub use meteor::{Meteor, WordNet};
 pub use metric::{Metric, TITLES};
 pub use resample::{Difference, Interval};
 
@@ -65,6 +67,18 @@ pub struct Case<'a> {
 /// # Errors
 /// An empty list, an id that comes twice, or a case without a reference that has text.
 pub fn measure(cases: &[Case<'_>], metrics: &[Metric]) -> Result<Vec<Figure>, EvalError> {
+    measure_with(cases, metrics, &Meteor::default())
+}
+
+/// The same with a METEOR that may know synonyms.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_with(
+    cases: &[Case<'_>],
+    metrics: &[Metric],
+    meteor: &Meteor,
+) -> Result<Vec<Figure>, EvalError> {
     check(cases)?;
     let numbered = match metrics.iter().any(|metric| metric.reads_captions()) {
         true => ngrams::numbered(cases),
@@ -109,6 +123,7 @@ pub fn measure(cases: &[Case<'_>], metrics: &[Metric]) -> Result<Vec<Figure>, Ev
             Metric::Cider => figures.extend(cider::figures(&numbered, &[cider::Variant::Plain])),
             Metric::Bleu => figures.extend(bleu::figures(&numbered)),
             Metric::RougeL => figures.push(rouge::figure(&numbered)),
+            Metric::Meteor => figures.push(meteor.figure(cases)),
         }
     }
     Ok(figures)

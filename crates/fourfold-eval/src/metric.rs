@@ -25,6 +25,8 @@ pub enum Metric {
     Bleu,
     /// ROUGE-L ([`crate::rouge`]).
     RougeL,
+    /// METEOR by words, stems and, where a WordNet is given, synonyms ([`crate::meteor`]).
+    Meteor,
     /// Words in common with the best reference, as F1 and recall ([`crate::overlap`]).
     TokenF1,
     /// Yes or no to each question, and the usual figures of open ones ([`crate::closed`]).
@@ -38,7 +40,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, in the order of tables.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ExactMatch,
         Self::Accuracy,
         Self::VqaAccuracy,
@@ -50,6 +52,7 @@ impl Metric {
         Self::Cider,
         Self::Bleu,
         Self::RougeL,
+        Self::Meteor,
     ];
 
     /// Its name in recipes, tasks and on the command line.
@@ -62,6 +65,7 @@ impl Metric {
             Self::Cider => "cider",
             Self::Bleu => "bleu",
             Self::RougeL => "rouge_l",
+            Self::Meteor => "meteor",
             Self::TokenF1 => "token_f1",
             Self::OpenClosed => "open_closed",
             Self::YesNo => "yes_no",
@@ -96,6 +100,7 @@ impl Metric {
             Self::Cider => &["cider"],
             Self::Bleu => &["bleu1", "bleu2", "bleu3", "bleu4"],
             Self::RougeL => &["rouge_l"],
+            Self::Meteor => &["meteor"],
         }
     }
 
@@ -126,7 +131,7 @@ impl FromStr for Metric {
 }
 
 /// Titles of figures in tables and whether they are shares, shown in percent; in the order of tables.
-pub const TITLES: [(&str, &str, bool); 24] = [
+pub const TITLES: [(&str, &str, bool); 25] = [
     ("exact_match", "exact match %", true),
     ("accuracy", "accuracy %", true),
     ("vqa_accuracy", "VQA accuracy %", true),
@@ -151,6 +156,7 @@ pub const TITLES: [(&str, &str, bool); 24] = [
     ("bleu3", "BLEU-3 %", true),
     ("bleu4", "BLEU-4 %", true),
     ("rouge_l", "ROUGE-L %", true),
+    ("meteor", "METEOR %", true),
 ];
 
 #[cfg(test)]

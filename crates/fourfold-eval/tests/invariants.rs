@@ -56,6 +56,7 @@ fn scores(cases: &[Texts]) -> Result<Vec<Figure>, EvalError> {
         Metric::Cider,
         Metric::Bleu,
         Metric::RougeL,
+        Metric::Meteor,
     ];
     measure(&borrowed(cases), &metrics)
 }

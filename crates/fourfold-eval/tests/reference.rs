@@ -1,6 +1,9 @@
 //! Every value of `fixtures/metrics.json` and `tokens.json`, which `fixtures/make.py` takes from `pycocoevalcap`, and of
 //! `vqa.json`, which `fixtures/make_vqa.py` takes from the VQA evaluator.
 
+use std::path::Path;
+
+use fourfold_eval::meteor::{Meteor, Statistics, TokenizedCase, WordNet};
 use fourfold_eval::{Case, Metric, measure, tokenize::tokenize, vqa};
 use serde_json::Value;
 
@@ -94,4 +97,47 @@ fn answers_are_as_right_as_the_reference_says() {
         sum += got;
     }
     assert_close(sum / cases.len() as f64, &fixture["overall"], "overall");
+}
+
+/// The program is asked for the modules that are here, once without and once with synonyms.
+#[test]
+fn meteor_is_that_of_the_program() {
+    let fixture = fixture("meteor.json");
+    let expected = fixture["cases"].as_array().unwrap();
+    assert!(expected.len() >= 400);
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
+    let cases: Vec<_> = expected
+        .iter()
+        .map(|case| TokenizedCase {
+            candidate: words(case["candidate"].as_str().unwrap()),
+            references: strings(&case["references"])
+                .iter()
+                .map(|text| words(text))
+                .collect(),
+        })
+        .collect();
+    let wordnet = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wordnet");
+    let wordnet = WordNet::read(&wordnet).unwrap();
+    for (name, meteor) in [
+        ("stem", Meteor::new(None)),
+        ("synonym", Meteor::new(Some(wordnet))),
+    ] {
+        let segments = meteor.segments(&cases);
+        for (segment, case) in segments.iter().zip(expected) {
+            let score = case[name].as_f64().unwrap();
+            assert!(
+                (segment.score() - score).abs() < 1e-12,
+                "{name}: {}, expected {score}: {case}",
+                segment.score()
+            );
+        }
+        let corpus: Statistics = segments.iter().copied().sum();
+        assert_close(corpus.score(), &fixture["corpus"][name], name);
+        // With its paraphrases and all of its synonyms the program is another metric, a near one.
+        let away = segments.iter().zip(expected);
+        let away =
+            away.map(|(segment, case)| (segment.score() - case["all"].as_f64().unwrap()).abs());
+        let away = away.sum::<f64>() / cases.len() as f64;
+        assert!((0.001..0.01).contains(&away), "{name}: {away}");
+    }
 }

@@ -1,16 +1,17 @@
 //! Predictions and the figures made of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::Result;
 use fourfold_data::source::RowImage;
 use fourfold_eval::resample::{RESAMPLES, intervals};
-use fourfold_eval::{Case as Judged, Figure, TITLES, answers, measure};
+use fourfold_eval::{Case as Judged, Figure, Meteor, TITLES, WordNet, answers, measure_with};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Settings};
-use crate::recipe::{Baseline, Metric};
+use crate::recipe::{Baseline, Measure, Metric};
 
 /// One line of `predictions/<evaluation>.jsonl`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -152,13 +153,59 @@ pub struct Scored {
     pub predictions: Vec<Prediction>,
 }
 
+impl Scored {
+    /// Adds the mean of a value of each prediction as the figure `name`, with its interval.
+    pub fn add(&mut self, name: &str, values: Vec<f64>) {
+        for (prediction, value) in self.predictions.iter_mut().zip(&values) {
+            prediction.scores.insert(name.to_owned(), *value);
+        }
+        let figure = Figure::mean("external", values);
+        let (figures, ends) = summed(&[figure]);
+        let named = |_: &String| name.to_owned();
+        self.figures
+            .0
+            .extend(figures.0.iter().map(|(old, value)| (named(old), *value)));
+        self.interval_95
+            .extend(ends.iter().map(|(old, ends)| (named(old), *ends)));
+    }
+}
+
+/// Measures what systems say.
+#[derive(Debug, Default)]
+pub struct Judge {
+    metrics: Vec<Metric>,
+    meteor: Meteor,
+}
+
+impl Judge {
+    /// By `metrics`; METEOR knows synonyms where `wordnet` is WordNet's folder.
+    ///
+    /// # Errors
+    /// When that folder cannot be read: file and line are named.
+    pub fn new(metrics: &[Metric], wordnet: Option<&Path>) -> Result<Self> {
+        let wordnet = wordnet.filter(|_| metrics.contains(&Metric::Meteor));
+        Ok(Self {
+            metrics: metrics.to_vec(),
+            meteor: Meteor::new(wordnet.map(WordNet::read).transpose()?),
+        })
+    }
+
+    /// As an evaluation says.
+    ///
+    /// # Errors
+    /// As [`Judge::new`].
+    pub fn of(measure: &Measure) -> Result<Self> {
+        Self::new(&measure.metrics, measure.wordnet.as_deref())
+    }
+}
+
 /// Scores what a system said to `cases`, in their order.
 ///
 /// # Errors
 /// When there are no cases, or one without a reference that has text.
-pub fn score(cases: &[Case], said: &[String], metrics: &[Metric]) -> Result<Scored> {
+pub fn score(cases: &[Case], said: &[String], judge: &Judge) -> Result<Scored> {
     let all: Vec<usize> = (0..cases.len()).collect();
-    let figures = of(&all, cases, said, metrics)?;
+    let figures = of(&all, cases, said, judge)?;
     let mut predictions: Vec<Prediction> = cases
         .par_iter()
         .zip(said)
@@ -191,7 +238,7 @@ pub fn score(cases: &[Case], said: &[String], metrics: &[Metric]) -> Result<Scor
     }
     let mut groups = BTreeMap::new();
     for (name, members) in members {
-        let (model, interval_95) = summed(&of(&members, cases, said, metrics)?);
+        let (model, interval_95) = summed(&of(&members, cases, said, judge)?);
         let samples = members.len();
         let scores = GroupScores {
             samples,
@@ -210,13 +257,8 @@ pub fn score(cases: &[Case], said: &[String], metrics: &[Metric]) -> Result<Scor
 }
 
 /// The figures of the cases at `places`.
-fn of(
-    places: &[usize],
-    cases: &[Case],
-    said: &[String],
-    metrics: &[Metric],
-) -> Result<Vec<Figure>> {
-    if metrics.is_empty() {
+fn of(places: &[usize], cases: &[Case], said: &[String], judge: &Judge) -> Result<Vec<Figure>> {
+    if judge.metrics.is_empty() {
         return Ok(Vec::new());
     }
     let judged: Vec<Judged<'_>> = places
@@ -227,7 +269,7 @@ fn of(
             references: &cases[*place].references,
         })
         .collect();
-    Ok(measure(&judged, metrics)?)
+    Ok(measure_with(&judged, &judge.metrics, &judge.meteor)?)
 }
 
 /// Totals and intervals.
@@ -242,10 +284,16 @@ fn summed(figures: &[Figure]) -> (Figures, Intervals) {
     (Figures(totals.collect()), ends.collect())
 }
 
-/// The names of the figures that any of `all` has, in the order of tables, with their titles and whether they are shares.
+/// The names of the figures that any of `all` has, in the order of tables, with their titles and whether they are shares;
+/// at last those of other programs, which have their name for a title.
 pub(super) fn columns<'a>(
     all: impl Iterator<Item = &'a Figures> + Clone,
-) -> Vec<(&'static str, &'static str, bool)> {
-    let has = |name: &str| all.clone().any(|figures| figures.get(name).is_some());
-    TITLES.into_iter().filter(|(name, ..)| has(name)).collect()
+) -> Vec<(&'a str, &'a str, bool)> {
+    let names: BTreeSet<&str> = all.flat_map(|f| f.0.keys().map(String::as_str)).collect();
+    let known = TITLES.into_iter().filter(|(name, ..)| names.contains(name));
+    let others = names
+        .iter()
+        .filter(|name| TITLES.iter().all(|(known, ..)| known != *name))
+        .map(|name| (*name, *name, false));
+    known.chain(others).collect()
 }

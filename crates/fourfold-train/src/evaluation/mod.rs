@@ -25,7 +25,7 @@ pub use cases::{Case, Cases};
 pub use compare::{AnswerPair, Comparison, FigurePair, compare, predictions_in};
 pub use compare_page::{Names, page, text};
 pub use figures::{
-    EvaluationScores, Figures, GroupScores, Intervals, Prediction, Scored, Scores, score,
+    EvaluationScores, Figures, GroupScores, Intervals, Judge, Prediction, Scored, Scores, score,
 };
 pub use journal::{Journal, Settings, Shard};
 pub use pixels::PixelIndex;

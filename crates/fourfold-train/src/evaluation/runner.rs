@@ -12,7 +12,7 @@ use fourfold_model::Model;
 use super::baselines::{blind, majority, shuffled};
 use super::cases::{Read, image_key};
 use super::figures::name;
-use super::{Case, Cases, EvaluationScores, Figures, PixelIndex, Prediction, Scores, score};
+use super::{Case, Cases, EvaluationScores, Figures, Judge, PixelIndex, Prediction, Scores, score};
 use crate::answer::{Answer, Answerer, Question};
 use crate::assemble::Reading;
 use crate::files;
@@ -95,6 +95,7 @@ impl<'a> Evaluator<'a> {
         if let Some(fault) = measure.fault() {
             bail!("{fault}");
         }
+        let judge = Judge::of(measure)?;
         let Cases { cases, mut skipped } = Cases::read(source, measure);
         let search = &measure.search;
         let (cases, said) = self.first(evaluation, cases, search, &mut skipped, watch)?;
@@ -109,7 +110,7 @@ impl<'a> Evaluator<'a> {
         };
         let mut predictions = Vec::new();
         let texts: Vec<String> = said.iter().map(|answer| answer.text.clone()).collect();
-        let mut of_model = score(&cases, &texts, &measure.metrics)?;
+        let mut of_model = score(&cases, &texts, &judge)?;
         for (prediction, answer) in of_model.predictions.iter_mut().zip(&said) {
             prediction.log_probability = Some(answer.log_probability());
             prediction.finished = Some(answer.finished);
@@ -119,7 +120,7 @@ impl<'a> Evaluator<'a> {
         scores.groups = of_model.groups;
         predictions.push(("model", of_model.predictions));
         let mut note = |system, said: &[String]| -> Result<Figures> {
-            let scored = score(&cases, said, &measure.metrics)?;
+            let scored = score(&cases, said, &judge)?;
             predictions.push((system, scored.predictions));
             Ok(scored.figures)
         };
@@ -261,6 +262,7 @@ pub fn check_evaluations(recipe: &Recipe, sources: &Sources) -> Result<()> {
         let within = || format!("in the evaluation '{name}'");
         let source = tables.open(&evaluation.source).with_context(within)?;
         let measure = &evaluation.measure;
+        Judge::of(measure).with_context(within)?;
         demand_one(&*source, "can be read", |row| {
             seen(&*source, row, recipe, measure)
         })

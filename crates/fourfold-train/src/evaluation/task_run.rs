@@ -7,7 +7,9 @@ use fourfold_data::{DataError, SkipReport, Source, Tables};
 use serde_json::{Map, Value};
 
 use super::journal::{Journal, Settings, Shard};
-use super::{Case, Cases, EvaluationScores, Evaluator, Scores, Watch, score, write_predictions};
+use super::{
+    Case, Cases, EvaluationScores, Evaluator, Judge, Scores, Watch, score, write_predictions,
+};
 use crate::answer::{Answer, Question};
 use crate::files;
 use crate::recipe::{Found, Submission};
@@ -113,7 +115,7 @@ impl TaskRun<'_> {
         settings: Settings,
     ) -> Result<Scores> {
         let texts: Vec<String> = said.iter().map(|answer| answer.text.clone()).collect();
-        let mut scored = score(cases, &texts, &self.found.evaluation.measure.metrics)?;
+        let mut scored = score(cases, &texts, &Judge::of(&self.found.evaluation.measure)?)?;
         for (prediction, answer) in scored.predictions.iter_mut().zip(said) {
             prediction.log_probability = Some(answer.log_probability());
             prediction.finished = Some(answer.finished);

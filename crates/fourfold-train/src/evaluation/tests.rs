@@ -514,9 +514,10 @@ fn the_table_is_aligned_and_complete() {
         .collect();
     let said = ["a cat sleeps", "a dog", "birds"].map(String::from);
     let metrics = [Metric::ExactMatch, Metric::CiderD];
-    let of_model = score(&cases, &said, &metrics).unwrap();
+    let judge = Judge::new(&metrics, None).unwrap();
+    let of_model = score(&cases, &said, &judge).unwrap();
     let others = ["a".into(), "b".into(), "c".into()];
-    let pixel_nn = score(&cases, &others, &metrics).unwrap().figures;
+    let pixel_nn = score(&cases, &others, &judge).unwrap().figures;
     let evaluation = EvaluationScores {
         samples: 3,
         model: of_model.figures,
@@ -601,7 +602,12 @@ fn answers_of_several_people_are_the_references() {
     );
     assert_eq!(cases[0].references.len(), 10);
     let said = ["Red.".to_owned(), "red".to_owned()];
-    let scored = score(&cases, &said, &[Metric::VqaAccuracy]).unwrap();
+    let scored = score(
+        &cases,
+        &said,
+        &Judge::new(&[Metric::VqaAccuracy], None).unwrap(),
+    )
+    .unwrap();
     let (figures, intervals) = (scored.figures, scored.interval_95);
     // The second is found once as it is written: articles of people are not dropped.
     let expected = (1.0 + 0.3) / 2.0;

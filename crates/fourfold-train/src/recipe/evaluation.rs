@@ -1,5 +1,7 @@
 //! `[evaluation.NAME]`: a data source with what is measured on it.
 
+use std::path::PathBuf;
+
 use fourfold_data::SourceConfig;
 pub use fourfold_eval::Metric;
 use serde::{Deserialize, Serialize};
@@ -77,6 +79,9 @@ pub struct Measure {
     /// The column that says of which kind a case is, as `domain` of nocaps: each kind is scored by itself too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// A folder of WordNet (`dict`), by which METEOR knows synonyms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wordnet: Option<PathBuf>,
     /// Cases are drawn evenly down to this many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -85,7 +90,7 @@ pub struct Measure {
     pub search: Search,
 }
 
-const MEASURE_KEYS: [&str; 8] = [
+const MEASURE_KEYS: [&str; 9] = [
     "metrics",
     "baselines",
     "baseline_data",
@@ -93,6 +98,7 @@ const MEASURE_KEYS: [&str; 8] = [
     "cases",
     "id",
     "group",
+    "wordnet",
     "limit",
 ];
 

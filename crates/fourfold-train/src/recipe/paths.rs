@@ -26,7 +26,10 @@ impl Recipe {
         }
         for (name, evaluation) in &mut self.evaluation {
             let key = KeyPath::from("evaluation").key(name);
-            visit_source(key, &mut evaluation.source, &mut visit);
+            visit_source(key.clone(), &mut evaluation.source, &mut visit);
+            if let Some(folder) = &mut evaluation.measure.wordnet {
+                visit(key.key("wordnet"), folder);
+            }
         }
     }
 

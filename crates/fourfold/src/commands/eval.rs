@@ -71,9 +71,12 @@ pub struct Eval {
     )]
     references: Option<String>,
     /// What is measured, separated by commas: exact_match, accuracy, vqa_accuracy, relaxed_accuracy, yes_no, open_closed,
-    /// token_f1, cider_d, cider, bleu, rouge_l
+    /// token_f1, cider_d, cider, bleu, rouge_l, meteor
     #[arg(long, value_name = "METRIC", value_delimiter = ',', requires = "data")]
     metrics: Vec<Metric>,
+    /// A folder of WordNet (dict), by which METEOR knows synonyms
+    #[arg(long, value_name = "FOLDER", requires = "data")]
+    wordnet: Option<PathBuf>,
     /// Measure on this many samples, spread evenly
     #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
     limit: Option<usize>,
@@ -117,6 +120,7 @@ impl Eval {
                 prompt: self.prompt.as_deref(),
                 metrics: &self.metrics,
                 limit: self.limit,
+                wordnet: self.wordnet.as_deref(),
                 search: &self.search,
                 force: self.force,
             };
@@ -240,6 +244,7 @@ impl Eval {
             measure.references = self.references.clone();
         }
         measure.limit = self.limit.or(measure.limit);
+        measure.wordnet = self.wordnet.clone().or(measure.wordnet);
         measure.search = self.search.over(&measure.search)?;
         Ok((config, measure))
     }

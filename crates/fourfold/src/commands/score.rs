@@ -1,5 +1,6 @@
 //! `fourfold score`: the metrics alone, for captions and answers from elsewhere.
 
+mod external;
 mod loose;
 mod read;
 
@@ -9,11 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use fourfold_train::evaluation::{
-    Case, EvaluationScores, Layout, Scores, score, table, write_predictions,
+    Case, EvaluationScores, Judge, Layout, Scores, score, table, write_predictions,
 };
 use fourfold_train::recipe::Metric;
 
 use crate::output::say;
+use external::External;
 use read::{Reference, Task, read_lines, read_predictions, read_references};
 
 /// Scores captions or answers of any program against references, as the field's tools do
@@ -39,9 +41,16 @@ pub struct Score {
     #[arg(long, value_name = "FILE")]
     references: Option<PathBuf>,
     /// What is measured, separated by commas, in place of what is usual: exact_match, accuracy, vqa_accuracy,
-    /// relaxed_accuracy, yes_no, open_closed, token_f1, cider_d, cider, bleu, rouge_l
+    /// relaxed_accuracy, yes_no, open_closed, token_f1, cider_d, cider, bleu, rouge_l, meteor
     #[arg(long, value_name = "METRIC", value_delimiter = ',')]
     metrics: Vec<Metric>,
+    /// A metric of another program, as SPICE: a shell command that reads JSON lines with id, prediction and references, and
+    /// writes a number a line; may be given several times
+    #[arg(long, value_name = "NAME=COMMAND")]
+    external: Vec<External>,
+    /// A folder of WordNet (dict), by which METEOR knows synonyms
+    #[arg(long, value_name = "FOLDER")]
+    wordnet: Option<PathBuf>,
     /// Leave out references without a prediction
     #[arg(long)]
     subset: bool,
@@ -126,7 +135,14 @@ impl Score {
             [] => usual,
             metrics => metrics,
         };
-        let scored = score(&judged.cases, &judged.said, metrics)?;
+        let mut scored = score(
+            &judged.cases,
+            &judged.said,
+            &Judge::new(metrics, self.wordnet.as_deref())?,
+        )?;
+        for external in &self.external {
+            external.add(&mut scored)?;
+        }
         if let Some(samples) = &self.samples {
             write_predictions(samples, &scored.predictions)?;
         }

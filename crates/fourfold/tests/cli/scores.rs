@@ -175,3 +175,34 @@ fn domains_of_images_are_scored_apart_and_samples_written() {
     let message = refused(place.path(), &[&FILES[..], &itself].concat(), 1);
     assert!(message.contains("said.json is what is scored"), "{message}");
 }
+
+#[test]
+fn other_programs_may_score_too() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    captions(place.path());
+    // A metric that likes captions with a cat.
+    let lines = "while read -r line; do case \"$line\" in *'\"prediction\":\"a grey cat'*) echo 1;; *) echo 0.5;; esac; done";
+    let likes = format!("cats={lines}");
+    let more = ["--external", &likes, "--json"];
+    let out = good(place.path(), &[&FILES[..], &more].concat()).out;
+    let scores: Value = serde_json::from_str(&out).expect("JSON");
+    let cats = scores["captions"]["model"]["cats"]
+        .as_f64()
+        .expect("a number");
+    assert!((cats - 2.0 / 3.0).abs() < 1e-12, "{scores}");
+    let text = good(place.path(), &[&FILES[..], &more[..2]].concat()).out;
+    assert!(text.contains("cats") && text.contains("0.667"), "{text}");
+    for (command, expected) in [
+        ("x=echo 1", "wrote 1 numbers for 3 predictions"),
+        ("x=cat", "line 1: expected a number"),
+        ("x=exit 3", "ended with exit status: 3"),
+        ("x=yes NaN | head -3", "line 1: expected a number"),
+    ] {
+        let message = refused(
+            place.path(),
+            &[&FILES[..], &["--external", command]].concat(),
+            1,
+        );
+        assert!(message.contains(expected), "{message}");
+    }
+}

@@ -47,6 +47,7 @@ pub struct Asked<'a> {
     pub prompt: Option<&'a str>,
     pub metrics: &'a [Metric],
     pub limit: Option<usize>,
+    pub wordnet: Option<&'a Path>,
     pub search: &'a SearchOptions,
     pub force: bool,
 }
@@ -71,6 +72,7 @@ impl TaskOptions {
         let measure = &mut found.evaluation.measure;
         measure.search = asked.search.over(&measure.search)?;
         measure.limit = asked.limit.or(measure.limit);
+        measure.wordnet = asked.wordnet.map(Path::to_owned);
         if !asked.metrics.is_empty() {
             ensure!(
                 !found.unanswered,
