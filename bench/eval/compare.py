@@ -169,8 +169,9 @@ def described():
     version = subprocess.run([FOURFOLD, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=True).stderr.splitlines()[0]
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("pycocoevalcap", "pycocotools", "numpy"))
+    given = " (given by FOURFOLD, not built from it)" if os.environ.get("FOURFOLD") else ""
     return (
-        f"{version} at {commit.stdout.strip() or 'an unknown commit'}, {packages}, Python {platform.python_version()}, "
+        f"{version} at {commit.stdout.strip() or 'an unknown commit'}{given}, {packages}, Python {platform.python_version()}, "
         f"{java.replace(chr(34), '')}"
     )
 

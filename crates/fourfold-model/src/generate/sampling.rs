@@ -35,7 +35,7 @@ impl Sampler {
         likeliest.last().map_or(0, |(token, _)| *token)
     }
 
-    /// The tokens to draw from, the likeliest first, with weights in proportion to their probability.
+    /// The tokens to draw from, with weights in proportion to their probability.
     fn likeliest(&self, logits: &[f32]) -> Vec<(usize, f64)> {
         let Sampling {
             temperature,
@@ -49,8 +49,14 @@ impl Sampler {
             order.select_nth_unstable_by(top_k - 1, by_logit);
             order.truncate(top_k);
         }
-        order.sort_unstable_by(by_logit);
-        let highest = order.first().map_or(0.0, |token| logits[*token]);
+        // Only shares need the likeliest first.
+        if top_p < 1.0 {
+            order.sort_unstable_by(by_logit);
+        }
+        let highest = order
+            .iter()
+            .map(|token| logits[*token])
+            .fold(f32::MIN, f32::max);
         let weight = |token: usize| f64::from((logits[token] - highest) / temperature).exp();
         let mut weights: Vec<(usize, f64)> = order.into_iter().map(|t| (t, weight(t))).collect();
         if top_p < 1.0 {

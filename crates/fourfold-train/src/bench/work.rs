@@ -75,7 +75,7 @@ impl Work {
     }
 
     /// The model that it runs on.
-    pub(super) fn model(self) -> ModelConfig {
+    pub fn model(self) -> ModelConfig {
         match self {
             // Fourfold's models have an encoder; this one sees no image, and its encoder is as small as they come.
             Self::Gpt => model(tiny_vision(), 1, gpt()),
