@@ -293,7 +293,7 @@ fn answers_come_as_they_are_complete_and_prompts_when_there_is_room() {
         Ok(())
     };
     model
-        .generate_each::<ModelError>(&mut waiting, &options, &|_| false, &mut hear)
+        .generate_each::<ModelError>(&mut waiting, &options, &|_, _| false, &mut hear)
         .expect("valid prompts");
     let mut sorted = answered.clone();
     sorted.sort_unstable();
@@ -321,7 +321,7 @@ fn a_shared_image_answers_like_its_copy() {
 fn answers_stop_where_they_are_told() {
     let model = model("llama");
     let whole = model.generate(&prompts(), &options(8, 1)).expect("valid");
-    let stop = |tokens: &[u32]| tokens.len() == 3;
+    let stop = |_: usize, tokens: &[u32]| tokens.len() == 3;
     for beams in [1, 3] {
         let mut waiting = prompts().into_iter();
         let mut lengths = Vec::new();

@@ -3,14 +3,14 @@
 //!     cargo run --release -p fourfold-train --example decode -- ROUNDS
 //!
 //! The model is SigLIP-B/16 with SmolLM2-135M, its weights random; prompts ask about eight images, which are encoded
-//! once each. How long an answer is is decided by its first token: as captions are (4 to 18 tokens), or as answers to open
-//! questions are (48 on average, at most 256).
+//! once each. Answers are as long as captions are (4 to 18 tokens), or as those to open questions (48 on average, at most
+//! 256), whatever the tokens.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use fourfold_model::{
-    GenerateOptions, Generated, Model, ModelError, Prompt, PromptImage, Sampling, VisualSpan,
+    GenerateOptions, Generated, Model, ModelError, Prompt, PromptImage, VisualSpan,
 };
 use fourfold_tensor::{Precision, Tensor};
 use fourfold_train::bench::Work;
@@ -32,9 +32,10 @@ enum Lengths {
 }
 
 impl Lengths {
-    /// Of an answer that begins with `first`.
-    fn of(self, first: u32) -> usize {
-        let share = f64::from(first.wrapping_mul(2_654_435_761) >> 8) / f64::from(1 << 24);
+    /// Of the answer to prompt `number`.
+    fn of(self, number: usize) -> usize {
+        let spread = (number as u32).wrapping_mul(2_654_435_761);
+        let share = f64::from(spread) / f64::from(u32::MAX);
         match self {
             // Nearly a bell: 11 on average.
             Self::Captions => 4 + (14.0 * (0.5 + 0.5 * (2.0 * share - 1.0).powi(3))) as usize,
@@ -62,10 +63,8 @@ fn main() -> Result<()> {
     let model = Model::new(config, precision, 1)?;
     let visibility = model.config().visibility;
     let greedy = |tokens| GenerateOptions::greedy(tokens, NO_END, visibility);
-    // Drawn, since greedy answers of random weights begin alike.
-    let drawn = |refill| GenerateOptions {
+    let filled = |refill| GenerateOptions {
         refill,
-        sampling: Some(Sampling::default()),
         ..greedy(256)
     };
     let beams = GenerateOptions {
@@ -79,10 +78,10 @@ fn main() -> Result<()> {
         prompts,
     };
     let cases = [
-        case("open, refill", Lengths::Open, drawn(true), 320),
-        case("open, no refill", Lengths::Open, drawn(false), 320),
-        case("captions, refill", Lengths::Captions, drawn(true), 128),
-        case("captions, no refill", Lengths::Captions, drawn(false), 128),
+        case("open, refill", Lengths::Open, filled(true), 320),
+        case("open, no refill", Lengths::Open, filled(false), 320),
+        case("captions, refill", Lengths::Captions, filled(true), 128),
+        case("captions, no refill", Lengths::Captions, filled(false), 128),
         case("greedy, 24 tokens", Lengths::Fixed(24), greedy(24), 42),
         case("three beams, 24 tokens", Lengths::Fixed(24), beams, 42),
     ];
@@ -123,7 +122,7 @@ fn main() -> Result<()> {
 /// Answers all prompts; how many tokens.
 fn answer(model: &Model, prompts: Vec<Prompt>, case: &Case) -> Result<usize> {
     let mut tokens = 0;
-    let stop = |said: &[u32]| said.len() >= case.lengths.of(said[0]);
+    let stop = |number: usize, said: &[u32]| said.len() >= case.lengths.of(number);
     let mut heard = |_, answer: Generated| -> Result<(), ModelError> {
         tokens += answer.tokens.len();
         Ok(())

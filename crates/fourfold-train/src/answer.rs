@@ -164,7 +164,7 @@ impl Answerer {
                 let numbers = group * GROUP..;
                 note().sort(numbers, prompts)
             });
-        let stop = |tokens: &[u32]| self.stop(tokens, stops);
+        let stop = |_: usize, tokens: &[u32]| self.stop(tokens, stops);
         let mut answered = |number: usize, answer: Generated| {
             let number = note().good[number];
             heard(number, self.text(answer, stops))

@@ -110,13 +110,20 @@ impl Item {
 }
 
 impl Asking {
+    /// Takes the threads that are asked for; before anything is read.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub fn start(&self) -> Result<()> {
+        self.machine.start()
+    }
+
     /// Answers every item in order. What cannot be answered is told on the standard error, and the command
     /// fails at the end.
     ///
     /// # Errors
     /// When the model cannot be loaded, the output is closed or something was not answered.
     pub fn answer(&self, items: Vec<Item>) -> Result<()> {
-        self.machine.start()?;
         let (model, reading) = self.model.load()?;
         let answerer = Answerer::new(&model, &reading)?;
         let search = self.search.over(&Search::default())?;

@@ -45,8 +45,20 @@ pub struct SearchOptions {
 impl SearchOptions {
     /// Whether any is given.
     pub fn any(&self) -> bool {
-        let none = self.over(&Search::default());
-        none.is_ok_and(|search| search != Search::default())
+        let given = [
+            self.beams.is_some(),
+            self.length_penalty.is_some(),
+            self.max_tokens.is_some(),
+            self.min_tokens.is_some(),
+            self.temperature.is_some(),
+            self.top_k.is_some(),
+            self.top_p.is_some(),
+            self.seed.is_some(),
+            self.repetition_penalty.is_some(),
+            self.no_repeat_ngram_size.is_some(),
+            !self.stop.is_empty(),
+        ];
+        given.contains(&true)
     }
 
     /// `search` with what is given in its place.

@@ -60,7 +60,7 @@ impl Beams {
             answer.finished = candidate.token == asked.options.end;
             if !answer.finished {
                 answer.tokens.push(candidate.token);
-                answer.finished = (asked.stop)(&answer.tokens);
+                answer.finished = asked.stops(&answer.tokens);
             }
             let complete = answer.finished || length == asked.limit;
             if complete && rank < beams {

@@ -43,7 +43,7 @@ impl Line {
         answer.finished = token == asked.options.end;
         if !answer.finished {
             answer.tokens.push(token);
-            answer.finished = (asked.stop)(&answer.tokens);
+            answer.finished = asked.stops(&answer.tokens);
         }
         !answer.finished && answer.tokens.len() < asked.limit
     }

@@ -59,8 +59,8 @@ impl Generated {
     }
 }
 
-/// Says of the tokens of an answer so far whether it stops there, as at a stop string.
-pub type Stop<'a> = dyn Fn(&[u32]) -> bool + Sync + 'a;
+/// Says of the tokens of an answer so far, and the number of its prompt, whether it stops there, as at a stop string.
+pub type Stop<'a> = dyn Fn(usize, &[u32]) -> bool + Sync + 'a;
 
 impl Model {
     /// An answer to each prompt.
@@ -80,7 +80,7 @@ impl Model {
         self.generate_each::<ModelError>(
             &mut waiting,
             options,
-            &|_| false,
+            &|_, _| false,
             &mut |index, answer| {
                 answers[index] = answer;
                 Ok(())

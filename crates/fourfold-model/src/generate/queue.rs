@@ -14,11 +14,20 @@ const REFILL_SHARE: usize = 8;
 
 /// What decides about the tokens of one answer.
 pub(super) struct Asked<'a> {
+    /// The number of the prompt.
+    pub index: usize,
     pub prompt: &'a Prompt,
     pub options: &'a GenerateOptions,
     pub stop: &'a Stop<'a>,
     /// Most tokens of the answer, its end counted.
     pub limit: usize,
+}
+
+impl Asked<'_> {
+    /// Whether an answer of these tokens stops, which it does not before it is as long as it has to be.
+    pub fn stops(&self, tokens: &[u32]) -> bool {
+        tokens.len() >= self.options.min_tokens && (self.stop)(self.index, tokens)
+    }
 }
 
 /// An answer that grows.
@@ -150,6 +159,7 @@ impl Request {
 
     fn advance(&mut self, rows: &[&[f32]], options: &GenerateOptions, stop: &Stop<'_>) {
         let asked = Asked {
+            index: self.index,
             prompt: &self.prompt,
             options,
             stop,

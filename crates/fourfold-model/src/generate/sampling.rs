@@ -1,10 +1,14 @@
 //! Drawing a token.
 
+use fourfold_tensor::ops::highest_logit;
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Sampling;
+
+/// The logarithm of how much less likely than the likeliest a token may be: 1e-20.
+const NEGLIGIBLE: f32 = 46.0;
 
 /// Draws the tokens of one answer.
 pub(super) struct Sampler {
@@ -43,7 +47,10 @@ impl Sampler {
             top_p,
             ..
         } = self.sampling;
-        let mut order: Vec<usize> = (0..logits.len()).collect();
+        // What is this unlikely beside the likeliest is not drawn in a lifetime, and most tokens are.
+        let (_, highest) = highest_logit(logits);
+        let least = highest - NEGLIGIBLE * temperature;
+        let mut order: Vec<usize> = (0..logits.len()).filter(|t| logits[*t] >= least).collect();
         let by_logit = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
         if top_k > 0 && top_k < order.len() {
             order.select_nth_unstable_by(top_k - 1, by_logit);
@@ -53,11 +60,7 @@ impl Sampler {
         if top_p < 1.0 {
             order.sort_unstable_by(by_logit);
         }
-        let highest = order
-            .iter()
-            .map(|token| logits[*token])
-            .fold(f32::MIN, f32::max);
-        let weight = |token: usize| f64::from((logits[token] - highest) / temperature).exp();
+        let weight = |token: usize| f64::from(((logits[token] - highest) / temperature).exp());
         let mut weights: Vec<(usize, f64)> = order.into_iter().map(|t| (t, weight(t))).collect();
         if top_p < 1.0 {
             let wanted = f64::from(top_p) * weights.iter().map(|(_, weight)| weight).sum::<f64>();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fourfold_data::source::RowImage;
-use fourfold_data::{DataError, Sample, SkipReport, Source, sample_rng};
+use fourfold_data::{DataError, Sample, SkipReport, Source, hash, sample_rng};
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -28,6 +28,25 @@ pub struct Case {
 }
 
 impl Case {
+    /// What tells its question from another of the same name, wherever the files are: the prompt, and names and sizes of
+    /// images in files, the contents of others.
+    pub fn question_key(&self) -> String {
+        let mut text = self.prompt.clone();
+        for image in &self.images {
+            text.push('\n');
+            text += &match image {
+                RowImage::File(path) => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    let size = std::fs::metadata(path).map_or(0, |about| about.len());
+                    format!("{name} {size}")
+                }
+                RowImage::Part { name, length, .. } => format!("{name} {length}"),
+                other => other.key(),
+            };
+        }
+        hash::sha256(text.as_bytes())[..16].to_owned()
+    }
+
     /// The case as a question, with other images where `images` gives them.
     pub fn question(&self, images: Option<&[RowImage]>) -> Question {
         Question {
@@ -99,6 +118,12 @@ impl Cases {
                     return Err(DataError::Row {
                         origin: row.sample.origin,
                         message: format!("{unit} is there already, and each sample is a case"),
+                    });
+                }
+                Some(case) if case.image_key != image_key => {
+                    return Err(DataError::Row {
+                        origin: row.sample.origin,
+                        message: format!("{unit} is there already, with another image"),
                     });
                 }
                 // Without a name of its own, a repeated row is no second reference.

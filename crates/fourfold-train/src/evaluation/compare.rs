@@ -1,12 +1,14 @@
 //! Two systems on the same cases: how far apart, and whether by chance.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use fourfold_eval::resample::{RESAMPLES, paired};
-use fourfold_eval::{Case as Judged, Difference, Figure, Metric, TITLES, measure};
+use fourfold_eval::{
+    Case as Judged, Difference, Figure, Meteor, Metric, TITLES, WordNet, measure_with,
+};
 
 use super::Prediction;
 use crate::files;
@@ -99,11 +101,12 @@ pub fn predictions_in(path: &Path) -> Result<BTreeMap<String, PathBuf>> {
 ///
 /// # Errors
 /// When they are not of the same cases: the first that differs is named.
-pub fn compare(name: &str, first: &Path, second: &Path) -> Result<Comparison> {
-    let read = |path: &Path| -> Result<Vec<Prediction>> {
-        let expected = "expected a prediction as `fourfold eval` writes it";
-        files::read_json_lines(path, expected)
-    };
+pub fn compare(
+    name: &str,
+    first: &Path,
+    second: &Path,
+    wordnet: Option<&Path>,
+) -> Result<Comparison> {
     let (a, b) = (read(first)?, read(second)?);
     let mut others: HashMap<&str, &Prediction> = b.iter().map(|p| (p.id.as_str(), p)).collect();
     let mut pairs = Vec::with_capacity(a.len());
@@ -139,6 +142,8 @@ pub fn compare(name: &str, first: &Path, second: &Path) -> Result<Comparison> {
         first.display(),
         second.display()
     );
+    let wordnet = wordnet.filter(|_| metrics.contains(&Metric::Meteor));
+    let meteor = Meteor::new(wordnet.map(WordNet::read).transpose()?);
     let figures = |of: fn(&(&Prediction, &Prediction)) -> String| -> Result<Vec<Figure>> {
         let said: Vec<String> = pairs.iter().map(of).collect();
         let cases: Vec<Judged<'_>> = pairs
@@ -150,12 +155,14 @@ pub fn compare(name: &str, first: &Path, second: &Path) -> Result<Comparison> {
                 references: &one.references,
             })
             .collect();
-        Ok(measure(&cases, &metrics)?)
+        Ok(measure_with(&cases, &metrics, &meteor)?)
     };
     let (ours, theirs) = (
         figures(|(one, _)| one.prediction.clone())?,
         figures(|(_, other)| other.prediction.clone())?,
     );
+    demand_as_scored(first, pairs.iter().map(|(one, _)| *one), &ours)?;
+    demand_as_scored(second, pairs.iter().map(|(_, other)| *other), &theirs)?;
     let differences = paired(&ours, &theirs, RESAMPLES, 0);
     let mut table = Vec::new();
     for ((one, other), difference) in ours.iter().zip(&theirs).zip(differences) {
@@ -192,6 +199,58 @@ pub fn compare(name: &str, first: &Path, second: &Path) -> Result<Comparison> {
         figures: table,
         answers,
     })
+}
+
+/// The predictions of a file, of which each case has one.
+fn read(path: &Path) -> Result<Vec<Prediction>> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        text.ends_with('\n'),
+        "{} is empty or ends within a line: was it written to the end?",
+        path.display()
+    );
+    let expected = "a prediction as `fourfold eval` writes it";
+    let predictions: Vec<Prediction> = files::read_json_lines(path, expected)?;
+    let mut names = HashSet::new();
+    for prediction in &predictions {
+        ensure!(
+            names.insert(prediction.id.as_str()),
+            "{}: {} is there twice",
+            path.display(),
+            prediction.id
+        );
+    }
+    Ok(predictions)
+}
+
+/// Demands that samples score what their file says.
+fn demand_as_scored<'p>(
+    path: &Path,
+    predictions: impl Iterator<Item = &'p Prediction>,
+    figures: &[Figure],
+) -> Result<()> {
+    for (place, prediction) in predictions.enumerate() {
+        for figure in figures {
+            let (Some(found), Some(noted)) =
+                (figure.samples[place], prediction.scores.get(figure.name))
+            else {
+                continue;
+            };
+            let hint = match figure.name {
+                "meteor" => "; was it scored with another --wordnet?",
+                _ => "; score the file again",
+            };
+            ensure!(
+                (found - noted).abs() < 1e-6,
+                "{}: {} of {} is {noted} there, and {found} by this version{hint}",
+                path.display(),
+                figure.name,
+                prediction.id
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The metrics of which both have scores of samples.

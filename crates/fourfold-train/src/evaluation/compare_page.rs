@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::fs;
 
 use fourfold_data::EncodedImage;
 use fourfold_data::source::RowImage;
@@ -147,9 +146,6 @@ fn row(pair: &AnswerPair, images: &HashMap<String, RowImage>) -> String {
 
 /// A case's image: the file that predictions name, or what its source has.
 fn image(named: Option<&str>, known: Option<&RowImage>) -> Option<EncodedImage> {
-    let file = named.and_then(|name| {
-        let bytes = fs::read(name).ok()?;
-        Some(EncodedImage::new(bytes))
-    });
+    let file = named.and_then(|name| RowImage::at(name.into()).load("", 0).ok());
     file.or_else(|| known?.load("", 0).ok())
 }

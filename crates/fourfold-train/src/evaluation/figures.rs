@@ -154,19 +154,24 @@ pub struct Scored {
 }
 
 impl Scored {
-    /// Adds the mean of a value of each prediction as the figure `name`, with its interval.
+    /// Adds the mean of a value of each prediction as the figure `name`, with its interval, of all and of each group.
     pub fn add(&mut self, name: &str, values: Vec<f64>) {
         for (prediction, value) in self.predictions.iter_mut().zip(&values) {
             prediction.scores.insert(name.to_owned(), *value);
         }
-        let figure = Figure::mean("external", values);
-        let (figures, ends) = summed(&[figure]);
-        let named = |_: &String| name.to_owned();
-        self.figures
-            .0
-            .extend(figures.0.iter().map(|(old, value)| (named(old), *value)));
-        self.interval_95
-            .extend(ends.iter().map(|(old, ends)| (named(old), *ends)));
+        let put = |values: Vec<f64>, figures: &mut Figures, intervals: &mut Intervals| {
+            let (mean, ends) = summed(&[Figure::mean("external", values)]);
+            let (mean, ends) = (mean.0.into_values(), ends.into_values());
+            figures.0.extend(mean.map(|mean| (name.to_owned(), mean)));
+            intervals.extend(ends.map(|ends| (name.to_owned(), ends)));
+        };
+        for (group, scores) in &mut self.groups {
+            let own = self.predictions.iter().zip(&values);
+            let own = own.filter(|(prediction, _)| prediction.group.as_ref() == Some(group));
+            let own = own.map(|(_, value)| *value).collect();
+            put(own, &mut scores.model, &mut scores.interval_95);
+        }
+        put(values, &mut self.figures, &mut self.interval_95);
     }
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fourfold_data::DataError;
 use serde::{Deserialize, Serialize};
 
+use super::Case;
 use crate::answer::Answer;
 use crate::files;
 use crate::recipe::Search;
@@ -81,6 +82,8 @@ impl FromStr for Shard {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Line {
     id: String,
+    /// What tells the question from another of this name ([`Case::question_key`]).
+    question: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -92,9 +95,12 @@ struct Line {
     error: Option<String>,
 }
 
+/// What became of cases, by name and question.
+type Known = HashMap<(String, String), Result<Answer, String>>;
+
 /// The answers of a folder, of which one file grows.
 pub struct Journal {
-    known: HashMap<String, Result<Answer, String>>,
+    known: Known,
     /// None where nothing is asked.
     file: Option<File>,
     path: PathBuf,
@@ -106,12 +112,12 @@ impl Journal {
     /// # Errors
     /// When answers there are to something else, another process adds to the same file, or a file is damaged.
     pub fn open(folder: &Path, shard: Shard, settings: &Settings) -> Result<Self> {
+        demand_own(folder)?;
         files::create_folder(folder)?;
         let noted = folder.join("settings.json");
-        if noted.exists() {
-            demand_same(&noted, settings)?;
-        } else {
-            files::write_json(&noted, settings)?;
+        match noted.exists() {
+            true => demand_same(&noted, settings)?,
+            false => files::write_json(&noted, settings)?,
         }
         let path = folder.join(shard.file());
         let within = || format!("cannot write {}", path.display());
@@ -132,49 +138,51 @@ impl Journal {
         })
     }
 
-    /// The answers of a folder, to be read alone, and what was asked.
+    /// The answers of a folder to what `settings` say, to be read alone.
     ///
     /// # Errors
-    /// When the folder holds no answers, or a file is damaged.
-    pub fn read(folder: &Path) -> Result<(Self, Settings)> {
+    /// When the folder holds no answers, or to something else, or a file is damaged.
+    pub fn read(folder: &Path, settings: &Settings) -> Result<Self> {
         let noted = folder.join("settings.json");
         ensure!(
             noted.exists(),
             "{} holds no answers: there is no settings.json",
             folder.display()
         );
-        let journal = Self {
+        demand_same(&noted, settings)?;
+        Ok(Self {
             known: read_all(folder)?,
             file: None,
             path: folder.to_owned(),
-        };
-        Ok((journal, read_settings(&noted)?))
+        })
     }
 
-    /// What is known of the case called `id`: its answer, or why there is none.
-    pub fn get(&self, id: &str) -> Option<&Result<Answer, String>> {
-        self.known.get(id)
+    /// What is known of a case: its answer, or why there is none.
+    pub fn get(&self, case: &Case) -> Option<&Result<Answer, String>> {
+        self.known.get(&(case.id.clone(), case.question_key()))
     }
 
     /// Adds what became of a case.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn add(&mut self, id: &str, answer: &Result<Answer, DataError>) -> Result<()> {
+    pub fn add(&mut self, case: &Case, answer: &Result<Answer, DataError>) -> Result<()> {
         let line = match answer {
             Ok(answer) => Line {
-                id: id.to_owned(),
+                id: case.id.clone(),
+                question: case.question_key(),
                 text: Some(answer.text.clone()),
                 log_probabilities: answer.log_probabilities.clone(),
                 finished: answer.finished,
                 error: None,
             },
             Err(error) => Line {
-                id: id.to_owned(),
+                id: case.id.clone(),
+                question: case.question_key(),
                 text: None,
                 log_probabilities: Vec::new(),
                 finished: false,
-                error: Some(error.to_string()),
+                error: Some(without_origin(error, &case.id)),
             },
         };
         let text = files::json_line(&line)?;
@@ -182,12 +190,16 @@ impl Journal {
             let within = || format!("cannot write {}", self.path.display());
             file.write_all(text.as_bytes()).with_context(within)?;
         }
-        self.known.insert(line.id.clone(), line.outcome());
+        self.known.insert(line.key(), line.outcome());
         Ok(())
     }
 }
 
 impl Line {
+    fn key(&self) -> (String, String) {
+        (self.id.clone(), self.question.clone())
+    }
+
     fn outcome(self) -> Result<Answer, String> {
         match self.text {
             Some(text) => Ok(Answer {
@@ -209,48 +221,127 @@ fn end_at_a_line(file: &mut File) -> std::io::Result<()> {
     file.set_len(whole.map_or(0, |end| end as u64 + 1))
 }
 
-fn read_all(folder: &Path) -> Result<HashMap<String, Result<Answer, String>>> {
+/// The files of answers in a folder: `answers.jsonl` and `answers.I-of-N.jsonl`.
+fn answer_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let within = || format!("cannot read {}", folder.display());
     let mut paths: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(folder).with_context(within)? {
         let entry = entry.with_context(within)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("answers.") && name.ends_with(".jsonl") {
+        let part = name
+            .strip_prefix("answers.")
+            .map(|n| n.strip_suffix("jsonl").unwrap_or(n));
+        let is_shard = |part: &str| {
+            let shard = part
+                .strip_suffix('.')
+                .and_then(|part| part.split_once("-of-"));
+            shard.is_some_and(|(i, n)| format!("{i}/{n}").parse::<Shard>().is_ok())
+        };
+        if name == "answers.jsonl" || part.is_some_and(is_shard) {
             paths.push(entry.path());
         }
     }
     paths.sort();
-    let mut known: HashMap<String, Result<Answer, String>> = HashMap::new();
-    for path in paths {
-        let expected =
-            "expected an answer as `eval --task` writes it; remove the line to ask again";
+    Ok(paths)
+}
+
+fn read_all(folder: &Path) -> Result<Known> {
+    let mut known = Known::new();
+    for path in answer_files(folder)? {
+        let expected = "an answer as `eval --task` writes it; remove the line to ask again";
         for line in files::read_json_lines::<Line>(&path, expected)? {
-            let id = line.id.clone();
+            let key = line.key();
             let outcome = line.outcome();
-            match known.get(&id) {
+            match known.get(&key) {
                 Some(Ok(before)) => {
                     if let Ok(answer) = &outcome {
                         ensure!(
                             before.text == answer.text,
-                            "{}: {id} is answered \"{}\", and \"{}\" elsewhere in the folder: which one counts? \
+                            "{}: {} is answered \"{}\", and \"{}\" elsewhere in the folder: which one counts? \
                              remove the other",
                             path.display(),
+                            key.0,
                             answer.text,
                             before.text
                         );
                     }
                 }
-                _ => drop(known.insert(id, outcome)),
+                _ => drop(known.insert(key, outcome)),
             }
         }
     }
     Ok(known)
 }
 
+/// Removes what an earlier evaluation left in a folder: the answers of `shard`, or all of them where it is the whole, with
+/// what was made of them. Nothing else, and nothing that is being written.
+///
+/// # Errors
+/// When another process writes answers there, or a file cannot be removed.
+pub fn begin_anew(folder: &Path, shard: Shard) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    demand_own(folder)?;
+    let own = folder.join(shard.file());
+    let mut paths = answer_files(folder)?;
+    if !shard.is_whole() {
+        paths.retain(|path| *path == own);
+    }
+    let mut held = Vec::new();
+    for path in &paths {
+        let within = || format!("cannot open {}", path.display());
+        let file = OpenOptions::new()
+            .append(true)
+            .open(path)
+            .with_context(within)?;
+        ensure!(
+            file.try_lock().is_ok(),
+            "{} is being written by another process",
+            path.display()
+        );
+        held.push(file);
+    }
+    let mut made = vec!["predictions.jsonl", "scores.json", "submission.json"];
+    if shard.is_whole() {
+        made.push("settings.json");
+    }
+    paths.extend(made.iter().map(|name| folder.join(name)));
+    for path in paths.iter().filter(|path| path.exists()) {
+        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Demands that a folder is one of answers, or holds nothing that answers and scores would be mixed with.
+fn demand_own(folder: &Path) -> Result<()> {
+    if folder.join("settings.json").exists() || !folder.exists() {
+        return Ok(());
+    }
+    let within = || format!("cannot read {}", folder.display());
+    let mut entries = fs::read_dir(folder).with_context(within)?;
+    ensure!(
+        entries.next().is_none(),
+        "{} holds other things and no settings.json of a task: name an empty folder, or a new one, with --out",
+        folder.display()
+    );
+    Ok(())
+}
+
+/// What is wrong, without the name that tells where, which is told anyway.
+fn without_origin(error: &DataError, id: &str) -> String {
+    let text = error.to_string();
+    let prefix = format!("{id}: ");
+    text.strip_prefix(&prefix).unwrap_or(&text).to_owned()
+}
+
 fn read_settings(path: &Path) -> Result<Settings> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    serde_json::from_str(&text).with_context(|| {
+        let path = path.display();
+        format!("{path} is damaged: what its answers are to is lost; --force begins anew")
+    })
 }
 
 fn demand_same(path: &Path, settings: &Settings) -> Result<()> {
@@ -296,18 +387,29 @@ mod tests {
         })
     }
 
+    fn case(id: &str) -> Case {
+        Case {
+            id: id.into(),
+            images: Vec::new(),
+            image_key: None,
+            prompt: "What?".into(),
+            references: vec!["x".into()],
+            group: None,
+        }
+    }
+
     #[test]
     fn answers_survive_and_a_half_line_does_not() {
         let scratch = Scratch::new("journal");
         let folder = scratch.path();
         let whole = Shard::WHOLE;
         let mut journal = Journal::open(folder, whole, &settings()).unwrap();
-        journal.add("a", &answer("one\ntwo")).unwrap();
+        journal.add(&case("a"), &answer("one\ntwo")).unwrap();
         let error = DataError::Row {
             origin: "x".into(),
             message: "broken".into(),
         };
-        journal.add("b", &Err(error)).unwrap();
+        journal.add(&case("b"), &Err(error)).unwrap();
         let locked = Journal::open(folder, whole, &settings());
         assert!(
             locked
@@ -323,15 +425,20 @@ mod tests {
         drop(file);
         let mut journal = Journal::open(folder, whole, &settings()).unwrap();
         assert_eq!(
-            journal.get("a"),
+            journal.get(&case("a")),
             Some(&answer("one\ntwo").map_err(|_| String::new()))
         );
-        assert!(journal.get("b").unwrap().is_err() && journal.get("c").is_none());
-        journal.add("c", &answer("three")).unwrap();
+        assert!(journal.get(&case("b")).unwrap().is_err() && journal.get(&case("c")).is_none());
+        journal.add(&case("c"), &answer("three")).unwrap();
         drop(journal);
-        let (journal, noted) = Journal::read(folder).unwrap();
-        assert!(journal.get("c").unwrap().is_ok());
-        assert_eq!(noted, settings());
+        let journal = Journal::read(folder, &settings()).unwrap();
+        assert!(journal.get(&case("c")).unwrap().is_ok());
+        // Another question of the same name is not answered.
+        let other = Case {
+            prompt: "Other?".into(),
+            ..case("c")
+        };
+        assert!(journal.get(&other).is_none());
     }
 
     #[test]
@@ -360,14 +467,42 @@ mod tests {
         let scratch = Scratch::new("journal-shards");
         let add = |shard: Shard, id: &str, text: &str| {
             let mut journal = Journal::open(scratch.path(), shard, &settings())?;
-            journal.add(id, &answer(text))
+            journal.add(&case(id), &answer(text))
         };
         add(shards[0], "a", "x").unwrap();
         add(shards[1], "b", "y").unwrap();
-        let (journal, _) = Journal::read(scratch.path()).unwrap();
-        assert!(journal.get("a").is_some() && journal.get("b").is_some());
+        let journal = Journal::read(scratch.path(), &settings()).unwrap();
+        assert!(journal.get(&case("a")).is_some() && journal.get(&case("b")).is_some());
         add(shards[2], "a", "z").unwrap();
-        let error = Journal::read(scratch.path()).err().unwrap().to_string();
+        let error = Journal::read(scratch.path(), &settings())
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains("which one counts"), "{error}");
+    }
+
+    #[test]
+    fn beginning_anew_spares_what_is_not_its_own() {
+        let scratch = Scratch::new("journal-anew");
+        let folder = scratch.path().join("out");
+        let shards: Vec<Shard> = ["1/2", "2/2"].map(|t| t.parse().unwrap()).into();
+        for (shard, id) in shards.iter().zip(["a", "b"]) {
+            let mut journal = Journal::open(&folder, *shard, &settings()).unwrap();
+            journal.add(&case(id), &answer("x")).unwrap();
+        }
+        fs::write(folder.join("answers.gold.jsonl"), "gold").unwrap();
+        begin_anew(&folder, shards[1]).unwrap();
+        let journal = Journal::open(&folder, shards[1], &settings()).unwrap();
+        assert!(journal.get(&case("a")).is_some() && journal.get(&case("b")).is_none());
+        let message = begin_anew(&folder, Shard::WHOLE).unwrap_err().to_string();
+        assert!(message.contains("another process"), "{message}");
+        drop(journal);
+        begin_anew(&folder, Shard::WHOLE).unwrap();
+        assert!(folder.join("answers.gold.jsonl").exists());
+        // A folder of other things is no folder of answers.
+        let error = Journal::open(&folder, Shard::WHOLE, &settings())
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("--out"), "{error}");
     }
 }

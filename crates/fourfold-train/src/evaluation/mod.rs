@@ -27,7 +27,7 @@ pub use compare_page::{Names, page, text};
 pub use figures::{
     EvaluationScores, Figures, GroupScores, Intervals, Judge, Prediction, Scored, Scores, score,
 };
-pub use journal::{Journal, Settings, Shard};
+pub use journal::{Journal, Settings, Shard, begin_anew};
 pub use pixels::PixelIndex;
 pub use runner::{
     Evaluated, Evaluator, Quiet, Watch, check_evaluations, evaluate_recipe, read_scores,

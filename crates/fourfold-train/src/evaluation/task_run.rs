@@ -1,5 +1,6 @@
 //! A task on a model: answers that are written as they come, then scores.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -40,6 +41,7 @@ impl TaskRun<'_> {
         shard: Shard,
         watch: &mut dyn Watch,
     ) -> Result<()> {
+        Judge::of(&self.found.evaluation.measure)?;
         let (cases, _) = self.cases()?;
         let mut journal = Journal::open(&self.folder, shard, settings)?;
         let left: Vec<&Case> = cases
@@ -47,15 +49,14 @@ impl TaskRun<'_> {
             .enumerate()
             .filter(|(place, _)| shard.has(*place))
             .map(|(_, case)| case)
-            .filter(|case| !matches!(journal.get(&case.id), Some(Ok(_))))
+            .filter(|case| !matches!(journal.get(case), Some(Ok(_))))
             .collect();
         let questions: Vec<Question> = left.iter().map(|case| case.question(None)).collect();
         if questions.is_empty() {
             return Ok(());
         }
-        let mut note = |number: usize, answer: &Result<Answer, DataError>| {
-            journal.add(&left[number].id, answer)
-        };
+        let mut note =
+            |number: usize, answer: &Result<Answer, DataError>| journal.add(left[number], answer);
         evaluator.ask(
             self.name,
             "model",
@@ -72,12 +73,12 @@ impl TaskRun<'_> {
     ///
     /// # Errors
     /// When a case is not answered, or a file cannot be read or written.
-    pub fn score(&self, watch: &mut dyn Watch) -> Result<Scores> {
+    pub fn score(&self, settings: &Settings, watch: &mut dyn Watch) -> Result<Scores> {
         let (cases, mut skipped) = self.cases()?;
-        let (journal, settings) = Journal::read(&self.folder)?;
+        let journal = Journal::read(&self.folder, settings)?;
         let (mut good, mut said, mut missing) = (Vec::new(), Vec::new(), Vec::new());
         for (number, case) in cases.into_iter().enumerate() {
-            match journal.get(&case.id) {
+            match journal.get(&case) {
                 Some(Ok(answer)) => {
                     said.push(answer.clone());
                     good.push(case);
@@ -104,7 +105,7 @@ impl TaskRun<'_> {
             watch.skipped(self.name, &skipped);
         }
         ensure!(!good.is_empty(), "nothing to evaluate: {skipped}");
-        self.write(&good, &said, &skipped, settings)
+        self.write(&good, &said, &skipped, settings.clone())
     }
 
     fn write(
@@ -150,6 +151,15 @@ impl TaskRun<'_> {
             .with_context(|| format!("in the task {}", self.name))?;
         let Cases { cases, skipped } = Cases::read(&*source, &evaluation.measure);
         ensure!(!cases.is_empty(), "nothing to evaluate: {skipped}");
+        let mut names = HashSet::new();
+        for case in &cases {
+            ensure!(
+                names.insert(case.id.as_str()),
+                "two questions of the task {} are called {}: cases are told apart by their names (`id`, or file and row)",
+                self.name,
+                case.id
+            );
+        }
         Ok((cases, skipped))
     }
 }
@@ -158,8 +168,8 @@ impl TaskRun<'_> {
 fn submitted(submission: &Submission, cases: &[Case], texts: &[String]) -> Vec<Value> {
     let entry = |(case, text): (&Case, &String)| {
         let id = match case.id.parse::<u64>() {
-            Ok(number) => Value::from(number),
-            Err(_) => Value::from(case.id.as_str()),
+            Ok(number) if number.to_string() == case.id => Value::from(number),
+            _ => Value::from(case.id.as_str()),
         };
         let mut entry = Map::new();
         entry.insert(submission.id.clone(), id);
@@ -169,7 +179,7 @@ fn submitted(submission: &Submission, cases: &[Case], texts: &[String]) -> Vec<V
     cases.iter().zip(texts).map(entry).collect()
 }
 
-/// What tells the weights of a model folder from others.
+/// What tells the model in a folder from others: its weights, and all that says how they read.
 ///
 /// # Errors
 /// When a file of weights cannot be read.
@@ -178,12 +188,17 @@ pub fn weights_of(folder: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .with_context(within)?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|e| e == "safetensors" || e == "json")
+        })
         .collect();
     files.sort();
     let identities: Result<Vec<String>, DataError> = files
         .iter()
         .map(|file| fourfold_data::hash::file_identity(file))
         .collect();
-    Ok(identities?.join(" "))
+    Ok(fourfold_data::hash::sha256(
+        identities?.join(" ").as_bytes(),
+    ))
 }

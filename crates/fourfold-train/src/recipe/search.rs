@@ -119,7 +119,7 @@ impl Search {
             (
                 "min_new_tokens",
                 self.min_new_tokens < self.max_new_tokens,
-                "expected less than max_new_tokens",
+                "expected less than the longest answer has",
             ),
             ("beams", self.beams > 0, "expected at least 1"),
             ("beams", self.beams <= MOST_BEAMS, "expected at most 64"),

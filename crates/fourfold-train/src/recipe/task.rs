@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::evaluation::Evaluation;
-use super::key::{KeyError, KeyPath, unknown_word};
+use super::key::{KeyError, KeyPath, Step, unknown_word};
 use super::strict;
 use super::text::RecipeText;
 
@@ -94,6 +94,21 @@ struct Split {
     files: SplitFiles,
     /// The keys of an evaluation that are of this split.
     own: Table,
+}
+
+/// Keys of evaluations that tasks have otherwise, or not at all.
+const NOT_OF_TASKS: [&str; 4] = ["path", "image_folder", "baselines", "baseline_data"];
+
+impl Split {
+    /// An error of a key, below `path` where the key is the split's own.
+    fn placed(&self, error: KeyError, path: &KeyPath) -> KeyError {
+        match error.path.as_ref().and_then(|found| found.0.first()) {
+            Some(Step::Key(key)) if self.own.contains_key(key) => {
+                KeyError::at(path.key(key), error.message)
+            }
+            _ => error,
+        }
+    }
 }
 
 /// A split of a task with its files found.
@@ -177,6 +192,14 @@ impl Task {
             let files = strict::read_rest(take(&mut own, &SPLIT_KEYS), &path, &[])?;
             splits.push((name, Split { files, own }));
         }
+        for (name, _) in &splits {
+            let plain = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+            if name.is_empty() || !name.chars().all(plain) || name.starts_with('.') {
+                let message =
+                    "expected a name of letters, digits, '-', '_' and '.', not beginning with '.'";
+                return Err(KeyError::at(path.key(name), message));
+            }
+        }
         let task = Self {
             name: name.to_owned(),
             about: head.about,
@@ -187,7 +210,18 @@ impl Task {
             text: text.clone(),
         };
         for (name, split) in &task.splits {
-            let evaluation = task.evaluation(split, vec![PathBuf::from("x")], None)?;
+            for (table, path) in [(&task.shared, &root), (&split.own, &path.key(name))] {
+                if let Some(key) = NOT_OF_TASKS.iter().find(|key| table.contains_key(**key)) {
+                    let message = "tasks have no such key: files are those of [splits.NAME], and no baseline is asked";
+                    return Err(KeyError::at(path.key(*key), message));
+                }
+            }
+            let evaluation = task
+                .evaluation(split, vec![PathBuf::from("x")], None)
+                .map_err(|error| split.placed(error, &path.key(name)))?;
+            if evaluation.measure.limit == Some(0) {
+                return Err(KeyError::at(root.key("limit"), "expected at least 1"));
+            }
             if let Some((key, fault)) = evaluation.measure.search.fault() {
                 return Err(KeyError::at(root.key(key), fault));
             }

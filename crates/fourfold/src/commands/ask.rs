@@ -36,6 +36,7 @@ impl Ask {
     /// # Errors
     /// When an image or the model cannot be read.
     pub fn run(self) -> Result<()> {
+        self.asking.start()?;
         let images: Vec<PathBuf> = self.image.into_iter().collect();
         let keys = ["question", "prompt"];
         let items = gather(

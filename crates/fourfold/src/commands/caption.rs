@@ -37,6 +37,7 @@ impl Caption {
     /// # Errors
     /// When an image or the model cannot be read.
     pub fn run(self) -> Result<()> {
+        self.asking.start()?;
         let prompt = match self.prompt {
             Some(prompt) => prompt,
             None => {

@@ -49,7 +49,7 @@ pub struct Eval {
     #[arg(long, value_name = "NAME|FILE")]
     data: Option<String>,
     /// The recipe to find names in; the run's own when absent
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "task")]
     recipe: Option<PathBuf>,
     /// A template over the columns: what is asked; of a file, what the run's recipe asks for captions, when absent
     #[arg(long, value_name = "TEMPLATE", requires = "data")]
@@ -75,7 +75,7 @@ pub struct Eval {
     #[arg(long, value_name = "METRIC", value_delimiter = ',', requires = "data")]
     metrics: Vec<Metric>,
     /// A folder of WordNet (dict), by which METEOR knows synonyms
-    #[arg(long, value_name = "FOLDER", requires = "data")]
+    #[arg(long, value_name = "FOLDER")]
     wordnet: Option<PathBuf>,
     /// Measure on this many samples, spread evenly
     #[arg(long, value_name = "N", requires = "data", value_parser = at_least_one)]
@@ -109,8 +109,19 @@ impl Eval {
             return task::list();
         }
         if let [first, second] = self.comparison.compare.as_slice() {
-            return self.comparison.run(first, second, self.json, self.force);
+            ensure!(
+                self.metrics.is_empty() && self.limit.is_none() && !self.search.any(),
+                "--compare reads what is there: it asks nothing, and compares every figure that both have"
+            );
+            let wordnet = self.wordnet.as_deref();
+            return self
+                .comparison
+                .run(first, second, wordnet, self.json, self.force);
         }
+        ensure!(
+            self.comparison.html.is_none(),
+            "--html is for --compare; a run has its page already, report.html"
+        );
         self.machine.start()?;
         let path = self.run.as_ref().or(self.model.as_ref());
         let model = ModelFolder::at(path.cloned().context("RUN is missing")?);
@@ -157,8 +168,8 @@ impl Eval {
             file.display()
         );
         ensure!(
-            !self.search.any(),
-            "options of the search are for --data: without it, the recipe says how each evaluation searches"
+            !self.search.any() && self.wordnet.is_none(),
+            "options of the search and --wordnet are for --data: without it, the recipe says how each evaluation searches"
         );
         let run = RunFolder::open(file.parent().unwrap_or(Path::new("")))?;
         self.demand_free(&run.scores())?;

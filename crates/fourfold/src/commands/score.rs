@@ -60,6 +60,9 @@ pub struct Score {
     /// Print the scores as JSON
     #[arg(long)]
     json: bool,
+    /// Replace an existing file of --samples
+    #[arg(long)]
+    force: bool,
 }
 
 /// Cases with what was said to each.
@@ -95,6 +98,11 @@ impl Score {
             ensure!(
                 !samples.exists() || !read.into_iter().flatten().any(same),
                 "--samples: {} is what is scored; write to another file",
+                samples.display()
+            );
+            ensure!(
+                !samples.exists() || (samples.is_file() && self.force),
+                "{} exists already; --force replaces a file",
                 samples.display()
             );
         }

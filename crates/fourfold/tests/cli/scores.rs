@@ -100,7 +100,7 @@ fn predictions_and_references_are_of_the_same_ids() {
         ),
         (
             json!([caption(json!(null))]),
-            "expected `image_id` with a number or a text",
+            "expected `image_id` with a whole number or a text",
         ),
         (
             json!([{"image_id": 1, "caption": 5}]),

@@ -369,3 +369,120 @@ fn two_models_are_compared_on_the_same_cases() {
     let message = refused(place, &["eval", "--compare", "fewer.jsonl", "whole"], 1);
     assert!(message.contains("9 is in"), "{message}");
 }
+
+/// What was answered of one data set is no answer to another, and nothing of others is removed.
+#[test]
+fn answers_belong_to_their_questions() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    coco(place);
+    let run = run_folder();
+    let ask = ["--prompt", "What colour?", "--out", "out", "--json"];
+    let task = arguments(&run, "coco-val2017", "coco", &ask);
+    let rouge = |out: &str| {
+        let scores: Value = serde_json::from_str(out).expect("JSON");
+        scores["coco-val2017-val"]["model"]["rouge_l"]
+            .as_f64()
+            .expect("a number")
+    };
+    assert_eq!(rouge(&good(place, &task).out), 1.0);
+    // Other pictures under the same names are asked about again.
+    let pictures = place.join("coco/val2017");
+    let large = image::RgbImage::from_pixel(40, 40, image::Rgb([0, 0, 255]));
+    large.save(pictures.join("red.png")).expect("written");
+    assert!(rouge(&good(place, &task).out) < 1.0);
+    // Merging is of answers to what is asked now.
+    let other = ["--prompt", "Else?", "--out", "out", "--merge"];
+    let message = refused(place, &arguments(&run, "coco-val2017", "coco", &other), 1);
+    assert!(message.contains("prompt was"), "{message}");
+    // A folder of other things is left alone.
+    fs::create_dir(place.join("mine")).expect("made");
+    write(place, "mine/predictions.jsonl", "mine\n");
+    let mine = ["--prompt", "What colour?", "--out", "mine", "--force"];
+    let message = refused(place, &arguments(&run, "coco-val2017", "coco", &mine), 1);
+    assert!(message.contains("holds other things"), "{message}");
+    assert_eq!(read(&place.join("mine/predictions.jsonl")), "mine\n");
+    // Names that come twice are told before anything is asked.
+    let task = "about = \"x\"\nsplit = \"all\"\nprompt = \"{{ q }}\"\nanswer = \"{{ a }}\"\nid = \"qid\"\n\
+                metrics = [\"accuracy\"]\n[splits.all]\nfiles = []\n";
+    write(place, "twice.toml", task);
+    let row = |q: &str| {
+        format!(
+            "{}\n",
+            json!({"image": "coco/val2017/red.png", "q": q, "a": "x", "qid": 1})
+        )
+    };
+    write(place, "twice.jsonl", &(row("One?") + &row("Two?")));
+    let message = refused(
+        place,
+        &[
+            "eval",
+            &run,
+            "--task",
+            "twice.toml",
+            "--data",
+            "twice.jsonl",
+            "--out",
+            "t",
+        ],
+        1,
+    );
+    assert!(
+        message.contains("two questions") && message.contains("called 1"),
+        "{message}"
+    );
+    assert!(!place.join("t").exists());
+}
+
+#[test]
+fn options_that_would_do_nothing_are_refused() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    let run = run_folder();
+    for (arguments, expected) in [
+        (
+            vec!["eval", &run, "--data", "held-out", "--html", "x.html"],
+            "--html is for --compare",
+        ),
+        (
+            vec!["eval", &run, "--beams", "1", "--force"],
+            "are for --data",
+        ),
+        (
+            vec!["eval", "--compare", &run, &run, "--metrics", "bleu"],
+            "it asks nothing",
+        ),
+    ] {
+        let message = refused(place, &arguments, 1);
+        assert!(message.contains(expected), "{message}");
+    }
+    let file = trained().join("runs/tiny/predictions/held-out.jsonl");
+    let file = file.display().to_string();
+    let over = [
+        "eval",
+        "--compare",
+        &file,
+        &file,
+        "--html",
+        &file,
+        "--force",
+    ];
+    let message = refused(place, &over, 1);
+    assert!(message.contains("is what is compared"), "{message}");
+    let threads = [
+        "caption",
+        "--model",
+        &run,
+        "--threads",
+        "1",
+        "--jsonl",
+        "c.jsonl",
+    ];
+    let picture = trained().join("red.png").display().to_string();
+    write(
+        place,
+        "c.jsonl",
+        &format!("{}\n", json!({"image": picture})),
+    );
+    good(place, &threads);
+}

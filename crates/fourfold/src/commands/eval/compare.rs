@@ -22,7 +22,7 @@ pub struct CompareOptions {
     pub compare: Vec<PathBuf>,
     /// Write a page with both models' answers side by side
     #[arg(long, value_name = "FILE", requires = "compare")]
-    html: Option<PathBuf>,
+    pub html: Option<PathBuf>,
 }
 
 impl CompareOptions {
@@ -30,7 +30,14 @@ impl CompareOptions {
     ///
     /// # Errors
     /// When the two have no evaluation in common, or not the same cases.
-    pub fn run(&self, first: &Path, second: &Path, as_json: bool, force: bool) -> Result<()> {
+    pub fn run(
+        &self,
+        first: &Path,
+        second: &Path,
+        wordnet: Option<&Path>,
+        as_json: bool,
+        force: bool,
+    ) -> Result<()> {
         if let Some(html) = &self.html {
             ensure!(
                 force || !html.exists(),
@@ -44,16 +51,19 @@ impl CompareOptions {
         for (name, file) in &ours {
             match theirs.remove(name) {
                 Some(other) => {
-                    let title = if name.is_empty() { "predictions" } else { name };
-                    comparisons.push(compare(title, file, &other)?);
+                    let title = titled(name);
+                    if let Some(html) = &self.html {
+                        demand_other(html, &[file, &other])?;
+                    }
+                    comparisons.push(compare(title, file, &other, wordnet)?);
                 }
-                None => alone.push(name.as_str()),
+                None => alone.push(titled(name)),
             }
         }
-        alone.extend(theirs.keys().map(String::as_str));
+        alone.extend(theirs.keys().map(|name| titled(name)));
         ensure!(
             !comparisons.is_empty(),
-            "{} and {} were measured on nothing in common: one has {}, the other not",
+            "{} and {} were measured on nothing in common: only one of them has {}",
             first.display(),
             second.display(),
             alone.join(", ")
@@ -99,6 +109,25 @@ impl CompareOptions {
             .collect();
         say(serde_json::to_string_pretty(&whole)?)
     }
+}
+
+/// What an evaluation is called; of a file or a task's folder there is one, without a name.
+fn titled(name: &str) -> &str {
+    match name {
+        "" => "predictions",
+        name => name,
+    }
+}
+
+/// Demands that a page does not replace what is compared.
+fn demand_other(html: &Path, read: &[&PathBuf]) -> Result<()> {
+    let same = |path: &&PathBuf| path.canonicalize().ok() == html.canonicalize().ok();
+    ensure!(
+        !html.exists() || !read.iter().any(same),
+        "--html: {} is what is compared; write to another file",
+        html.display()
+    );
+    Ok(())
 }
 
 /// The images of an evaluation of a run's recipe, by the ids of its cases.

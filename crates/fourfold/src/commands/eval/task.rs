@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use fourfold_train::assemble::Reading;
-use fourfold_train::evaluation::{Evaluator, Scores, Settings, Shard, TaskRun, weights_of};
+use fourfold_train::evaluation::{
+    Evaluator, Scores, Settings, Shard, TaskRun, begin_anew, weights_of,
+};
 use fourfold_train::recipe::{Metric, Task};
 
 use crate::interrupt;
@@ -72,7 +74,7 @@ impl TaskOptions {
         let measure = &mut found.evaluation.measure;
         measure.search = asked.search.over(&measure.search)?;
         measure.limit = asked.limit.or(measure.limit);
-        measure.wordnet = asked.wordnet.map(Path::to_owned);
+        measure.wordnet = asked.wordnet.map(Path::to_owned).or(measure.wordnet.take());
         if !asked.metrics.is_empty() {
             ensure!(
                 !found.unanswered,
@@ -97,31 +99,38 @@ impl TaskOptions {
             submission: task.submission.as_ref(),
             folder,
         };
-        if asked.force && !self.merge {
-            remove_answers(&run.folder)?;
-        }
+        let settings = Settings {
+            task: label.clone(),
+            prompt: found.evaluation.source.prompt.templates().to_vec(),
+            search: found.evaluation.measure.search.clone(),
+            weights: weights_of(&model_folder::find(model.path())?)?,
+        };
+        let shard = self.shard.unwrap_or(Shard::WHOLE);
         if !self.merge {
-            let settings = Settings {
-                task: label.clone(),
-                prompt: found.evaluation.source.prompt.templates().to_vec(),
-                search: found.evaluation.measure.search.clone(),
-                weights: weights_of(&model_folder::find(model.path())?)?,
-            };
-            self.answer(&run, model, &settings)?;
+            if asked.force {
+                begin_anew(&run.folder, shard)?;
+            }
+            self.answer(&run, model, &settings, shard)?;
         }
-        if self.shard.is_some_and(|shard| !shard.is_whole()) {
+        if !shard.is_whole() {
             note(format_args!(
                 "answered into {}; --merge scores all shards once they are in that folder",
                 run.folder.display()
             ));
             return Ok(None);
         }
-        let scores = run.score(&mut Bar::new(None))?;
+        let scores = run.score(&settings, &mut Bar::new(None))?;
         note(format_args!("written to {}", run.folder.display()));
         Ok(Some(scores))
     }
 
-    fn answer(&self, run: &TaskRun<'_>, model: &ModelFolder, settings: &Settings) -> Result<()> {
+    fn answer(
+        &self,
+        run: &TaskRun<'_>,
+        model: &ModelFolder,
+        settings: &Settings,
+        shard: Shard,
+    ) -> Result<()> {
         let (weights, reading) = model.load()?;
         let files = model.recipe()?.map(|(_, recipe)| recipe.image_files);
         let reading = Reading {
@@ -129,33 +138,9 @@ impl TaskOptions {
             ..reading
         };
         let evaluator = Evaluator::new(&weights, &reading)?;
-        let shard = self.shard.unwrap_or(Shard::WHOLE);
         let mut bar = Bar::new(Some(interrupt::flag()?));
         run.answer(&evaluator, settings, shard, &mut bar)
-            .with_context(|| format!("what is answered is kept in {}", run.folder.display()))
     }
-}
-
-/// Removes what an earlier evaluation left in a folder of answers, and nothing else.
-fn remove_answers(folder: &Path) -> Result<()> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(());
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let answers = name.starts_with("answers.") && name.ends_with(".jsonl");
-        let others = [
-            "settings.json",
-            "predictions.jsonl",
-            "scores.json",
-            "submission.json",
-        ];
-        if answers || others.contains(&name.as_str()) {
-            let within = || format!("cannot remove {}", entry.path().display());
-            std::fs::remove_file(entry.path()).with_context(within)?;
-        }
-    }
-    Ok(())
 }
 
 /// Says which tasks there are.

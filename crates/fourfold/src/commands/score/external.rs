@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 use fourfold_train::evaluation::Scored;
+use fourfold_train::recipe::Metric;
 use serde_json::json;
 
 /// `NAME=COMMAND`.
@@ -38,6 +39,11 @@ impl External {
     /// When the command fails, or does not write one number a prediction.
     pub fn add(&self, scored: &mut Scored) -> Result<()> {
         let within = || format!("--external {}: `{}`", self.name, self.command);
+        ensure!(
+            scored.figures.get(&self.name).is_none() && !is_known(&self.name),
+            "--external: `{}` is another figure's name; choose one of its own",
+            self.name
+        );
         let mut input = String::new();
         for prediction in &scored.predictions {
             let line = json!({
@@ -55,6 +61,12 @@ impl External {
             "{} wrote {} numbers for {count} predictions; expected one a line, in their order",
             within(),
             values.len()
+        );
+        let sum: f64 = values.iter().sum();
+        ensure!(
+            sum.is_finite(),
+            "{}: the sum of the numbers is {sum}",
+            within()
         );
         scored.add(&self.name, values);
         Ok(())
@@ -77,6 +89,12 @@ impl External {
         }
         String::from_utf8(output.stdout).context("did not write text")
     }
+}
+
+/// Whether a figure of Fourfold's own has this name.
+fn is_known(name: &str) -> bool {
+    let mut figures = Metric::ALL.into_iter().flat_map(Metric::figures);
+    figures.any(|figure| *figure == name)
 }
 
 fn numbers(output: &str) -> Result<Vec<f64>> {

@@ -54,7 +54,7 @@ impl Entry {
             Task::Answers => ("question_id", &mut self.question_id),
         };
         let id = std::mem::take(id).text_or_number();
-        id.with_context(|| format!("expected `{key}` with a number or a text"))
+        id.with_context(|| format!("expected `{key}` with a whole number or a text"))
     }
 
     fn said(&mut self, task: Task) -> Result<String> {
