@@ -1,4 +1,4 @@
-"""Holds Fourfold's caption metrics to pycocoevalcap's, lets both take turns, and writes eval-metrics.json and .md.
+"""Holds Fourfold's caption metrics to pycocoevalcap's, lets both take turns, and writes eval.json and eval.md.
 
 The race comes first, so that the machine's load then is other programs'. Fourfold is timed as a command, started anew each
 time; pycocoevalcap stays started and has its captions in memory.
@@ -25,6 +25,7 @@ ROOT = HERE.parent.parent
 RESULTS = HERE.parent / "results"
 FILES = Path(os.environ.get("FILES", ROOT / "target" / "bench-eval")).resolve()
 FOURFOLD = Path(os.environ.get("FOURFOLD") or ROOT / "target" / "release" / "fourfold").resolve()
+DECODE = Path(os.environ.get("DECODE") or ROOT / "target" / "release" / "examples" / "decode").resolve()
 TOKENIZE = Path(os.environ.get("TOKENIZE") or ROOT / "target" / "release" / "examples" / "tokenize").resolve()
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 RACED, SCORED = 40_000, 20_000
@@ -176,6 +177,14 @@ def described():
     )
 
 
+def decode():
+    """Decoding with and without refill, and three beams, on this machine and as it was noted on others."""
+    run = subprocess.run([DECODE, str(max(2, ROUNDS // 2))], capture_output=True, text=True, check=True)
+    here = json.loads(run.stdout) | {"machine": page.machine(), "date": time.strftime("%Y-%m-%d")}
+    elsewhere = sorted(RESULTS.glob("eval-decode-*.json"))
+    return [here] + [json.loads(path.read_text(encoding="utf-8")) for path in elsewhere]
+
+
 def main():
     # Before anything is written: it names the commit, and whether the tree is as committed.
     results = {"versions": described(), "machine": page.machine(), "load_before": load()}
@@ -186,11 +195,12 @@ def main():
     results["tokens"], results["differ"] = tokens(found)
     results["metrics"] = everything(pool)
     results["bad_input"] = bad.cases(FOURFOLD, FILES / "bad")
+    results["decode"] = decode()
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-    (RESULTS / "eval-metrics.json").write_text(text, encoding="utf-8")
-    (RESULTS / "eval-metrics.md").write_text(page.page(results, ROUNDS), encoding="utf-8")
-    print(RESULTS / "eval-metrics.md")
+    (RESULTS / "eval.json").write_text(text, encoding="utf-8")
+    (RESULTS / "eval.md").write_text(page.page(results, ROUNDS), encoding="utf-8")
+    print(RESULTS / "eval.md")
 
 
 if __name__ == "__main__":
