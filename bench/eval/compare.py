@@ -124,7 +124,7 @@ def metrics(name, rows):
     """How far the metrics of these captions are apart, and which captions have other words in Fourfold."""
     predictions, references = sentences.write(rows, FILES / "scored")
     samples = FILES / "scored.samples.jsonl"
-    totals = score(predictions, references, "--samples", samples)
+    totals = score(predictions, references, "--force", "--samples", samples)
     each = {}
     for line in samples.read_text(encoding="utf-8").splitlines():
         sample = json.loads(line)
