@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::figure::{Figure, Sums};
 
+/// Figures that differ by less are equal.
+const EQUAL: f64 = 1e-9;
+
 /// Draws that are usual.
 pub const RESAMPLES: usize = 1000;
 
@@ -60,7 +63,11 @@ pub fn paired(
                 .collect();
             let difference = other.total() - figure.total();
             let against = differences.iter().filter(|d| **d * difference <= 0.0);
-            let share = against.count() as f64 / differences.len().max(1) as f64;
+            // Less is rounding, as of BLEU where nothing matches.
+            let share = match difference.abs() < EQUAL {
+                true => 1.0,
+                false => against.count() as f64 / differences.len().max(1) as f64,
+            };
             Difference {
                 difference,
                 interval: interval(differences),

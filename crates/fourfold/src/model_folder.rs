@@ -24,6 +24,14 @@ impl ModelFolder {
         Self { path }
     }
 
+    /// Demands that it is there.
+    ///
+    /// # Errors
+    /// Says what the folder lacks.
+    pub fn demand(&self) -> Result<()> {
+        self.folder().map(drop)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -66,7 +74,7 @@ impl ModelFolder {
     }
 
     fn folder(&self) -> Result<PathBuf> {
-        find(&self.path).context("--model")
+        find(&self.path)
     }
 }
 

@@ -61,6 +61,10 @@ impl SearchOptions {
         given.contains(&true)
     }
 
+    fn draws(&self) -> bool {
+        self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some()
+    }
+
     /// `search` with what is given in its place.
     ///
     /// # Errors
@@ -71,7 +75,11 @@ impl SearchOptions {
                 .max_tokens
                 .map_or(search.max_new_tokens, |tokens| tokens as usize),
             min_new_tokens: self.min_tokens.unwrap_or(search.min_new_tokens),
-            beams: self.beams.map_or(search.beams, usize::from),
+            // Who asks for drawn tokens asks for one line, whatever a task or recipe searches by.
+            beams: match self.draws() {
+                true => self.beams.map_or(1, usize::from),
+                false => self.beams.map_or(search.beams, usize::from),
+            },
             length_penalty: self.length_penalty.unwrap_or(search.length_penalty),
             temperature: self.temperature.or(search.temperature),
             top_k: self.top_k.or(search.top_k),

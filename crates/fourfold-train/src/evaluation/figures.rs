@@ -78,6 +78,9 @@ pub struct EvaluationScores {
     /// Samples that could not be read and were left out.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: usize,
+    /// Answers that the limit ended, or what the model reads, where answers were kept as they came.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unfinished: usize,
     /// The model.
     pub model: Figures,
     /// What is said of the training image nearest in raw pixels.

@@ -132,6 +132,7 @@ impl TaskRun<'_> {
         let scores = EvaluationScores {
             samples: cases.len(),
             skipped: skipped.count,
+            unfinished: said.iter().filter(|answer| !answer.finished).count(),
             model: scored.figures,
             interval_95: scored.interval_95,
             groups: scored.groups,

@@ -125,6 +125,7 @@ impl Eval {
         self.machine.start()?;
         let path = self.run.as_ref().or(self.model.as_ref());
         let model = ModelFolder::at(path.cloned().context("RUN is missing")?);
+        model.demand()?;
         if let (Some(name), Some(data)) = (&self.tasks.task, &self.data) {
             let asked = Asked {
                 data: Path::new(data),
@@ -275,7 +276,7 @@ impl Eval {
         let mut config = SourceConfig {
             path: path.into(),
             prompt: Prompts::One(self.prompt.clone().unwrap_or_default()),
-            answer: self.answer.clone(),
+            answer: self.answer.clone().or(self.first_reference()),
             images: true,
             ..SourceConfig::default()
         };
@@ -288,6 +289,12 @@ impl Eval {
             config.prompt = Prompts::One(prompt);
         }
         Ok(config)
+    }
+
+    /// A template for what samples need an answer for, where a list of references says what counts as right.
+    fn first_reference(&self) -> Option<String> {
+        let column = self.references.as_ref()?;
+        Some(format!("{{{{ {column}[0] }}}}"))
     }
 
     fn demand_free(&self, path: &Path) -> Result<()> {

@@ -180,16 +180,25 @@ pub fn say_asked(scores: &Scores) -> Result<()> {
         let Some(asked) = &scores.asked else { continue };
         let prompts: Vec<String> = asked.prompt.iter().map(|p| format!("{p:?}")).collect();
         let search = &asked.search;
-        let how = match (search.beams, search.temperature, search.top_k, search.top_p) {
-            (1, None, None, None) => "the likeliest token each time".to_owned(),
-            (1, ..) => format!("drawn tokens, seed {}", search.seed),
-            (beams, ..) => format!("{beams} beams"),
-        };
+        // All that is not as by default, under the names that recipes have for it.
+        let how = serde_json::to_value(search)?;
+        let how: Vec<String> = how
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| format!("{key} {value}"))
+            .collect();
         say(format_args!(
-            "\n{name} was asked {}: {how}, at most {} tokens",
+            "\n{name} was asked {}: {}",
             prompts.join(" or "),
-            search.max_new_tokens
+            how.join(", ")
         ))?;
+        if scores.unfinished > 0 {
+            say(format_args!(
+                "{} of {} answers are as long as they may be, and not ended by the model",
+                scores.unfinished, scores.samples
+            ))?;
+        }
     }
     Ok(())
 }
