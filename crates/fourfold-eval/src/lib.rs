@@ -2,8 +2,8 @@
 //!
 //! [`measure`] gives the figures of [`Metric`]s over a list of cases: each over the list and, where it speaks of them, a
 //! sample at a time. What the field has a tool for is computed as the tool does: captions as `pycocoevalcap` with its
-//! tokenizer (METEOR without its paraphrases), answers of the VQA challenge as its evaluator. [`resample`] says how sure a figure is, and whether two
-//! systems differ. Scores are finite whatever the text: a candidate without words scores 0.
+//! tokenizer (METEOR without its paraphrases), answers of the VQA challenge as its evaluator. [`resample`] says how sure a
+//! figure is, and whether two systems differ. Scores are finite whatever the text: a candidate without words scores 0.
 //!
 //! ```
 //! use fourfold_eval::{Case, Metric, measure};
@@ -93,6 +93,14 @@ pub fn measure_with(
             (case.candidate, first)
         })
     };
+    let variants = [
+        (Metric::CiderD, cider::Variant::D),
+        (Metric::Cider, cider::Variant::Plain),
+    ];
+    let variants = variants
+        .into_iter()
+        .filter(|(metric, _)| metrics.contains(metric));
+    let variants: Vec<cider::Variant> = variants.map(|(_, variant)| variant).collect();
     let mut figures = Vec::new();
     for metric in Metric::ALL {
         if !metrics.contains(&metric) {
@@ -111,16 +119,12 @@ pub fn measure_with(
             })),
             Metric::YesNo => figures.extend(yes_no::figures(first())),
             Metric::OpenClosed => figures.extend(closed::figures(first())),
-            Metric::TokenF1 => {
-                figures.push(each("token_f1", |case| {
-                    overlap::best(case.candidate, case.references).f1
-                }));
-                figures.push(each("token_recall", |case| {
-                    overlap::best(case.candidate, case.references).recall
-                }));
+            Metric::TokenF1 => figures.extend(overlap::figures(cases)),
+            // Both weigh words alike, and are computed together.
+            Metric::Cider if metrics.contains(&Metric::CiderD) => {}
+            Metric::CiderD | Metric::Cider => {
+                figures.extend(cider::figures(&numbered, &variants));
             }
-            Metric::CiderD => figures.extend(cider::figures(&numbered, &[cider::Variant::D])),
-            Metric::Cider => figures.extend(cider::figures(&numbered, &[cider::Variant::Plain])),
             Metric::Bleu => figures.extend(bleu::figures(&numbered)),
             Metric::RougeL => figures.push(rouge::figure(&numbered)),
             Metric::Meteor => figures.push(meteor.figure(cases)),

@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 
-use crate::figure::quotient;
+use rayon::prelude::*;
+
+use crate::Case;
+use crate::figure::{Figure, quotient};
 use crate::vqa::normalize;
 
 /// What two texts have in common, each value in `0..=1`.
@@ -43,6 +46,18 @@ pub fn overlap(answer: &str, reference: &str) -> Overlap {
         recall,
         f1: quotient(2.0 * precision * recall, precision + recall),
     }
+}
+
+/// The means of the best F1 and the best recall.
+pub fn figures(cases: &[Case<'_>]) -> Vec<Figure> {
+    let best = |case: &Case<'_>| best(case.candidate, case.references);
+    let best: Vec<Overlap> = cases.par_iter().map(best).collect();
+    let figure =
+        |name, value: fn(&Overlap) -> f64| Figure::mean(name, best.iter().map(value).collect());
+    vec![
+        figure("token_f1", |overlap| overlap.f1),
+        figure("token_recall", |overlap| overlap.recall),
+    ]
 }
 
 /// The best F1 and the best recall over references.

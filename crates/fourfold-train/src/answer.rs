@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fourfold_data::source::RowImage;
 use fourfold_data::{DataError, Encoder, EncoderConfig, ImageFiles, hash};
-use fourfold_model::{GenerateOptions, Generated, Model, Prompt, PromptImage};
+use fourfold_model::{Generated, Model, Prompt, PromptImage};
 use rayon::prelude::*;
 
 use crate::assemble::Reading;
@@ -45,6 +45,9 @@ impl Answer {
 
 /// Hears the answer to a question, or why there is none, with the question's number.
 pub type Hear<'a> = dyn FnMut(usize, Result<Answer, DataError>) -> Result<()> + Send + 'a;
+
+/// Gets an answer, or why there is none, as it comes, with its question's number.
+pub type Heard<'a> = dyn FnMut(usize, &Result<Answer, DataError>) -> Result<()> + Send + 'a;
 
 /// What became of the questions that were prepared.
 #[derive(Default)]
@@ -117,12 +120,31 @@ impl Answerer {
         questions: &[Question],
         search: &Search,
     ) -> Result<Vec<String>> {
-        let mut texts = vec![String::new(); questions.len()];
+        let answers = self.answer_all(model, questions, search, &mut |_, _| Ok(()))?;
+        answers.into_iter().map(|answer| Ok(answer?.text)).collect()
+    }
+
+    /// The answer to each question in their order, or why there is none; `heard` gets each as it comes, with its
+    /// question's number.
+    ///
+    /// # Errors
+    /// As [`Answerer::answer_each`].
+    pub fn answer_all(
+        &self,
+        model: &Model,
+        questions: &[Question],
+        search: &Search,
+        heard: &mut Heard<'_>,
+    ) -> Result<Vec<Result<Answer, DataError>>> {
+        let mut answers: Vec<Option<Result<Answer, DataError>>> = Vec::new();
+        answers.resize_with(questions.len(), || None);
         self.answer_each(model, questions, search, &mut |number, answer| {
-            texts[number] = answer?.text;
+            heard(number, &answer)?;
+            answers[number] = Some(answer);
             Ok(())
         })?;
-        Ok(texts)
+        let answers: Option<Vec<_>> = answers.into_iter().collect();
+        answers.context("an answer is missing; this is a defect of Fourfold")
     }
 
     /// Answers every question; `heard` gets each answer as soon as it is complete, which is not in their order.
@@ -138,21 +160,7 @@ impl Answerer {
         heard: &mut Hear<'_>,
     ) -> Result<()> {
         let options = search.options(self.encoder.markers().end, model.config().visibility);
-        self.answer_with(model, questions, &options, &search.stop, heard)
-    }
-
-    /// The same with all that the model knows of decoding.
-    ///
-    /// # Errors
-    /// As [`Answerer::answer_each`].
-    pub fn answer_with(
-        &self,
-        model: &Model,
-        questions: &[Question],
-        options: &GenerateOptions,
-        stops: &[String],
-        heard: &mut Hear<'_>,
-    ) -> Result<()> {
+        let stops = &search.stop;
         let mut images = HashMap::new();
         let prepared: Mutex<Prepared> = Mutex::default();
         let note = || prepared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -170,7 +178,7 @@ impl Answerer {
             heard(number, self.text(answer, stops))
         };
         in_pool(None, || {
-            model.generate_each(&mut prompts, options, &stop, &mut answered)
+            model.generate_each(&mut prompts, &options, &stop, &mut answered)
         })?;
         let faults = std::mem::take(&mut note().faults);
         for (number, fault) in faults {

@@ -24,19 +24,6 @@ impl ModelFolder {
         Self { path }
     }
 
-    /// Demands that it is there.
-    ///
-    /// # Errors
-    /// Says what the folder lacks.
-    pub fn demand(&self) -> Result<()> {
-        self.folder().map(drop)
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The run that it belongs to, if it belongs to one.
     pub fn run(&self) -> Option<RunFolder> {
         let beside = self.path.join("..");
@@ -73,7 +60,11 @@ impl ModelFolder {
             .transpose()
     }
 
-    fn folder(&self) -> Result<PathBuf> {
+    /// The folder of the model itself.
+    ///
+    /// # Errors
+    /// Says what it lacks.
+    pub fn folder(&self) -> Result<PathBuf> {
         find(&self.path)
     }
 }

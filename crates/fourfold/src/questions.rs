@@ -1,6 +1,5 @@
 //! Asking a model about images: what `caption` and `ask` share.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -132,12 +131,8 @@ impl Asking {
             let questions: Vec<Result<Question, String>> =
                 group.iter().map(Item::question).collect();
             let readable: Vec<Question> = questions.iter().flatten().cloned().collect();
-            let mut answers = BTreeMap::new();
-            answerer.answer_each(&model, &readable, &search, &mut |number, answer| {
-                answers.insert(number, answer);
-                Ok(())
-            })?;
-            let mut answers = answers.into_values();
+            let answers = answerer.answer_all(&model, &readable, &search, &mut |_, _| Ok(()))?;
+            let mut answers = answers.into_iter();
             for (item, question) in group.iter().zip(questions) {
                 let answer = match question {
                     Ok(question) => match answers.next() {

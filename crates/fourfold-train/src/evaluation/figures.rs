@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Settings};
+use crate::answer::Answer;
 use crate::recipe::{Baseline, Measure, Metric};
 
 /// One line of `predictions/<evaluation>.jsonl`.
@@ -262,6 +263,38 @@ pub fn score(cases: &[Case], said: &[String], judge: &Judge) -> Result<Scored> {
         groups,
         predictions,
     })
+}
+
+impl Scored {
+    /// The figures as those of the model, and its predictions.
+    pub fn into_scores(self) -> (EvaluationScores, Vec<Prediction>) {
+        let scores = EvaluationScores {
+            samples: self.predictions.len(),
+            model: self.figures,
+            interval_95: self.interval_95,
+            groups: self.groups,
+            ..EvaluationScores::default()
+        };
+        (scores, self.predictions)
+    }
+}
+
+/// Scores what the model answered to `cases`; its predictions say how likely it was, and whether the model ended it.
+///
+/// # Errors
+/// As [`score`].
+pub(super) fn score_answers(
+    cases: &[Case],
+    said: &[Answer],
+    judge: &Judge,
+) -> Result<(EvaluationScores, Vec<Prediction>)> {
+    let texts: Vec<String> = said.iter().map(|answer| answer.text.clone()).collect();
+    let (scores, mut predictions) = score(cases, &texts, judge)?.into_scores();
+    for (prediction, answer) in predictions.iter_mut().zip(said) {
+        prediction.log_probability = Some(answer.log_probability());
+        prediction.finished = Some(answer.finished);
+    }
+    Ok((scores, predictions))
 }
 
 /// The figures of the cases at `places`.

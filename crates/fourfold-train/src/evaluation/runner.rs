@@ -12,8 +12,9 @@ use fourfold_model::Model;
 use super::baselines::{blind, majority, shuffled};
 use super::cases::{Read, image_key};
 use super::figures::name;
+use super::figures::score_answers;
 use super::{Case, Cases, EvaluationScores, Figures, Judge, PixelIndex, Prediction, Scores, score};
-use crate::answer::{Answer, Answerer, Question};
+use crate::answer::{Answer, Answerer, Heard, Question};
 use crate::assemble::Reading;
 use crate::files;
 use crate::recipe::{Baseline, Measure, Recipe, Search, unknown_word};
@@ -40,9 +41,6 @@ pub trait Watch: Send {
     /// Samples could not be read.
     fn skipped(&mut self, _evaluation: &str, _report: &SkipReport) {}
 }
-
-/// Gets an answer, or why there is none, as it comes, with its question's number.
-pub(super) type Heard<'a> = dyn FnMut(usize, &Result<Answer, DataError>) -> Result<()> + Send + 'a;
 
 /// Hears nothing.
 pub struct Quiet;
@@ -103,22 +101,12 @@ impl<'a> Evaluator<'a> {
             watch.skipped(evaluation, &skipped);
         }
         ensure!(!cases.is_empty(), "nothing to evaluate: {skipped}");
+        let (scores, of_model) = score_answers(&cases, &said, &judge)?;
         let mut scores = EvaluationScores {
-            samples: cases.len(),
             skipped: skipped.count,
-            ..EvaluationScores::default()
+            ..scores
         };
-        let mut predictions = Vec::new();
-        let texts: Vec<String> = said.iter().map(|answer| answer.text.clone()).collect();
-        let mut of_model = score(&cases, &texts, &judge)?;
-        for (prediction, answer) in of_model.predictions.iter_mut().zip(&said) {
-            prediction.log_probability = Some(answer.log_probability());
-            prediction.finished = Some(answer.finished);
-        }
-        scores.model = of_model.figures;
-        scores.interval_95 = of_model.interval_95;
-        scores.groups = of_model.groups;
-        predictions.push(("model", of_model.predictions));
+        let mut predictions = vec![("model", of_model)];
         let mut note = |system, said: &[String]| -> Result<Figures> {
             let scored = score(&cases, said, &judge)?;
             predictions.push((system, scored.predictions));
@@ -224,17 +212,16 @@ impl<'a> Evaluator<'a> {
         watch.begins(evaluation, system, questions.len());
         let order = by_image(questions);
         let ordered: Vec<Question> = order.iter().map(|at| questions[*at].clone()).collect();
-        let mut answers: Vec<Option<Result<Answer, DataError>>> = Vec::new();
-        answers.resize_with(questions.len(), || None);
-        let mut note = |number: usize, answer| {
-            heard(order[number], &answer)?;
-            answers[order[number]] = Some(answer);
+        let mut note = |number: usize, answer: &Result<Answer, DataError>| {
+            heard(order[number], answer)?;
             watch.advanced(1)
         };
-        self.answerer
-            .answer_each(self.model, &ordered, search, &mut note)?;
-        let answers: Option<Vec<_>> = answers.into_iter().collect();
-        answers.context("an answer is missing; this is a defect of Fourfold")
+        let answers = self
+            .answerer
+            .answer_all(self.model, &ordered, search, &mut note)?;
+        let mut placed: Vec<_> = order.into_iter().zip(answers).collect();
+        placed.sort_unstable_by_key(|(place, _)| *place);
+        Ok(placed.into_iter().map(|(_, answer)| answer).collect())
     }
 }
 

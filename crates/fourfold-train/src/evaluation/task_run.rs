@@ -7,9 +7,10 @@ use anyhow::{Context, Result, bail, ensure};
 use fourfold_data::{DataError, SkipReport, Source, Tables};
 use serde_json::{Map, Value};
 
+use super::figures::score_answers;
 use super::journal::{Journal, Settings, Shard};
 use super::{
-    Case, Cases, EvaluationScores, Evaluator, Judge, Scores, Watch, score, write_predictions,
+    Case, Cases, EvaluationScores, Evaluator, Judge, Prediction, Scores, Watch, write_predictions,
 };
 use crate::answer::{Answer, Question};
 use crate::files;
@@ -115,29 +116,21 @@ impl TaskRun<'_> {
         skipped: &SkipReport,
         settings: Settings,
     ) -> Result<Scores> {
-        let texts: Vec<String> = said.iter().map(|answer| answer.text.clone()).collect();
-        let mut scored = score(cases, &texts, &Judge::of(&self.found.evaluation.measure)?)?;
-        for (prediction, answer) in scored.predictions.iter_mut().zip(said) {
-            prediction.log_probability = Some(answer.log_probability());
-            prediction.finished = Some(answer.finished);
-            if self.found.unanswered {
-                prediction.references.clear();
-            }
+        let judge = Judge::of(&self.found.evaluation.measure)?;
+        let (scores, mut predictions) = score_answers(cases, said, &judge)?;
+        if self.found.unanswered {
+            predictions.iter_mut().for_each(|p| p.references.clear());
         }
-        write_predictions(&self.folder.join("predictions.jsonl"), &scored.predictions)?;
+        write_predictions(&self.folder.join("predictions.jsonl"), &predictions)?;
         if let Some(submission) = self.submission {
             let path = self.folder.join("submission.json");
-            files::write_json(&path, &submitted(submission, cases, &texts))?;
+            files::write_json(&path, &submitted(submission, &predictions))?;
         }
         let scores = EvaluationScores {
-            samples: cases.len(),
             skipped: skipped.count,
             unfinished: said.iter().filter(|answer| !answer.finished).count(),
-            model: scored.figures,
-            interval_95: scored.interval_95,
-            groups: scored.groups,
             asked: Some(settings),
-            ..EvaluationScores::default()
+            ..scores
         };
         let scores = Scores([(self.name.to_owned(), scores)].into());
         files::write_json(&self.folder.join("scores.json"), &scores)?;
@@ -166,18 +159,21 @@ impl TaskRun<'_> {
 }
 
 /// The list that evaluation servers take; names that are numbers are numbers there.
-fn submitted(submission: &Submission, cases: &[Case], texts: &[String]) -> Vec<Value> {
-    let entry = |(case, text): (&Case, &String)| {
-        let id = match case.id.parse::<u64>() {
-            Ok(number) if number.to_string() == case.id => Value::from(number),
-            _ => Value::from(case.id.as_str()),
+fn submitted(submission: &Submission, predictions: &[Prediction]) -> Vec<Value> {
+    let entry = |prediction: &Prediction| {
+        let id = match prediction.id.parse::<u64>() {
+            Ok(number) if number.to_string() == prediction.id => Value::from(number),
+            _ => Value::from(prediction.id.as_str()),
         };
         let mut entry = Map::new();
         entry.insert(submission.id.clone(), id);
-        entry.insert(submission.text.clone(), text.as_str().into());
+        entry.insert(
+            submission.text.clone(),
+            prediction.prediction.as_str().into(),
+        );
         Value::Object(entry)
     };
-    cases.iter().zip(texts).map(entry).collect()
+    predictions.iter().map(entry).collect()
 }
 
 /// What tells the model in a folder from others: its weights, and all that says how they read.

@@ -80,14 +80,18 @@ impl Search {
         "stop",
     ];
 
+    /// Whether tokens are drawn.
+    fn draws(&self) -> bool {
+        self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some()
+    }
+
     /// How the model is to decode.
     pub(crate) fn options(&self, end: u32, visibility: VisibilityKind) -> GenerateOptions {
-        let draws = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some();
         GenerateOptions {
             min_tokens: self.min_new_tokens,
             beams: self.beams,
             length_penalty: self.length_penalty,
-            sampling: draws.then(|| Sampling {
+            sampling: self.draws().then(|| Sampling {
                 temperature: self.temperature.unwrap_or(1.0),
                 top_k: self.top_k.unwrap_or(0),
                 top_p: self.top_p.unwrap_or(1.0),
@@ -104,7 +108,6 @@ impl Search {
     /// The key that is out of its range, and what was expected.
     pub fn fault(&self) -> Option<(&'static str, String)> {
         let above_zero = |value: f32| value.is_finite() && value > 0.0;
-        let draws = self.temperature.is_some() || self.top_k.is_some() || self.top_p.is_some();
         let checks = [
             (
                 "max_new_tokens",
@@ -125,7 +128,7 @@ impl Search {
             ("beams", self.beams <= MOST_BEAMS, "expected at most 64"),
             (
                 "beams",
-                self.beams == 1 || !draws,
+                self.beams == 1 || !self.draws(),
                 "expected 1 beam where tokens are drawn (temperature, top_k, top_p)",
             ),
             (

@@ -125,7 +125,7 @@ impl Eval {
         self.machine.start()?;
         let path = self.run.as_ref().or(self.model.as_ref());
         let model = ModelFolder::at(path.cloned().context("RUN is missing")?);
-        model.demand()?;
+        model.folder()?;
         if let (Some(name), Some(data)) = (&self.tasks.task, &self.data) {
             let asked = Asked {
                 data: Path::new(data),

@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use fourfold_train::evaluation::{
-    Case, EvaluationScores, Judge, Layout, Scores, score, table, write_predictions,
-};
+use fourfold_train::evaluation::{Case, Judge, Layout, Scores, score, table, write_predictions};
 use fourfold_train::recipe::Metric;
 
 use crate::output::say;
@@ -154,13 +152,7 @@ impl Score {
         if let Some(samples) = &self.samples {
             write_predictions(samples, &scored.predictions)?;
         }
-        let scores = EvaluationScores {
-            samples: judged.cases.len(),
-            model: scored.figures,
-            interval_95: scored.interval_95,
-            groups: scored.groups,
-            ..EvaluationScores::default()
-        };
+        let (scores, _) = scored.into_scores();
         let scores = Scores(BTreeMap::from([(name.to_owned(), scores)]));
         match self.json {
             true => say(serde_json::to_string_pretty(&scores)?),

@@ -11,7 +11,7 @@ use fourfold_train::evaluation::{
 use fourfold_train::recipe::{Metric, Task};
 
 use crate::interrupt;
-use crate::model_folder::{self, ModelFolder};
+use crate::model_folder::ModelFolder;
 use crate::output::{note, say};
 use crate::search::SearchOptions;
 use crate::watch::Bar;
@@ -103,7 +103,7 @@ impl TaskOptions {
             task: label.clone(),
             prompt: found.evaluation.source.prompt.templates().to_vec(),
             search: found.evaluation.measure.search.clone(),
-            weights: weights_of(&model_folder::find(model.path())?)?,
+            weights: weights_of(&model.folder()?)?,
         };
         let shard = self.shard.unwrap_or(Shard::WHOLE);
         if !self.merge {
