@@ -28,7 +28,7 @@ FOURFOLD = Path(os.environ.get("FOURFOLD") or ROOT / "target" / "release" / "fou
 DECODE = Path(os.environ.get("DECODE") or ROOT / "target" / "release" / "examples" / "decode").resolve()
 TOKENIZE = Path(os.environ.get("TOKENIZE") or ROOT / "target" / "release" / "examples" / "tokenize").resolve()
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-RACED, SCORED = 40_000, 20_000
+RACED, SCORED, NOISY = 40_000, 20_000, 20_000
 NEUTRAL = "cat"
 
 
@@ -43,11 +43,12 @@ def busy():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
-def ours(texts):
-    """Fourfold's words of each text."""
-    said = subprocess.run([TOKENIZE], input="\n".join(texts) + "\n", capture_output=True, check=True, text=True).stdout
-    # No word of Fourfold has white space in it.
-    return [line.split() for line in said.split("\n")[: len(texts)]]
+def ours(texts, neutral=None):
+    """Fourfold's words of each text, as `reference.words` gives the other's."""
+    lines = reference.lines(texts, neutral)
+    said = subprocess.run([TOKENIZE], input="\n".join(lines) + "\n", capture_output=True, check=True, text=True).stdout
+    said = said.split("\n")[: len(lines)]
+    return [reference.split(line) for line in (said if neutral is None else said[::2])]
 
 
 def score(predictions, references, *more):
@@ -101,8 +102,8 @@ def race(pool):
 def tokens(found):
     """How many sentences have the same words, and every one that does not."""
     texts = [text for own in found.values() for text in own]
-    said = ours(texts)
-    apart, together = reference.words(texts, NEUTRAL), reference.words(texts)
+    apart, together = ours(texts, NEUTRAL), ours(texts)
+    their_apart, their_together = reference.words(texts, NEUTRAL), reference.words(texts)
     rows, differ, at = [], [], 0
     for name, own in found.items():
         here = range(at, at + len(own))
@@ -110,13 +111,15 @@ def tokens(found):
         rows.append({
             "from": name,
             "sentences": len(own),
-            "same_apart": sum(said[i] == apart[i] for i in here),
-            "same_together": sum(said[i] == together[i] for i in here),
+            "same_apart": sum(apart[i] == their_apart[i] for i in here),
+            "same_together": sum(together[i] == their_together[i] for i in here),
         })
         for i in here:
-            if said[i] != apart[i] or said[i] != together[i]:
-                case = {"from": name, "text": texts[i], "fourfold": said[i]}
-                differ.append(case | {"pycocoevalcap_apart": apart[i], "pycocoevalcap_together": together[i]})
+            if apart[i] != their_apart[i]:
+                differ.append({"text": texts[i], "read": "apart", "fourfold": apart[i], "pycocoevalcap": their_apart[i]})
+            elif together[i] != their_together[i]:
+                said = {"fourfold": together[i], "pycocoevalcap": their_together[i]}
+                differ.append({"text": texts[i], "read": "together"} | said)
     return rows, differ
 
 
@@ -134,10 +137,13 @@ def metrics(name, rows):
     apart = [
         difference(each[i], {metric: their_each[metric][at] for metric in reference.METRICS}) for at, i in enumerate(truth)
     ]
-    own = ours([text for candidate, texts in rows for text in (candidate, *texts)])
-    theirs = [reference.split(line) for i in range(len(rows)) for line in (*said[i], *truth[i])]
-    same = iter([left == right for left, right in zip(own, theirs)])
-    other = [not all(list(itertools.islice(same, 1 + len(texts)))) for _, texts in rows]
+    own = ours([candidate for candidate, _ in rows]), ours([text for _, texts in rows for text in texts])
+    theirs = ([reference.split(line) for i in range(len(rows)) for line in lines[i]] for lines in (said, truth))
+    same = [[left == right for left, right in zip(*pair, strict=True)] for pair in zip(own, theirs)]
+    of_references = iter(same[1])
+    other = [
+        not all([alike, *itertools.islice(of_references, len(texts))]) for alike, (_, texts) in zip(same[0], rows)
+    ]
     result = {
         "captions": name,
         "images": len(rows),
@@ -193,6 +199,9 @@ def main():
     results["speed"] = race(pool)
     results["load_after_race"] = load()
     results["tokens"], results["differ"] = tokens(found)
+    real = list(found["captions of aac-metrics"]) + pool
+    (results["noisy"],), differ = tokens({"marks put in": sentences.noisy(real, NOISY, 3)})
+    results["differ"] += differ
     results["metrics"] = everything(pool)
     results["bad_input"] = bad.cases(FOURFOLD, FILES / "bad")
     results["decode"] = decode()

@@ -25,11 +25,15 @@ def split(line):
     return [word for word in line.split(" ") if word]
 
 
+def lines(texts, neutral=None):
+    """The texts; with a neutral one, that is put behind each, so that no text is the other's neighbour."""
+    return [line for text in texts for line in ((text,) if neutral is None else (text, neutral))]
+
+
 def words(texts, neutral=None):
-    """The words of each text; with a neutral one, that is put behind each, so that no text is the other's neighbour."""
-    lines = [line for text in texts for line in ((text,) if neutral is None else (text, neutral))]
-    said = PTBTokenizer().tokenize({i: [{"caption": line}] for i, line in enumerate(lines)})
-    said = [said[i][0] for i in range(len(lines))]
+    """The words of each text."""
+    said = PTBTokenizer().tokenize({i: [{"caption": line}] for i, line in enumerate(lines(texts, neutral))})
+    said = [said[i][0] for i in range(len(said))]
     if neutral is not None:
         if set(said[1::2]) != {neutral}:
             raise RuntimeError("pycocoevalcap's lines are not the captions' lines any more")

@@ -11,6 +11,8 @@ import pyarrow.parquet
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # What ends a line for Java or for Python: in the middle of a caption it makes two of it.
+# What `noisy` puts into sentences.
+MARKS = [*".,;:!?'\"()-/& ’“”", "...", "--", "''", "1", "2nd", "5", "%", "$", "1/2", "U.S.", "Dr.", "No.", "St.", "A", "s"]
 LINE_BREAK = re.compile("[\n\r\v\f\x85\u2028\u2029]")
 
 
@@ -61,6 +63,24 @@ def corpora(folder):
         found[name] = [text for text in texts if text not in seen]
         seen.update(found[name])
     return found
+
+
+def noisy(texts, count, seed):
+    """Texts in which one to three marks are put, swapped for another character or taken out; six in ten between words."""
+    rng = random.Random(seed)
+    texts = [text for text in texts if 10 < len(text) < 140]
+    made = {}
+    while len(made) < count:
+        text = rng.choice(texts)
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            at = rng.randrange(len(text))
+            if rng.random() < 0.6:
+                space = text.find(" ", at)
+                at = space if space >= 0 else len(text)
+            mark, kind = rng.choice(MARKS), rng.random()
+            text = text[:at] + ("" if kind >= 0.8 else mark) + text[at + (kind >= 0.6) :]
+        made[text.strip()] = None
+    return list(made)
 
 
 def images(texts, count, seed):

@@ -35,13 +35,17 @@ pub fn figures(cases: &[NumberedCase]) -> Vec<Figure> {
 
 fn counts(case: &NumberedCase) -> Counts {
     let mut counts = [0.0; 2 * MAX_N + 2];
-    let length = case.candidate.len();
-    let candidate = count(&case.candidate);
+    let length = case.candidate.words().len();
+    let candidate = count(case.candidate.words());
     let mut most = vec![0; candidate.len()];
     for reference in &case.references {
-        join(&candidate, &count(reference), |place, said: u32, times| {
-            most[place] = said.min(times).max(most[place]);
-        });
+        join(
+            &candidate,
+            &count(reference.words()),
+            |place, said: u32, times| {
+                most[place] = said.min(times).max(most[place]);
+            },
+        );
     }
     for ((gram, _), clipped) in candidate.iter().zip(most) {
         counts[order(*gram) - 1] += f64::from(clipped);
@@ -49,7 +53,7 @@ fn counts(case: &NumberedCase) -> Counts {
     for n in 1..=MAX_N {
         counts[MAX_N + n - 1] = (length + 1).saturating_sub(n) as f64;
     }
-    let lengths = case.references.iter().map(Vec::len);
+    let lengths = case.references.iter().map(|text| text.words().len());
     let closest = lengths.min_by_key(|&len| (len.abs_diff(length), len));
     counts[2 * MAX_N] = length as f64;
     counts[2 * MAX_N + 1] = closest.unwrap_or(0) as f64;

@@ -34,10 +34,10 @@ pub enum Variant {
 pub fn figures(cases: &[NumberedCase], variants: &[Variant]) -> Vec<Figure> {
     let idf = Idf::over(cases);
     let score = |case: &NumberedCase| -> Vec<f64> {
-        let candidate = Weights::of(&case.candidate, &idf);
+        let candidate = Weights::of(case.candidate.words(), &idf);
         let mut sums = vec![0.0; variants.len()];
         for reference in &case.references {
-            let reference = Weights::of(reference, &idf);
+            let reference = Weights::of(reference.words(), &idf);
             for (sum, variant) in sums.iter_mut().zip(variants) {
                 *sum += candidate.similarity(&reference, *variant);
             }
@@ -102,7 +102,7 @@ fn sorted(cases: &[NumberedCase]) -> Vec<Vec<Gram>> {
         grams.clear();
         case.references
             .iter()
-            .for_each(|words| collect(words, &mut grams));
+            .for_each(|text| collect(text.words(), &mut grams));
         grams.sort_unstable();
         grams.dedup();
         grams

@@ -24,7 +24,7 @@
 //! # use fourfold_eval::meteor::TokenizedCase;
 //! # let references = ["a cat".to_owned()];
 //! # let case = Case { id: "a", candidate: "a cat", references: &references };
-//! # let cases = [TokenizedCase::new(&case)];
+//! # let cases = TokenizedCase::all(&[case]);
 //! let segments = Meteor::new(None).segments(&cases);
 //! let corpus: Statistics = segments.iter().copied().sum();
 //! assert_eq!(corpus.score(), 1.0);
@@ -38,7 +38,7 @@ use rayon::prelude::*;
 
 use crate::Case;
 use crate::figure::{Figure, Sums};
-use crate::tokenize::tokenize;
+use crate::tokenize::{tokenize_candidate, tokenize_references};
 
 mod alignment;
 mod function_words;
@@ -184,12 +184,13 @@ pub struct TokenizedCase {
 }
 
 impl TokenizedCase {
-    /// Splits a case's texts with [`tokenize`].
-    pub fn new(case: &Case<'_>) -> Self {
-        TokenizedCase {
-            candidate: tokenize(case.candidate),
-            references: case.references.iter().map(|text| tokenize(text)).collect(),
-        }
+    /// Splits the texts of all cases.
+    pub fn all(cases: &[Case<'_>]) -> Vec<Self> {
+        let case = |index| TokenizedCase {
+            candidate: tokenize_candidate(cases, index),
+            references: tokenize_references(cases, index).collect(),
+        };
+        (0..cases.len()).into_par_iter().map(case).collect()
     }
 }
 
@@ -207,8 +208,7 @@ impl Meteor {
 
     /// METEOR of the list, made of the summed statistics, and of each case.
     pub fn figure(&self, cases: &[Case<'_>]) -> Figure {
-        let tokenized: Vec<_> = cases.par_iter().map(TokenizedCase::new).collect();
-        let segments = self.segments(&tokenized);
+        let segments = self.segments(&TokenizedCase::all(cases));
         let samples = segments.iter().map(|segment| Some(segment.score()));
         let sums = Sums::new(segments.iter().map(Statistics::terms));
         Figure::of_sums("meteor", samples.collect(), sums, |sums| {

@@ -1,11 +1,12 @@
 //! Words as numbers, and counts of their sequences, shared by the metrics of captions.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::Case;
-use crate::tokenize::tokenize;
+use crate::tokenize::{NO_BREAK_SPACE, tokenize_candidate, tokenize_references};
 
 /// The longest word sequence that BLEU and CIDEr count.
 pub(crate) const MAX_N: usize = 4;
@@ -19,13 +20,42 @@ pub(crate) fn order(gram: Gram) -> usize {
     (1..MAX_N).find(|n| gram >> (32 * n) == 0).unwrap_or(MAX_N)
 }
 
-/// A case as the metrics take it: numbers in place of words, equal for equal words of one list.
+/// A case as the metrics take it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberedCase {
-    /// Words of the generated caption.
-    pub candidate: Vec<u32>,
-    /// Words of each reference.
-    pub references: Vec<Vec<u32>>,
+    /// The generated caption.
+    pub candidate: NumberedText,
+    /// Each reference.
+    pub references: Vec<NumberedText>,
+}
+
+/// A caption with numbers in place of words, equal for equal words of one list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedText {
+    tokens: Vec<u32>,
+    /// Where they are not the tokens.
+    words: Option<Vec<u32>>,
+}
+
+impl NumberedText {
+    /// As the tokenizer gives them.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// What is between white space, which BLEU and CIDEr count: a whole number and its fraction are one token (`2 1/2`)
+    /// and two words.
+    pub fn words(&self) -> &[u32] {
+        self.words.as_deref().unwrap_or(&self.tokens)
+    }
+
+    fn map(&self, number: impl Fn(u32) -> u32) -> Self {
+        let all = |numbers: &[u32]| numbers.iter().map(|n| number(*n)).collect();
+        Self {
+            tokens: all(&self.tokens),
+            words: self.words.as_deref().map(all),
+        }
+    }
 }
 
 /// Cases whose words are numbered together before they get the numbers of the whole list.
@@ -34,8 +64,11 @@ const CHUNK: usize = 1024;
 /// Splits the texts of all cases into words, and numbers these from 1 in the order of the alphabet, so that sums in the
 /// order of sequences have one result whatever the order of the cases.
 pub fn numbered(cases: &[Case<'_>]) -> Vec<NumberedCase> {
-    let chunks: Vec<(Vec<String>, Vec<NumberedCase>)> =
-        cases.par_chunks(CHUNK).map(numbered_alone).collect();
+    let starts: Vec<usize> = (0..cases.len()).step_by(CHUNK).collect();
+    let chunks: Vec<(Vec<String>, Vec<NumberedCase>)> = starts
+        .into_par_iter()
+        .map(|start| numbered_alone(cases, start..(start + CHUNK).min(cases.len())))
+        .collect();
     let mut words: Vec<&str> = chunks
         .iter()
         .flat_map(|(words, _)| words.iter().map(String::as_str))
@@ -47,7 +80,7 @@ pub fn numbered(cases: &[Case<'_>]) -> Vec<NumberedCase> {
         .par_iter()
         .flat_map(|(own, cases)| {
             let numbers: Vec<u32> = own.iter().map(|word| numbers[word.as_str()]).collect();
-            let of_list = |text: &Vec<u32>| text.iter().map(|n| numbers[*n as usize]).collect();
+            let of_list = |text: &NumberedText| text.map(|n| numbers[n as usize]);
             let cases = cases.iter().map(|case| NumberedCase {
                 candidate: of_list(&case.candidate),
                 references: case.references.iter().map(of_list).collect(),
@@ -57,21 +90,28 @@ pub fn numbered(cases: &[Case<'_>]) -> Vec<NumberedCase> {
         .collect()
 }
 
-/// Some cases with numbers of their own, from 0, and the words that these stand for.
-fn numbered_alone(cases: &[Case<'_>]) -> (Vec<String>, Vec<NumberedCase>) {
+/// The cases `range` with numbers of their own, from 0, and the words that these stand for.
+fn numbered_alone(cases: &[Case<'_>], range: Range<usize>) -> (Vec<String>, Vec<NumberedCase>) {
     let mut numbers: HashMap<String, u32> = HashMap::new();
-    let mut number = |text: &str| -> Vec<u32> {
-        let words = tokenize(text).into_iter().map(|word| {
-            let next = numbers.len() as u32;
-            *numbers.entry(word).or_insert(next)
-        });
-        words.collect()
+    let mut number = |word: String| {
+        let next = numbers.len() as u32;
+        *numbers.entry(word).or_insert(next)
     };
-    let cases = cases
-        .iter()
-        .map(|case| NumberedCase {
-            candidate: number(case.candidate),
-            references: case.references.iter().map(|text| number(text)).collect(),
+    let mut text = |tokens: Vec<String>| {
+        let one_word = |token: &String| !token.contains(NO_BREAK_SPACE);
+        let words = (!tokens.iter().all(one_word)).then(|| {
+            let words = tokens.iter().flat_map(|token| token.split(NO_BREAK_SPACE));
+            words.map(|word| number(word.to_owned())).collect()
+        });
+        NumberedText {
+            words,
+            tokens: tokens.into_iter().map(&mut number).collect(),
+        }
+    };
+    let cases = range
+        .map(|index| NumberedCase {
+            candidate: text(tokenize_candidate(cases, index)),
+            references: tokenize_references(cases, index).map(&mut text).collect(),
         })
         .collect();
     let mut words = vec![String::new(); numbers.len()];
@@ -151,8 +191,49 @@ mod tests {
         let mut cases = vec![case("c"); CHUNK];
         cases.push(case("a d"));
         let numbered = numbered(&cases);
-        assert_eq!(numbered[0].candidate, [3]);
-        assert_eq!(numbered[CHUNK].candidate, [1, 4]);
-        assert!(numbered.iter().all(|case| case.references == [[2, 1]]));
+        assert_eq!(numbered[0].candidate.words(), [3]);
+        assert_eq!(numbered[CHUNK].candidate.words(), [1, 4]);
+        assert!(
+            numbered
+                .iter()
+                .all(|case| case.references[0].words() == [2, 1])
+        );
+    }
+
+    #[test]
+    fn a_number_with_its_fraction_is_one_token_and_two_words() {
+        let references = ["2 1/2".to_owned(), "1/2 in".to_owned()];
+        let case = Case {
+            id: "x",
+            candidate: "2 1/2 in",
+            references: &references,
+        };
+        let numbered = numbered(&[case]);
+        let candidate = &numbered[0].candidate;
+        let [whole, fraction] = &numbered[0].references[..] else {
+            panic!("two references");
+        };
+        assert_eq!(
+            candidate.tokens(),
+            [whole.tokens(), &fraction.tokens()[1..]].concat()
+        );
+        assert_eq!(
+            candidate.words(),
+            [&whole.words()[..1], fraction.words()].concat()
+        );
+    }
+
+    #[test]
+    fn captions_are_read_in_their_order() {
+        let references = ["the middle c.".to_owned(), "The cat".to_owned()];
+        let case = Case {
+            id: "x",
+            candidate: "the middle c.",
+            references: &references,
+        };
+        let numbered = numbered(&[case; 2 * CHUNK]);
+        // Behind every candidate comes a candidate, behind every first reference "The cat".
+        let differ = |case: &NumberedCase| case.candidate != case.references[0];
+        assert!(numbered.iter().all(differ));
     }
 }

@@ -18,11 +18,13 @@ pub fn figure(cases: &[NumberedCase]) -> Figure {
 
 fn score(case: &NumberedCase) -> f64 {
     let (mut precision, mut recall) = (0.0f64, 0.0f64);
+    let candidate = case.candidate.tokens();
     for reference in &case.references {
-        let common = common_subsequence(&case.candidate, reference);
+        let reference = reference.tokens();
+        let common = common_subsequence(candidate, reference);
         // Where words are common, neither side is empty.
         if common > 0 {
-            precision = precision.max(common as f64 / case.candidate.len() as f64);
+            precision = precision.max(common as f64 / candidate.len() as f64);
             recall = recall.max(common as f64 / reference.len() as f64);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Scanner, is_word};
 
-impl Scanner {
+impl Scanner<'_> {
     /// Where what is kept as it stands ends, if `c` begins it: mark-up, a web address, a currency or language whose name
     /// ends with a mark.
     pub(super) fn whole(&self, c: char) -> Option<usize> {
