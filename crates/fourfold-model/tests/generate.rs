@@ -211,8 +211,9 @@ fn wide_beams_find_the_best_answer_there_is() {
 /// Prompts, and an end that makes the lengths of drawn answers to them differ.
 fn many(model: &Model) -> (Vec<Prompt>, GenerateOptions) {
     let mut many = Vec::new();
+    let shared = prompts();
     for round in 0..9u32 {
-        for mut prompt in prompts() {
+        for mut prompt in shared.clone() {
             let last = prompt.tokens.len() - 1;
             prompt.tokens[last] = 5 + round * 3;
             prompt.draw = many.len() as u64;
@@ -257,14 +258,24 @@ fn neighbours_and_refill_change_no_answer() {
                     model.generate(prompt, &options).expect("a valid prompt")
                 })
                 .collect();
-            for (sequences, refill) in [(64, true), (6, true), (7, false), (1, true)] {
+            // Once question by question, once image by image.
+            let mut by_image: Vec<usize> = (0..many.len()).collect();
+            by_image.sort_by_key(|number| number % prompts().len());
+            let orders = [(0..many.len()).collect(), by_image];
+            for (number, (sequences, refill)) in [(64, true), (6, true), (7, false), (1, true)]
+                .into_iter()
+                .enumerate()
+            {
                 let options = GenerateOptions {
                     sequences,
                     refill,
                     ..options
                 };
-                let among = model.generate(&many, &options).expect("valid prompts");
-                for (alone, among) in alone.iter().zip(among) {
+                let order: &Vec<usize> = &orders[number % 2];
+                let ordered: Vec<Prompt> = order.iter().map(|place| many[*place].clone()).collect();
+                let among = model.generate(&ordered, &options).expect("valid prompts");
+                let alone = order.iter().map(|place| &alone[*place]);
+                for (alone, among) in alone.zip(among) {
                     assert_eq!(alone.tokens, among.tokens, "{kind} {sequences} {refill}");
                     assert_eq!(alone.finished, among.finished, "{kind}");
                 }
@@ -301,20 +312,72 @@ fn answers_come_as_they_are_complete_and_prompts_when_there_is_room() {
     assert_ne!(sorted, answered, "short answers overtake long ones");
 }
 
-/// Prompts about one image have it encoded once: the second finds the features of the first.
+/// Prompts about one image have it encoded once, and what they have in common is read once: no answer shows it.
 #[test]
 fn a_shared_image_answers_like_its_copy() {
-    let model = model("siglip-qwen2");
-    let mut both = vec![prompts().remove(0), prompts().remove(0)];
-    both[1].tokens.push(9);
-    let apart = model
-        .generate(&both, &options(8, 1))
-        .expect("valid prompts");
-    both[1].images = both[0].images.clone();
-    let shared = model
-        .generate(&both, &options(8, 1))
-        .expect("valid prompts");
-    assert_eq!(apart, shared);
+    let (first, two) = (prompts().remove(0), prompts().remove(2));
+    let mut swapped = two.clone();
+    (swapped.visual[0].image, swapped.visual[1].image) = (0, 1);
+    let other = |change: fn(&mut Prompt)| {
+        let mut prompt = first.clone();
+        change(&mut prompt);
+        prompt
+    };
+    let shared = [
+        first.clone(),
+        other(|prompt| prompt.tokens.push(9)),
+        other(|prompt| prompt.tokens[8] = 30),
+        // Nothing behind the image.
+        other(|prompt| prompt.tokens.truncate(5)),
+        // These begin otherwise.
+        other(|prompt| prompt.tokens[0] = 30),
+        other(|prompt| prompt.visual[0].start = 2),
+        other(|prompt| prompt.images = prompts().remove(2).images[..1].to_vec()),
+        two,
+        swapped,
+        first.clone(),
+    ];
+    let apart = shared.clone().map(|mut prompt| {
+        let copy = |image: &std::sync::Arc<PromptImage>| PromptImage::new(image.pixels().clone());
+        prompt.images = prompt.images.iter().map(copy).collect();
+        prompt
+    });
+    for kind in PAIRS {
+        let model = model(kind);
+        for (visibility, sequences) in VISIBILITIES.into_iter().zip([64, 2, 64, 1]) {
+            let options = GenerateOptions {
+                visibility,
+                sequences,
+                ..options(8, 1)
+            };
+            let shared = model.generate(&shared, &options).expect("valid prompts");
+            let apart = model.generate(&apart, &options).expect("valid prompts");
+            for (number, (shared, apart)) in shared.iter().zip(&apart).enumerate() {
+                assert_eq!(
+                    shared.tokens, apart.tokens,
+                    "{kind} {visibility:?} {number}"
+                );
+                for (a, b) in shared
+                    .log_probabilities
+                    .iter()
+                    .zip(&apart.log_probabilities)
+                {
+                    assert!(
+                        (a - b).abs() < 1e-5,
+                        "{kind} {visibility:?} {number}: {a} {b}"
+                    );
+                }
+            }
+            let said = shared[..9]
+                .iter()
+                .map(|answer| format!("{:?}", answer.log_probabilities));
+            assert_eq!(
+                said.collect::<BTreeSet<_>>().len(),
+                9,
+                "they are asked different things"
+            );
+        }
+    }
 }
 
 #[test]

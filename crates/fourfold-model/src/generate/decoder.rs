@@ -1,45 +1,95 @@
 //! The state of sequences being decoded: cached keys and values of every layer.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use fourfold_tensor::ops;
 use fourfold_tensor::ops::attention::{KeyValueCache, attention_step};
 use fourfold_tensor::{Tape, Tensor};
 
-use super::{Prompt, image};
+use super::{Prompt, PromptImage, image};
 use crate::model::{Images, Input};
 use crate::{DocumentSpan, Model, Result, VisibilityKind, VisualSpan};
 
 pub(super) struct Decoder<'m> {
     model: &'m Model,
+    visibility: VisibilityKind,
     caches: Vec<KeyValueCache>,
     /// Rows that each sequence has cached.
     lengths: Vec<usize>,
+    /// What each sequence begins with, if another prompt may begin alike. The last sequence is nobody's: it keeps what
+    /// was read last.
+    beginnings: Vec<Option<Beginning>>,
 }
 
 impl<'m> Decoder<'m> {
     /// Room for `sequences` sequences, each as long as the model reads.
-    pub fn new(model: &'m Model, sequences: usize) -> Result<Self> {
+    pub fn new(model: &'m Model, sequences: usize, visibility: VisibilityKind) -> Result<Self> {
         let heads = model.language.heads();
         let precision = model.parameters.precision();
         let capacity = model.config().max_positions();
+        let sequences = sequences + 1;
         let caches = (0..model.language.layers())
             .map(|_| KeyValueCache::new(sequences, capacity, heads, precision))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             model,
+            visibility,
             caches,
             lengths: vec![0; sequences],
+            beginnings: vec![None; sequences],
         })
     }
 
-    /// Reads prompts into sequences that are empty; logits after the last row of each, f32 `[prompts, vocabulary]`.
-    pub fn prefill(
-        &mut self,
-        prompts: &[(usize, &Prompt)],
-        visibility: VisibilityKind,
-    ) -> Result<Tensor> {
-        let pack = Pack::of(prompts.iter().map(|(_, prompt)| *prompt));
+    /// Reads the beginnings of prompts, [`Prompt::beginning`] rows of each, into sequences that are empty. One that is
+    /// cached already is not read again.
+    ///
+    /// Logits after the last row of each prompt that has no other rows, in their order: f32 `[prompts, vocabulary]`.
+    pub fn read(&mut self, prompts: &[(usize, &Prompt)]) -> Result<Tensor> {
+        let (mut fresh, mut known) = (Vec::new(), Vec::new());
+        for (sequence, prompt) in prompts {
+            let beginning = Beginning::of(prompt, self.visibility);
+            match self
+                .beginnings
+                .iter()
+                .position(|b| b.is_some() && *b == beginning)
+            {
+                Some(from) => known.push((from, *sequence)),
+                None => fresh.push((*sequence, *prompt)),
+            }
+            self.beginnings[*sequence] = beginning;
+        }
+        let logits = self.prefill(&fresh)?;
+        for (from, to) in known {
+            self.copy(from, to)?;
+        }
+        let last = prompts
+            .iter()
+            .rev()
+            .find(|(sequence, _)| self.beginnings[*sequence].is_some());
+        if let Some((sequence, _)) = last {
+            self.copy(*sequence, self.lengths.len() - 1)?;
+        }
+        Ok(logits)
+    }
+
+    /// Makes sequence `to` the beginning of `from`.
+    fn copy(&mut self, from: usize, to: usize) -> Result<()> {
+        let rows = self.beginnings[from].as_ref().map_or(0, Beginning::rows);
+        for cache in &mut self.caches {
+            cache.copy(from, to, rows)?;
+        }
+        self.lengths[to] = rows;
+        self.beginnings[to] = self.beginnings[from].clone();
+        Ok(())
+    }
+
+    /// Computes the beginnings of prompts, laid end to end; logits as [`Decoder::read`] gives them.
+    fn prefill(&mut self, prompts: &[(usize, &Prompt)]) -> Result<Tensor> {
+        if prompts.is_empty() {
+            return Ok(Tensor::zeros(&[0]));
+        }
+        let pack = Pack::of(prompts.iter().map(|(_, prompt)| *prompt), self.visibility);
         let images: Vec<_> = prompts.iter().flat_map(|(_, p)| &p.images).collect();
         let features = match images.as_slice() {
             [] => Tensor::zeros(&[0]),
@@ -53,7 +103,7 @@ impl<'m> Decoder<'m> {
             images: Images::Features(&features),
             targets: &[],
         };
-        let sight = self.model.sight(&input, visibility)?;
+        let sight = self.model.sight(&input, self.visibility)?;
         let embedded = self.model.embed(&tape, &input, false)?;
         let language = &self.model.language;
         let heads = language.heads();
@@ -66,24 +116,28 @@ impl<'m> Decoder<'m> {
             Ok(ops::attention(&tape, qkv, heads, visibility)?)
         };
         let features = language.continue_with(&tape, &embedded, &pack.positions, &mut attend)?;
-        for ((sequence, _), document) in prompts.iter().zip(&pack.documents) {
+        let mut last = Vec::new();
+        for ((sequence, prompt), document) in prompts.iter().zip(&pack.documents) {
             self.lengths[*sequence] = document.end - document.start;
+            if self.lengths[*sequence] == prompt.tokens.len() {
+                last.push(document.end - 1);
+            }
         }
-        let width = features.width();
-        let features = features.to_f32_vec();
-        let last =
-            |document: &DocumentSpan| &features[(document.end - 1) * width..document.end * width];
-        let last: Vec<f32> = pack.documents.iter().flat_map(last).copied().collect();
-        self.logits(&tape, &Tensor::from_f32(&[prompts.len(), width], &last)?)
+        self.logits(&tape, &features, &last)
     }
 
-    /// Feeds one token to each of the given sequences; logits after each, f32 `[sequences, vocabulary]`.
+    /// Feeds tokens to sequences, those of one sequence side by side; logits after the last of each, f32 `[sequences,
+    /// vocabulary]`.
     pub fn step(&mut self, next: &[(usize, u32)]) -> Result<Tensor> {
         let (sequences, tokens): (Vec<usize>, Vec<u32>) = next.iter().copied().unzip();
-        let positions: Vec<u32> = sequences
-            .iter()
-            .map(|sequence| self.lengths[*sequence] as u32)
-            .collect();
+        let mut last = Vec::new();
+        let mut positions = Vec::with_capacity(next.len());
+        for run in sequences.chunk_by(|a, b| a == b) {
+            let length = &mut self.lengths[run[0]];
+            positions.extend((*length..).take(run.len()).map(|position| position as u32));
+            *length += run.len();
+            last.push(positions.len() - 1);
+        }
         let tape = Tape::inference(&self.model.parameters);
         let language = &self.model.language;
         let embedded = language.embed(&tape, &tokens)?;
@@ -94,10 +148,7 @@ impl<'m> Decoder<'m> {
             Ok(attention_step(qkv, heads, cache, &sequences, window)?)
         };
         let features = language.continue_with(&tape, &embedded, &positions, &mut attend)?;
-        for sequence in &sequences {
-            self.lengths[*sequence] += 1;
-        }
-        self.logits(&tape, &features)
+        self.logits(&tape, &features, &last)
     }
 
     /// Makes each sequence `to` what `from` is now, for all moves `(from, to)` at once.
@@ -118,21 +169,66 @@ impl<'m> Decoder<'m> {
                 cache.clear(sequence)?;
             }
             self.lengths[sequence] = 0;
+            self.beginnings[sequence] = None;
         }
         Ok(())
     }
 
-    fn logits(&self, tape: &Tape<'_>, features: &Tensor) -> Result<Tensor> {
-        let features = features.to_precision(tape.precision());
+    /// After some rows of `features`.
+    fn logits(&self, tape: &Tape<'_>, features: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        if rows.is_empty() {
+            return Ok(Tensor::zeros(&[0]));
+        }
+        let width = features.width();
+        let numbers = features.to_f32_vec();
+        let chosen = rows.iter().flat_map(|row| &numbers[row * width..][..width]);
+        let chosen: Vec<f32> = chosen.copied().collect();
+        let chosen = Tensor::from_f32(&[rows.len(), width], &chosen)?;
         Ok(ops::head_logits(
             tape,
-            &features,
+            &chosen.to_precision(tape.precision()),
             &self.model.language.head(tape),
         )?)
     }
 }
 
-/// Prompts laid end to end.
+/// The rows of a prompt up to the end of its last image, where they do not see what follows: prompts about one image
+/// have them in common.
+#[derive(Clone, Debug)]
+struct Beginning {
+    tokens: Vec<u32>,
+    visual: Vec<VisualSpan>,
+    images: Vec<Arc<PromptImage>>,
+}
+
+impl Beginning {
+    fn of(prompt: &Prompt, visibility: VisibilityKind) -> Option<Self> {
+        let rows = prompt.beginning(visibility);
+        (rows < prompt.tokens.len()).then(|| Self {
+            tokens: prompt.tokens[..rows].to_vec(),
+            visual: prompt.visual.clone(),
+            images: prompt.images.clone(),
+        })
+    }
+
+    fn rows(&self) -> usize {
+        self.tokens.len()
+    }
+}
+
+impl PartialEq for Beginning {
+    fn eq(&self, other: &Self) -> bool {
+        let images = self.images.iter().zip(&other.images);
+        self.images.len() == other.images.len()
+            && images
+                .into_iter()
+                .all(|(one, other)| Arc::ptr_eq(one, other))
+            && self.visual == other.visual
+            && self.tokens == other.tokens
+    }
+}
+
+/// The beginnings of prompts laid end to end.
 #[derive(Default)]
 struct Pack {
     tokens: Vec<u32>,
@@ -141,7 +237,7 @@ struct Pack {
 }
 
 impl Pack {
-    fn of<'p>(prompts: impl Iterator<Item = &'p Prompt>) -> Self {
+    fn of<'p>(prompts: impl Iterator<Item = &'p Prompt>, visibility: VisibilityKind) -> Self {
         let (mut pack, mut images) = (Self::default(), 0);
         for prompt in prompts {
             let start = pack.tokens.len();
@@ -151,8 +247,9 @@ impl Pack {
                 image: images + span.image,
             };
             let visual = prompt.visual.iter().map(place).collect();
-            pack.tokens.extend(&prompt.tokens);
-            pack.positions.extend(0..prompt.tokens.len() as u32);
+            let rows = prompt.beginning(visibility);
+            pack.tokens.extend(&prompt.tokens[..rows]);
+            pack.positions.extend(0..rows as u32);
             pack.documents.push(DocumentSpan {
                 start,
                 end: pack.tokens.len(),

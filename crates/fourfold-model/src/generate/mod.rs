@@ -6,8 +6,10 @@
 //!    └─ refill: an answer that is complete makes room ◄──┴─ tokens that follow
 //! ```
 //!
-//! Prompts are laid end to end and read at once under the visibility of training; then each step feeds one row a
-//! sequence, attending over cached keys and values. No row is padding, whatever the lengths.
+//! Prompts are laid end to end and read at once under the visibility of training, up to the end of their images: once
+//! for all prompts that begin alike. What follows the images, and then one row a sequence, is fed to steps that attend
+//! over cached keys and values; a new prompt's rows beside the answers of others. No row is padding, whatever the
+//! lengths.
 
 mod beam;
 mod decoder;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 
 use fourfold_tensor::awake;
 
-use crate::{Model, ModelError, Result, VisualSpan};
+use crate::{Model, ModelError, Result, VisibilityKind, VisualSpan};
 
 /// What a sequence begins with.
 #[derive(Clone, Debug)]
@@ -38,6 +40,18 @@ pub struct Prompt {
     pub images: Vec<Arc<PromptImage>>,
     /// Which random numbers sampling takes: the same seed and draw give the same answer, whatever is asked beside it.
     pub draw: u64,
+}
+
+impl Prompt {
+    /// How many rows are read under the visibility of training, before the rest is fed to a cache: up to the end of the
+    /// last image where what follows is not seen from there, else all.
+    fn beginning(&self, visibility: VisibilityKind) -> usize {
+        let ends = self.visual.iter().map(|span| span.start + span.len);
+        match ends.max() {
+            Some(end) if visibility != VisibilityKind::PrefixLm => end.min(self.tokens.len()),
+            _ => self.tokens.len(),
+        }
+    }
 }
 
 /// An answer.

@@ -1,5 +1,7 @@
 //! Continuous batching: prompts wait, and each takes the place of an answer that is complete.
 
+use std::ops::Range;
+
 use fourfold_tensor::Tensor;
 use rayon::prelude::*;
 
@@ -10,7 +12,7 @@ use super::{GenerateOptions, Generated, Prompt, Stop};
 use crate::{Model, ModelError, Result};
 
 /// A prompt is not read alone if some more may be read with it soon: that share of all places has to be free.
-const REFILL_SHARE: usize = 8;
+const REFILL_SHARE: usize = 16;
 
 /// What decides about the tokens of one answer.
 pub(super) struct Asked<'a> {
@@ -40,6 +42,8 @@ struct Request {
     /// Its number among the prompts.
     index: usize,
     prompt: Prompt,
+    /// What of the prompt is still to be fed.
+    rest: Range<usize>,
     /// The first of the cache sequences that are its own, as many as there are beams.
     first: usize,
     limit: usize,
@@ -57,7 +61,7 @@ pub(super) fn answer<E: From<ModelError> + Send>(
     answered: &mut (dyn FnMut(usize, Generated) -> Result<(), E> + Send),
 ) -> Result<(), E> {
     let places = (options.sequences / options.beams).max(1);
-    let mut decoder = Decoder::new(model, places * options.beams)?;
+    let mut decoder = Decoder::new(model, places * options.beams, options.visibility)?;
     let mut free: Vec<usize> = (0..places).rev().map(|p| p * options.beams).collect();
     let mut waiting = prompts.enumerate();
     let mut growing: Vec<Request> = Vec::new();
@@ -78,9 +82,15 @@ pub(super) fn answer<E: From<ModelError> + Send>(
             if !fresh.is_empty() {
                 let prompts: Vec<(usize, &Prompt)> =
                     fresh.iter().map(|r| (r.first, &r.prompt)).collect();
-                let logits = decoder.prefill(&prompts, options.visibility)?;
-                advance(&mut fresh, &logits, options, stop)?;
-                growing.append(&mut fresh);
+                let logits = decoder.read(&prompts)?;
+                let (mut read, begun): (Vec<_>, Vec<_>) = fresh
+                    .into_iter()
+                    .partition(|request| request.rest.is_empty());
+                if !read.is_empty() {
+                    advance(&mut read, &logits, options, stop)?;
+                }
+                growing.extend(read);
+                growing.extend(begun);
             }
         }
         let mut alive = Vec::with_capacity(growing.len());
@@ -152,6 +162,7 @@ impl Request {
                 1 => Answer::Line(Box::new(Line::new(options, prompt.draw))),
                 _ => Answer::Beams(Beams::new()),
             },
+            rest: prompt.beginning(options.visibility)..prompt.tokens.len(),
             prompt,
             parents: vec![0],
         }
@@ -165,6 +176,7 @@ impl Request {
             stop,
             limit: self.limit,
         };
+        self.rest = self.rest.end..self.rest.end;
         self.parents = match &mut self.answer {
             Answer::Line(line) => match rows.first().is_some_and(|row| line.advance(row, &asked)) {
                 true => vec![0],
@@ -174,8 +186,12 @@ impl Request {
         };
     }
 
-    /// The token that each living hypothesis is continued with, and its sequence.
+    /// The tokens that come next and their sequences: the rest of the prompt, or one for each living hypothesis.
     fn next(&self) -> Vec<(usize, u32)> {
+        if !self.rest.is_empty() {
+            let rest = self.prompt.tokens[self.rest.clone()].iter();
+            return rest.map(|token| (self.first, *token)).collect();
+        }
         let tokens = match &self.answer {
             Answer::Line(line) => vec![line.last()],
             Answer::Beams(beams) => beams.last().collect(),

@@ -13,7 +13,8 @@ use crate::{Element, Precision, Result, Tensor, TensorError};
 /// The keys and values of one layer for several growing sequences.
 ///
 /// Rows lie in tiles, keys turned as the kernel reads them. A copied sequence shares its tiles with the
-/// original until one of them grows, so beam search copies at most one tile a sequence and step.
+/// original until one of them grows, so beam search copies at most one tile a sequence and step, and what prompts
+/// have in common is kept once.
 #[derive(Clone, Debug)]
 pub struct KeyValueCache {
     key_value_heads: usize,
@@ -111,17 +112,24 @@ impl KeyValueCache {
         Ok(())
     }
 
-    /// Makes sequence `to` the same as `from`.
+    /// Makes sequence `to` the first `rows` rows of `from`.
     ///
     /// # Errors
-    /// When there is no such sequence.
-    pub fn copy(&mut self, from: usize, to: usize) -> Result<()> {
+    /// When there is no such sequence, or `from` has fewer rows.
+    pub fn copy(&mut self, from: usize, to: usize, rows: usize) -> Result<()> {
         self.check_room(from, 0)?;
         self.check_room(to, 0)?;
-        self.lengths[to] = self.lengths[from];
+        if rows > self.lengths[from] {
+            return Err(refuse(format!(
+                "{rows} rows of sequence {from}, which has {}",
+                self.lengths[from]
+            )));
+        }
+        self.lengths[to] = rows;
+        let own = rows.div_ceil(TILE);
         match &mut self.tiles {
-            Tiles::F32(tiles) => tiles[to] = tiles[from].clone(),
-            Tiles::Bf16(tiles) => tiles[to] = tiles[from].clone(),
+            Tiles::F32(tiles) => tiles[to] = tiles[from][..own].to_vec(),
+            Tiles::Bf16(tiles) => tiles[to] = tiles[from][..own].to_vec(),
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Attention of one new row a sequence over the keys and values that a cache keeps.
+//! Attention of new rows of sequences over the keys and values that a cache keeps.
 
 use std::ops::Range;
 
@@ -14,12 +14,14 @@ use crate::ops::Heads;
 use crate::tensor::{Storable, View};
 use crate::{Element, Precision, Result, Tensor, TensorError};
 
-/// One step of decoding: row *i* of `qkv: [n, heads.columns()]` is the new row of `sequences[i]`. Its key and value
-/// are appended to the cache, then its queries attend to every row of the sequence, or with a `window` to the last so
-/// many, itself counted: `[n, query * width]` in the precision of `qkv`.
+/// New rows of some sequences: row *i* of `qkv: [n, heads.columns()]` belongs to `sequences[i]`, and several rows of one
+/// sequence follow one another. Their keys and values are appended to the cache, then the queries of each attend to all
+/// rows of its sequence up to its own, or with a `window` to the last so many, its own counted: `[n, query * width]` in
+/// the precision of `qkv`.
 ///
 /// # Errors
-/// When shapes do not fit, a sequence does not exist, is named twice or is full; the cache is unchanged then.
+/// When shapes do not fit, or a sequence does not exist, has rows that do not follow one another or no room for them;
+/// the cache is unchanged then.
 pub fn attention_step(
     qkv: &Tensor,
     heads: Heads,
@@ -34,28 +36,60 @@ pub fn attention_step(
             format!("qkv {:?} for {} sequences", qkv.shape(), sequences.len()),
         ));
     }
+    let runs = Run::all(sequences);
     let mut named = vec![false; cache.sequences()];
-    for sequence in sequences {
-        cache.check_room(*sequence, 1)?;
-        if std::mem::replace(&mut named[*sequence], true) {
+    for run in &runs {
+        cache.check_room(run.sequence, run.rows.len())?;
+        if std::mem::replace(&mut named[run.sequence], true) {
             return Err(TensorError::shape(
                 "attention_step",
-                format!("sequence {sequence} is named twice in {sequences:?}"),
+                format!(
+                    "rows of sequence {} that do not follow one another in {sequences:?}",
+                    run.sequence
+                ),
             ));
         }
     }
-    for (row, sequence) in sequences.iter().enumerate() {
-        cache.append(*sequence, qkv, heads, row..row + 1);
+    for run in &runs {
+        cache.append(run.sequence, qkv, heads, run.rows.clone());
     }
     let shape = [sequences.len(), heads.query * heads.width];
     Ok(match qkv.precision() {
-        Precision::F32 => Tensor::build::<f32>(&shape, |out| {
-            step(qkv, heads, cache, sequences, window, out)
-        }),
-        Precision::Bf16 => Tensor::build::<bf16>(&shape, |out| {
-            step(qkv, heads, cache, sequences, window, out)
-        }),
+        Precision::F32 => {
+            Tensor::build::<f32>(&shape, |out| step(qkv, heads, cache, &runs, window, out))
+        }
+        Precision::Bf16 => {
+            Tensor::build::<bf16>(&shape, |out| step(qkv, heads, cache, &runs, window, out))
+        }
     })
+}
+
+/// Rows of one sequence that follow one another, its last ones.
+struct Run {
+    sequence: usize,
+    rows: Range<usize>,
+}
+
+impl Run {
+    fn all(sequences: &[usize]) -> Vec<Self> {
+        let mut end = 0;
+        let runs = sequences.chunk_by(|a, b| a == b);
+        runs.map(|run| {
+            let start = end;
+            end += run.len();
+            Self {
+                sequence: run[0],
+                rows: start..end,
+            }
+        })
+        .collect()
+    }
+
+    /// What row `place` of the run sees of its sequence, which has `length` rows.
+    fn sees(&self, place: usize, length: usize, window: Option<usize>) -> Range<usize> {
+        let end = length - self.rows.len() + place + 1;
+        end.saturating_sub(window.unwrap_or(end))..end
+    }
 }
 
 /// Buffers that a thread keeps from task to task.
@@ -71,58 +105,82 @@ fn step<T: Storable>(
     qkv: &Tensor,
     heads: Heads,
     cache: &KeyValueCache,
-    sequences: &[usize],
+    runs: &[Run],
     window: Option<usize>,
     out: &mut [T],
 ) {
-    // The query heads that share a key-value head lie side by side: one task each.
-    out.par_chunks_mut(heads.group() * heads.width)
-        .enumerate()
-        .for_each_init(Scratch::default, |scratch, (task, out)| {
-            let (row, key_value) = (task / heads.key_value, task % heads.key_value);
-            let sequence = sequences[row];
-            let length = cache.lengths[sequence];
-            let rows = length.saturating_sub(window.unwrap_or(length))..length;
-            let source = (qkv, row, key_value);
-            match &cache.tiles {
-                Tiles::F32(tiles) => {
-                    attend_all(source, heads, &tiles[sequence], rows, scratch, out)
-                }
-                Tiles::Bf16(tiles) => {
-                    attend_all(source, heads, &tiles[sequence], rows, scratch, out)
-                }
+    let (row, shared) = (heads.query * heads.width, heads.group() * heads.width);
+    let mut rest = out;
+    let mut parts = Vec::with_capacity(runs.len());
+    for run in runs {
+        let (own, later) = rest.split_at_mut(run.rows.len() * row);
+        parts.push((run, own));
+        rest = later;
+    }
+    let attend = |scratch: &mut Scratch, run: &Run, key_value: usize, out: &mut [T]| {
+        let length = cache.lengths[run.sequence];
+        let sees = |place| run.sees(place, length, window);
+        let source = (qkv, run.rows.clone(), key_value);
+        match &cache.tiles {
+            Tiles::F32(tiles) => {
+                attend_all(source, heads, &tiles[run.sequence], sees, scratch, out)
             }
-        });
+            Tiles::Bf16(tiles) => {
+                attend_all(source, heads, &tiles[run.sequence], sees, scratch, out)
+            }
+        }
+    };
+    parts.into_par_iter().for_each(|(run, out)| {
+        // The query heads that share a key-value head lie side by side, of one row a task each. Those of several rows
+        // do not, and are enough for one task.
+        if run.rows.len() == 1 {
+            out.par_chunks_mut(shared)
+                .enumerate()
+                .for_each_init(Scratch::default, |scratch, (key_value, out)| {
+                    attend(scratch, run, key_value, out)
+                });
+        } else {
+            let mut scratch = Scratch::default();
+            for key_value in 0..heads.key_value {
+                attend(&mut scratch, run, key_value, &mut out[key_value * shared..]);
+            }
+        }
+    });
 }
 
-/// The query heads of one row that share `key_value` look at some cached rows, the last of all among them.
+/// The query heads of some rows that share `key_value` look at the cached rows that each `sees`, and write to the
+/// beginnings of the rows of `out`.
 fn attend_all<C: Storable, T: Element>(
-    (qkv, row, key_value): (&Tensor, usize, usize),
+    (qkv, rows, key_value): (&Tensor, Range<usize>, usize),
     heads: Heads,
     tiles: &Sequence<C>,
-    rows: Range<usize>,
+    sees: impl Fn(usize) -> Range<usize>,
     scratch: &mut Scratch,
     out: &mut [T],
 ) {
     let (group, width, lanes) = (heads.group(), heads.width, padded(heads.width));
     let (key_size, size) = tile_sizes(width);
-    let queries = sized(&mut scratch.queries, group * lanes);
-    let output = sized(&mut scratch.output, group * lanes);
+    let count = rows.len() * group;
+    let queries = sized(&mut scratch.queries, count * lanes);
+    let output = sized(&mut scratch.output, count * lanes);
     let scores = sized(&mut scratch.scores, BLOCK_ROWS * TILE);
     let scale = 1.0 / (width as f32).sqrt();
-    let first = row * heads.columns() + key_value * group * width;
-    match qkv.view() {
-        View::F32(values) => load_rows(&values[first..], width, group, width, scale, queries),
-        View::Bf16(values) => load_rows(&values[first..], width, group, width, scale, queries),
+    for (row, queries) in rows.clone().zip(queries.chunks_mut(group * lanes)) {
+        let first = row * heads.columns() + key_value * group * width;
+        match qkv.view() {
+            View::F32(values) => load_rows(&values[first..], width, group, width, scale, queries),
+            View::Bf16(values) => load_rows(&values[first..], width, group, width, scale, queries),
+        }
     }
     output.fill(0.0);
-    let (mut max, mut sum) = (vec![f32::NEG_INFINITY; group], vec![0.0; group]);
-    let (start, end) = (
-        [rows.start as u32; BLOCK_ROWS],
-        [rows.end as u32; BLOCK_ROWS],
-    );
-    for (tile, keys) in tiles.iter().zip(cut(0..rows.end, TILE)) {
-        if keys.end <= rows.start {
+    let (mut max, mut sum) = (vec![f32::NEG_INFINITY; count], vec![0.0; count]);
+    let seen = (0..count).map(|query| sees(query / group));
+    let (start, end): (Vec<u32>, Vec<u32>) = seen
+        .map(|seen| (seen.start as u32, seen.end as u32))
+        .unzip();
+    let seen = sees(0).start..sees(rows.len() - 1).end;
+    for (tile, keys) in tiles.iter().zip(cut(0..seen.end, TILE)) {
+        if keys.end <= seen.start {
             continue;
         }
         let tile = &tile[key_value * size..][..size];
@@ -135,9 +193,9 @@ fn attend_all<C: Storable, T: Element>(
             }
         };
         let (turned_keys, values) = tile.split_at(key_size);
-        for block in cut(0..group, BLOCK_ROWS) {
-            let count = block.len();
-            let Some(sight) = Sight::new(&start[..count], &end[..count], keys.clone()) else {
+        for block in cut(0..count, BLOCK_ROWS) {
+            let (start, end) = (&start[block.clone()], &end[block.clone()]);
+            let Some(sight) = Sight::new(start, end, keys.clone()) else {
                 continue;
             };
             let numbers = block.start * lanes..block.end * lanes;
@@ -154,7 +212,9 @@ fn attend_all<C: Storable, T: Element>(
             );
         }
     }
-    for (member, out) in out.chunks_exact_mut(width).enumerate() {
-        store_row(&output[member * lanes..][..width], 1.0 / sum[member], out);
+    let rows = out.chunks_mut(heads.query * width);
+    let outs = rows.flat_map(|row| row.chunks_exact_mut(width).take(group));
+    for (query, out) in outs.enumerate() {
+        store_row(&output[query * lanes..][..width], 1.0 / sum[query], out);
     }
 }

@@ -264,11 +264,14 @@ fn the_number_of_threads_changes_no_bit() {
 fn decoding_step_by_step_equals_causal_attention() {
     // A window within a tile, one that begins within another tile, and one longer than any sequence.
     for window in [None, Some(1), Some(37), Some(100), Some(1000)] {
-        decode_step_by_step(window);
+        for at_once in [1, 7, 45, 80] {
+            decode_step_by_step(window, at_once);
+        }
     }
 }
 
-fn decode_step_by_step(window: Option<usize>) {
+/// Two sequences get 80 rows, `at_once` in a step.
+fn decode_step_by_step(window: Option<usize>, at_once: usize) {
     let shape = heads(6, 2, 20);
     let (lengths, prefilled) = ([150, 90], [70, 3]);
     let whole = documents(&lengths);
@@ -294,25 +297,31 @@ fn decode_step_by_step(window: Option<usize>) {
         let mut cache = KeyValueCache::new(4, 150, shape, precision).expect("heads fit");
         // Sequences 2 and 1, in this order; 2 is decoded on a copy while 0 goes astray.
         cache.write(0, &qkv, shape, 0..prefilled[0]).expect("room");
-        cache.copy(0, 2).expect("both exist");
+        cache.copy(0, 2, prefilled[0]).expect("both exist");
         attention_step(&row_of(200), shape, &mut cache, &[0], window).expect("room");
         cache
             .write(3, &qkv, shape, 150..150 + prefilled[1])
             .expect("room");
         cache.reorder(&[0, 3, 2, 3]).expect("all exist");
-        for step in 0..80 {
-            let (first, second) = (prefilled[0] + step, 150 + prefilled[1] + step);
-            let rows = [row_of(first).to_f32_vec(), row_of(second).to_f32_vec()].concat();
-            let rows = Tensor::from_f32(&[2, shape.columns()], &rows).expect("fits");
+        for step in (0..80).step_by(at_once) {
+            let count = at_once.min(80 - step);
+            let first = prefilled[0] + step..prefilled[0] + step + count;
+            let second = 150 + prefilled[1] + step..150 + prefilled[1] + step + count;
+            let rows: Vec<usize> = first.chain(second).collect();
+            let numbers: Vec<f32> = rows
+                .iter()
+                .flat_map(|row| row_of(*row).to_f32_vec())
+                .collect();
+            let numbers = Tensor::from_f32(&[2 * count, shape.columns()], &numbers).expect("fits");
             let y = attention_step(
-                &rows.to_precision(precision),
+                &numbers.to_precision(precision),
                 shape,
                 &mut cache,
-                &[2, 1],
+                &[vec![2; count], vec![1; count]].concat(),
                 window,
             );
             let y = y.expect("room").to_f32_vec();
-            let wanted: Vec<f64> = [first, second]
+            let wanted: Vec<f64> = rows
                 .iter()
                 .flat_map(|row| &whole[row * 120..(row + 1) * 120])
                 .map(|value| f64::from(*value))
@@ -329,6 +338,20 @@ fn decode_step_by_step(window: Option<usize>) {
         assert!(
             message.contains("sequence 2") && message.contains("150"),
             "{message}"
+        );
+        // What was read before the last 100 rows goes on as if they had not been.
+        cache.copy(2, 0, 50).expect("both exist");
+        let y = attention_step(&row_of(50), shape, &mut cache, &[0], window).expect("room");
+        let wanted: Vec<f64> = whole[50 * 120..51 * 120]
+            .iter()
+            .map(|v| f64::from(*v))
+            .collect();
+        assert_close(
+            "row behind a beginning",
+            precision,
+            &y.to_f32_vec(),
+            &wanted,
+            tolerance,
         );
         cache.clear(2).expect("it exists");
         assert_eq!(cache.rows(2), 0);
@@ -358,13 +381,17 @@ fn refuses_what_does_not_fit() {
 
     let mut cache = KeyValueCache::new(2, 8, shape, Precision::F32).expect("heads fit");
     let rows = Tensor::zeros(&[2, 16]);
-    assert!(attention_step(&rows, shape, &mut cache, &[0, 0], None).is_err());
+    let three = Tensor::zeros(&[3, 16]);
+    assert!(attention_step(&three, shape, &mut cache, &[0, 1, 0], None).is_err());
+    let nine = Tensor::zeros(&[9, 16]);
+    assert!(attention_step(&nine, shape, &mut cache, &[0; 9], None).is_err());
     assert!(attention_step(&rows, shape, &mut cache, &[0, 2], None).is_err());
     assert!(attention_step(&rows, shape, &mut cache, &[0], None).is_err());
     assert!(attention_step(&rows, heads(1, 1, 4), &mut cache, &[0, 1], None).is_err());
     assert!(cache.write(0, &rows, shape, 1..3).is_err());
     assert!(cache.write(2, &rows, shape, 0..1).is_err());
-    assert!(cache.copy(0, 2).is_err() && cache.reorder(&[0]).is_err());
+    assert!(cache.copy(0, 2, 0).is_err() && cache.copy(0, 1, 1).is_err());
+    assert!(cache.reorder(&[0]).is_err());
     assert_eq!((cache.rows(0), cache.rows(1)), (0, 0));
     assert!(KeyValueCache::new(1, 8, heads(3, 2, 4), Precision::F32).is_err());
 }
