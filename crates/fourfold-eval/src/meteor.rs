@@ -211,7 +211,11 @@ impl Meteor {
         let segments = self.segments(&TokenizedCase::all(cases));
         let samples = segments.iter().map(|segment| Some(segment.score()));
         let sums = Sums::new(segments.iter().map(Statistics::terms));
-        Figure::of_sums("meteor", samples.collect(), sums, |sums| {
+        let name = match self.wordnet {
+            Some(_) => "meteor_wordnet",
+            None => "meteor",
+        };
+        Figure::of_sums(name, samples.collect(), sums, |sums| {
             Statistics::of_terms(sums).score()
         })
     }

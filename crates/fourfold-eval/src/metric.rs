@@ -73,7 +73,7 @@ impl Metric {
         }
     }
 
-    /// The names of the figures that it gives.
+    /// The names of the figures that it gives; METEOR gives the second where it knows synonyms, else the first.
     pub fn figures(self) -> &'static [&'static str] {
         match self {
             Self::ExactMatch => &["exact_match"],
@@ -100,7 +100,7 @@ impl Metric {
             Self::Cider => &["cider"],
             Self::Bleu => &["bleu1", "bleu2", "bleu3", "bleu4"],
             Self::RougeL => &["rouge_l"],
-            Self::Meteor => &["meteor"],
+            Self::Meteor => &["meteor", "meteor_wordnet"],
         }
     }
 
@@ -131,7 +131,7 @@ impl FromStr for Metric {
 }
 
 /// Titles of figures in tables and whether they are shares, shown in percent; in the order of tables.
-pub const TITLES: [(&str, &str, bool); 25] = [
+pub const TITLES: [(&str, &str, bool); 26] = [
     ("exact_match", "exact match %", true),
     ("accuracy", "accuracy %", true),
     ("vqa_accuracy", "VQA accuracy %", true),
@@ -157,6 +157,7 @@ pub const TITLES: [(&str, &str, bool); 25] = [
     ("bleu4", "BLEU-4 %", true),
     ("rouge_l", "ROUGE-L %", true),
     ("meteor", "METEOR %", true),
+    ("meteor_wordnet", "METEOR (WordNet) %", true),
 ];
 
 #[cfg(test)]

@@ -48,6 +48,11 @@ pub fn json_line(value: &impl Serialize) -> Result<String> {
     Ok(line)
 }
 
+/// Whether a value is its type's default, which files leave out.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// The lines of a file of JSON lines; a last one that a crash cut short is left out. `expected` says what a line is, and
 /// what to do with one that is not.
 ///

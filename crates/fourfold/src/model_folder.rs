@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use fourfold_data::ImageFiles;
 use fourfold_model::Model;
 use fourfold_tensor::Precision;
 use fourfold_train::assemble::{Reading, demand_tokenizer};
@@ -33,18 +34,19 @@ impl ModelFolder {
         RunFolder::open(&folder?).ok()
     }
 
-    /// Loads the weights and how they read, in the precision of the model's own run, so that it says what it was
-    /// measured to say. A model without a run is computed as fast as the machine can.
+    /// Loads the weights and how they read, in the precision and with the limits on images of the model's own run, so that
+    /// it says what it was measured to say. A model without a run is computed as fast as the machine can.
     ///
     /// # Errors
     /// Says what the folder lacks.
     pub fn load(&self) -> Result<(Model, Reading)> {
         let folder = self.folder()?;
-        let precision = match self.recipe()? {
-            Some((_, recipe)) => recipe.precision.resolve(),
-            None => Precision::fastest(),
+        let (precision, files) = match self.recipe()? {
+            Some((_, recipe)) => (recipe.precision.resolve(), recipe.image_files),
+            None => (Precision::fastest(), ImageFiles::default()),
         };
-        load(&folder, precision)
+        let (model, reading) = load(&folder, precision)?;
+        Ok((model, Reading { files, ..reading }))
     }
 
     /// The recipe that the model was trained with, if the folder belongs to a run. The data that it names may be

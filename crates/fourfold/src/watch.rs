@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use fourfold_data::SkipReport;
@@ -11,10 +12,17 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::failure::Interrupted;
 use crate::output::{note, watched};
 
+/// Where nobody watches a bar, progress is told that often.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// Shows an evaluation on the standard error.
 pub struct Bar {
     watched: bool,
     bar: Option<ProgressBar>,
+    name: String,
+    cases: usize,
+    done: usize,
+    told: Instant,
     stop: Option<Arc<AtomicBool>>,
 }
 
@@ -24,8 +32,17 @@ impl Bar {
         Self {
             watched: watched(),
             bar: None,
+            name: String::new(),
+            cases: 0,
+            done: 0,
+            told: Instant::now(),
             stop,
         }
+    }
+
+    /// How many cases of the last evaluation are done.
+    pub fn done(&self) -> usize {
+        self.done
     }
 }
 
@@ -39,17 +56,26 @@ impl Watch for Bar {
             let bar = ProgressBar::new(cases as u64);
             let style = ProgressStyle::with_template("{prefix} {bar:20} {pos}/{len}  {eta} left");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_prefix(name);
+            bar.set_prefix(name.clone());
             bar.set_position(0);
             self.bar = Some(bar);
         } else {
             note(format_args!("{name}: {cases} cases"));
         }
+        (self.name, self.cases, self.done) = (name, cases, 0);
+        self.told = Instant::now();
     }
 
     fn advanced(&mut self, cases: usize) -> Result<()> {
+        self.done += cases;
         if let Some(bar) = &self.bar {
             bar.inc(cases as u64);
+        } else if self.told.elapsed() >= TOLD_EVERY {
+            self.told = Instant::now();
+            note(format_args!(
+                "{}: {} of {} cases",
+                self.name, self.done, self.cases
+            ));
         }
         if self
             .stop

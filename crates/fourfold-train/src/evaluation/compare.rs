@@ -142,7 +142,7 @@ pub fn compare(
         first.display(),
         second.display()
     );
-    let wordnet = wordnet.filter(|_| metrics.contains(&Metric::Meteor));
+    let wordnet = wordnet.filter(|_| both_have(&a, &b, "meteor_wordnet"));
     let meteor = Meteor::new(wordnet.map(WordNet::read).transpose()?);
     let figures = |of: fn(&(&Prediction, &Prediction)) -> String| -> Result<Vec<Figure>> {
         let said: Vec<String> = pairs.iter().map(of).collect();
@@ -238,7 +238,7 @@ fn demand_as_scored<'p>(
                 continue;
             };
             let hint = match figure.name {
-                "meteor" => "; was it scored with another --wordnet?",
+                "meteor_wordnet" => "; was it scored with another --wordnet?",
                 _ => "; score the file again",
             };
             ensure!(
@@ -255,10 +255,12 @@ fn demand_as_scored<'p>(
 
 /// The metrics of which both have scores of samples.
 fn metrics_of(a: &[Prediction], b: &[Prediction]) -> Vec<Metric> {
-    let has = |all: &[Prediction], name: &str| all.iter().any(|p| p.scores.contains_key(name));
-    let both = |metric: &Metric| {
-        let figures = metric.figures();
-        figures.iter().any(|name| has(a, name) && has(b, name))
-    };
+    let both = |metric: &Metric| metric.figures().iter().any(|name| both_have(a, b, name));
     Metric::ALL.into_iter().filter(both).collect()
+}
+
+/// Whether both have scores of samples of this name.
+fn both_have(a: &[Prediction], b: &[Prediction], name: &str) -> bool {
+    let has = |all: &[Prediction]| all.iter().any(|p| p.scores.contains_key(name));
+    has(a) && has(b)
 }

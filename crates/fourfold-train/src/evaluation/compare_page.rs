@@ -6,6 +6,7 @@ use std::fmt::Write;
 use fourfold_data::EncodedImage;
 use fourfold_data::source::RowImage;
 
+use super::Prediction;
 use super::compare::{AnswerPair, Comparison, FigurePair};
 use super::table::{aligned, number};
 use crate::report::STYLE;
@@ -19,7 +20,7 @@ const SHOWN: usize = 200;
 pub type Names<'a> = [&'a str; 2];
 
 /// The figures of comparisons as a table to read.
-pub fn text(comparisons: &[Comparison], names: Names<'_>) -> String {
+pub fn comparison_text(comparisons: &[Comparison], names: Names<'_>) -> String {
     let header = [
         "evaluation",
         "figure",
@@ -69,12 +70,14 @@ fn cells(figure: &FigurePair) -> Vec<String> {
     ]
 }
 
-/// A page of comparisons; `images` are those of cases by their ids, where they are at hand.
-pub fn page(
+/// A page of comparisons; `images` are those of cases by their ids, where they are at hand. Beside it, how many of the
+/// files that predictions name were not found.
+pub fn comparison_page(
     comparisons: &[Comparison],
     names: Names<'_>,
     images: &HashMap<String, RowImage>,
-) -> String {
+) -> (String, usize) {
+    let mut lost = 0;
     let title = escape(&format!("{} and {}", names[0], names[1]));
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -108,28 +111,29 @@ pub fn page(
             escape(names[1])
         );
         for pair in comparison.answers.iter().take(SHOWN) {
-            html.push_str(&row(pair, images));
+            let image = image(&pair.first, images);
+            lost += usize::from(image.is_none() && pair.first.image.is_some());
+            html.push_str(&row(pair, image));
         }
         html.push_str("</table>\n");
     }
     html.push_str("</body></html>\n");
-    html
+    (html, lost)
 }
 
-fn row(pair: &AnswerPair, images: &HashMap<String, RowImage>) -> String {
+fn row(pair: &AnswerPair, image: Option<EncodedImage>) -> String {
     let case = &pair.first;
     let said = |text: &str, better: bool| {
         let class = if better { " class=\"better\"" } else { "" };
         format!("<td{class}>{}</td>", escape(text))
     };
-    let picture =
-        image(case.image.as_deref(), images.get(&case.id)).map_or_else(String::new, |image| {
-            let kind = media_type(extension(&image.bytes));
-            format!(
-                "<img alt=\"\" src=\"data:{kind};base64,{}\">",
-                base64(&image.bytes)
-            )
-        });
+    let picture = image.map_or_else(String::new, |image| {
+        let kind = media_type(extension(&image.bytes));
+        format!(
+            "<img alt=\"\" src=\"data:{kind};base64,{}\">",
+            base64(&image.bytes)
+        )
+    });
     format!(
         "<tr title=\"{}\"><td>{picture}</td><td class=\"reference\">{}</td>{}{}<td class=\"reference\">{}</td></tr>\n",
         escape(&case.id),
@@ -145,7 +149,8 @@ fn row(pair: &AnswerPair, images: &HashMap<String, RowImage>) -> String {
 }
 
 /// A case's image: the file that predictions name, or what its source has.
-fn image(named: Option<&str>, known: Option<&RowImage>) -> Option<EncodedImage> {
+fn image(case: &Prediction, images: &HashMap<String, RowImage>) -> Option<EncodedImage> {
+    let named = case.image.as_deref();
     let file = named.and_then(|name| RowImage::at(name.into()).load("", 0).ok());
-    file.or_else(|| known?.load("", 0).ok())
+    file.or_else(|| images.get(&case.id)?.load("", 0).ok())
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Case, Settings};
 use crate::answer::Answer;
+use crate::files;
 use crate::recipe::{Baseline, Measure, Metric};
 
 /// One line of `predictions/<evaluation>.jsonl`.
@@ -77,10 +78,10 @@ pub struct EvaluationScores {
     /// Cases that were asked.
     pub samples: usize,
     /// Samples that could not be read and were left out.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "files::is_default")]
     pub skipped: usize,
     /// Answers that the limit ended, or what the model reads, where answers were kept as they came.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "files::is_default")]
     pub unfinished: usize,
     /// The model.
     pub model: Figures,
@@ -105,10 +106,6 @@ pub struct EvaluationScores {
     /// The model by kinds of cases, where these have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, GroupScores>,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 impl EvaluationScores {

@@ -23,7 +23,7 @@ mod tests;
 pub use baselines::{blind, majority, shuffled};
 pub use cases::{Case, Cases};
 pub use compare::{AnswerPair, Comparison, FigurePair, compare, predictions_in};
-pub use compare_page::{Names, page, text};
+pub use compare_page::{comparison_page, comparison_text};
 pub use figures::{
     EvaluationScores, Figures, GroupScores, Intervals, Judge, Prediction, Scored, Scores, score,
 };

@@ -333,11 +333,7 @@ pub fn evaluate_recipe(
 ) -> Result<Scores> {
     let _lock = run.lock()?;
     let tables = Tables::new();
-    let reading = Reading {
-        files: recipe.image_files,
-        ..reading.clone()
-    };
-    let evaluator = Evaluator::new(model, &reading)?;
+    let evaluator = Evaluator::new(model, reading)?;
     let folder = run.predictions();
     files::create_folder(&folder)?;
     let mut scores = BTreeMap::new();
@@ -401,17 +397,16 @@ pub fn write_predictions(path: &Path, predictions: &[Prediction]) -> Result<()> 
     files::write_atomic(path, text.as_bytes())
 }
 
-/// The scores that a run holds.
+/// The scores of a run or task, in its `scores.json`.
 ///
 /// # Errors
 /// When there are none, or they cannot be read.
-pub fn read_scores(run: &RunFolder) -> Result<Scores> {
-    let path = run.scores();
+pub fn read_scores(path: &Path) -> Result<Scores> {
     let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| {
         format!(
-            "{} is damaged: remove it and measure again with `fourfold eval --model RUN`",
+            "{} is damaged: remove it and measure again with `fourfold eval RUN`",
             path.display()
         )
     })

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::figures::score_answers;
 use super::journal::{Journal, Settings, Shard};
 use super::{
-    Case, Cases, EvaluationScores, Evaluator, Judge, Prediction, Scores, Watch, write_predictions,
+    Case, Cases, EvaluationScores, Evaluator, Judge, Prediction, Scores, Watch, read_scores,
+    write_predictions,
 };
 use crate::answer::{Answer, Question};
 use crate::files;
@@ -96,7 +97,7 @@ impl TaskRun<'_> {
         }
         if let Some(first) = missing.first() {
             bail!(
-                "{} cases are not answered in {}, the first is {first}: ask for them without --merge, or as the shards \
+                "there is no answer to {} of the cases in {}, the first is {first}: ask for them without --merge, or as the shards \
                  that are missing",
                 missing.len(),
                 self.folder.display()
@@ -106,7 +107,25 @@ impl TaskRun<'_> {
             watch.skipped(self.name, &skipped);
         }
         ensure!(!good.is_empty(), "nothing to evaluate: {skipped}");
+        self.demand_no_part(good.len())?;
         self.write(&good, &said, &skipped, settings.clone())
+    }
+
+    /// Demands that scores of more cases are not replaced by those of a part of them.
+    fn demand_no_part(&self, cases: usize) -> Result<()> {
+        let file = self.folder.join("scores.json");
+        if self.found.evaluation.measure.limit.is_none() || !file.exists() {
+            return Ok(());
+        }
+        let noted = read_scores(&file)?;
+        let more = noted.0.values().find(|scores| scores.samples > cases);
+        ensure!(
+            more.is_none(),
+            "{} is of {} cases, and the limit leaves {cases}: score a part of them into another folder (--out)",
+            file.display(),
+            more.map_or(0, |scores| scores.samples)
+        );
+        Ok(())
     }
 
     fn write(

@@ -121,7 +121,7 @@ fn measured(place: &Path) -> (RunFolder, Scores) {
 fn a_whole_recipe_leaves_scores_and_predictions() {
     let place = workplace("evaluation");
     let (run, scores) = measured(place.path());
-    let read = read_scores(&run).unwrap();
+    let read = read_scores(&run.scores()).unwrap();
     assert_eq!(table(&read, Layout::Text), table(&scores, Layout::Text));
     let colors = &scores.0["colors"];
     assert_eq!((colors.samples, colors.skipped), (6, 0));

@@ -3,6 +3,8 @@
 use fourfold_model::{GenerateOptions, Repetition, Sampling, VisibilityKind};
 use serde::{Deserialize, Serialize};
 
+use crate::files;
+
 /// How answers are searched for. Without `temperature`, `top_k` and `top_p` the likeliest token is taken each time, or
 /// the best of several beams; with any of them tokens are drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,7 +13,7 @@ pub struct Search {
     /// The longest answer, in tokens, its end counted.
     pub max_new_tokens: usize,
     /// Answers do not end before that many tokens.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "files::is_default")]
     pub min_new_tokens: usize,
     /// 1 follows one line; more keeps that many hypotheses.
     pub beams: usize,
@@ -28,13 +30,13 @@ pub struct Search {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f32>,
     /// Decides what is drawn.
-    #[serde(skip_serializing_if = "is_zero_seed")]
+    #[serde(skip_serializing_if = "files::is_default")]
     pub seed: u64,
     /// Above 1 makes tokens that prompt or answer hold less likely.
     #[serde(skip_serializing_if = "is_one")]
     pub repetition_penalty: f32,
     /// No sequence of so many tokens comes twice; 0 for any.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "files::is_default")]
     pub no_repeat_ngram_size: usize,
     /// Texts that end an answer; they and what follows are cut off.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -161,14 +163,6 @@ impl Search {
         let fault = checks.into_iter().find(|(_, holds, _)| !holds)?;
         Some((fault.0, fault.2.to_owned()))
     }
-}
-
-fn is_zero(number: &usize) -> bool {
-    *number == 0
-}
-
-fn is_zero_seed(seed: &u64) -> bool {
-    *seed == 0
 }
 
 fn is_one(number: &f32) -> bool {

@@ -29,7 +29,7 @@ pub fn write(run: &RunFolder) -> Result<()> {
         false => Vec::new(),
     };
     let scores = match run.scores().exists() {
-        true => Some(table(&read_scores(run)?, Layout::Text)),
+        true => Some(table(&read_scores(&run.scores())?, Layout::Text)),
         false => None,
     };
     let said = samples::read(&run.samples())?;

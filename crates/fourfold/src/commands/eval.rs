@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use fourfold_data::source::location::is_url;
-use fourfold_data::{ImageFiles, Prompts, Source, SourceConfig, Tables, sample_rng};
+use fourfold_data::{Prompts, Source, SourceConfig, Tables, sample_rng};
 use fourfold_train::assemble::Reading;
 use fourfold_train::evaluation::{
     Evaluator, Layout, Scores, evaluate_recipe, table, training_sources, write_predictions,
@@ -204,10 +204,9 @@ impl Eval {
         };
         let training: Vec<&dyn Source> = training.iter().map(|source| &**source).collect();
         let (model, reading) = model.load()?;
-        let reading = Reading {
-            files: recipe.map_or_else(ImageFiles::default, |recipe| recipe.image_files),
-            ..reading
-        };
+        // A recipe that was named may have other limits than the model's own.
+        let files = recipe.map_or(reading.files, |recipe| recipe.image_files);
+        let reading = Reading { files, ..reading };
         let evaluator = Evaluator::new(&model, &reading)?;
         let evaluated =
             evaluator.evaluate(data, &*source, &measure, &training, &mut Bar::new(None))?;

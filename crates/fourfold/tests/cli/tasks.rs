@@ -93,6 +93,13 @@ fn a_task_is_asked_once_and_scored() {
     let before = read(&answers);
     good(place, &arguments(&run, "coco-val2017", "coco", &ask));
     assert_eq!(read(&answers), before);
+    // Nor are the scores replaced by those of a part.
+    let part = [&ask[..], &["--limit", "2"]].concat();
+    let message = refused(place, &arguments(&run, "coco-val2017", "coco", &part), 1);
+    assert!(
+        message.contains("is of 3 cases, and the limit leaves 2"),
+        "{message}"
+    );
     let other = ["--prompt", "Colour?", "--out", "out"];
     let other = arguments(&run, "coco-val2017", "coco", &other);
     let message = refused(place, &other, 1);
@@ -147,7 +154,7 @@ fn shards_give_the_scores_of_the_whole() {
     assert!(
         early
             .err
-            .contains("1 cases are not answered in parts, the first is 8"),
+            .contains("there is no answer to 1 of the cases in parts, the first is 8"),
         "{}",
         early.err
     );
@@ -338,10 +345,16 @@ fn two_models_are_compared_on_the_same_cases() {
         good(place, &[&fixed[..], &ask].concat());
     }
     let both = ["eval", "--compare", "cut", "whole"];
-    let text = good(place, &both).out;
+    let done = good(place, &both);
     assert!(
-        text.contains("ROUGE-L %") && text.contains("difference"),
-        "{text}"
+        done.out.contains("ROUGE-L %") && done.out.contains("difference"),
+        "{}",
+        done.out
+    );
+    assert!(
+        done.err.contains("asked otherwise: search") && done.err.contains("\"max_new_tokens\":2"),
+        "{}",
+        done.err
     );
     let more = ["--json", "--html", "page.html"];
     let out = good(place, &[&both[..], &more].concat()).out;
@@ -368,6 +381,47 @@ fn two_models_are_compared_on_the_same_cases() {
     write(place, "fewer.jsonl", &fewer);
     let message = refused(place, &["eval", "--compare", "fewer.jsonl", "whole"], 1);
     assert!(message.contains("9 is in"), "{message}");
+    // What can be compared is, beside what cannot.
+    for (folder, evaluation, lines) in [
+        ("a", "x", &lines),
+        ("a", "y", &lines),
+        ("b", "x", &fewer),
+        ("b", "y", &lines),
+    ] {
+        let folder = place.join(folder).join("predictions");
+        fs::create_dir_all(&folder).expect("a folder");
+        write(&folder, &format!("{evaluation}.jsonl"), lines);
+    }
+    let done = super::support::run(place, &["eval", "--compare", "a", "b"]);
+    assert_eq!(done.code, 1);
+    assert!(
+        done.out.contains("\ny ") && !done.out.contains("\nx "),
+        "{}",
+        done.out
+    );
+    assert!(
+        done.err.contains("x cannot be compared: 9 is in"),
+        "{}",
+        done.err
+    );
+    assert!(
+        done.err.contains("1 of 2 evaluations cannot be compared"),
+        "{}",
+        done.err
+    );
+    // A page elsewhere lacks pictures, and says so.
+    let elsewhere = place.join("elsewhere");
+    fs::create_dir_all(&elsewhere).expect("a folder");
+    let far = [
+        "eval",
+        "--compare",
+        "../cut",
+        "../whole",
+        "--html",
+        "page.html",
+    ];
+    let done = good(&elsewhere, &far);
+    assert!(done.err.contains("is without 3 pictures"), "{}", done.err);
 }
 
 /// What was answered of one data set is no answer to another, and nothing of others is removed.

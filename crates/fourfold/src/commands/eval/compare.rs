@@ -7,7 +7,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use fourfold_data::Tables;
 use fourfold_data::source::RowImage;
-use fourfold_train::evaluation::{Cases, compare, page, predictions_in, text};
+use fourfold_train::evaluation::{
+    Cases, Comparison, compare, comparison_page, comparison_text, predictions_in,
+};
 use fourfold_train::recipe::Recipe;
 use serde_json::{Value, json};
 
@@ -46,8 +48,7 @@ impl CompareOptions {
             );
         }
         let (ours, mut theirs) = (predictions_in(first)?, predictions_in(second)?);
-        let mut comparisons = Vec::new();
-        let mut alone = Vec::new();
+        let (mut comparisons, mut unlike, mut alone) = (Vec::new(), Vec::new(), Vec::new());
         for (name, file) in &ours {
             match theirs.remove(name) {
                 Some(other) => {
@@ -55,12 +56,23 @@ impl CompareOptions {
                     if let Some(html) = &self.html {
                         demand_other(html, &[file, &other])?;
                     }
-                    comparisons.push(compare(title, file, &other, wordnet)?);
+                    match compare(title, file, &other, wordnet) {
+                        Ok(comparison) => comparisons.push(comparison),
+                        Err(error) => unlike.push((title, error)),
+                    }
+                    if let Some(how) = asked_otherwise(file, &other) {
+                        note(format_args!("{title}: they were asked otherwise: {how}"));
+                    }
                 }
                 None => alone.push(titled(name)),
             }
         }
         alone.extend(theirs.keys().map(|name| titled(name)));
+        if comparisons.is_empty()
+            && let Some((title, error)) = unlike.pop()
+        {
+            return Err(error.context(format!("{title} cannot be compared")));
+        }
         ensure!(
             !comparisons.is_empty(),
             "{} and {} were measured on nothing in common: only one of them has {}",
@@ -82,33 +94,73 @@ impl CompareOptions {
                 // Pictures are a help: a run whose data are gone is compared without.
                 images.extend(images_of(first, &comparison.name).unwrap_or_default());
             }
-            std::fs::write(html, page(&comparisons, names, &images))
+            let (page, lost) = comparison_page(&comparisons, names, &images);
+            std::fs::write(html, page)
                 .with_context(|| format!("cannot write {}", html.display()))?;
+            if lost > 0 {
+                note(format_args!(
+                    "{} is without {lost} pictures: predictions name their files as seen from where `eval` was started",
+                    html.display()
+                ));
+            }
         }
-        if !as_json {
-            return say(text(&comparisons, names).trim_end());
+        match as_json {
+            true => say(as_numbers(&comparisons)?)?,
+            false => say(comparison_text(&comparisons, names).trim_end())?,
         }
-        let whole: serde_json::Map<String, Value> = comparisons
-            .iter()
-            .map(|comparison| {
-                let figures = comparison.figures.iter().map(|figure| {
-                    let value = json!({
-                        "first": figure.totals[0],
-                        "second": figure.totals[1],
-                        "difference": figure.difference.difference,
-                        "interval_95": [
-                            figure.difference.interval.low,
-                            figure.difference.interval.high,
-                        ],
-                        "p": figure.difference.p,
-                    });
-                    (figure.name.to_owned(), value)
-                });
-                (comparison.name.clone(), Value::Object(figures.collect()))
-            })
-            .collect();
-        say(serde_json::to_string_pretty(&whole)?)
+        for (title, error) in &unlike {
+            note(format_args!("{title} cannot be compared: {error:#}"));
+        }
+        ensure!(
+            unlike.is_empty(),
+            "{} of {} evaluations cannot be compared",
+            unlike.len(),
+            unlike.len() + comparisons.len()
+        );
+        Ok(())
     }
+}
+
+/// All figures as JSON.
+fn as_numbers(comparisons: &[Comparison]) -> Result<String> {
+    let whole: serde_json::Map<String, Value> = comparisons
+        .iter()
+        .map(|comparison| {
+            let figures = comparison.figures.iter().map(|figure| {
+                let value = json!({
+                    "first": figure.totals[0],
+                    "second": figure.totals[1],
+                    "difference": figure.difference.difference,
+                    "interval_95": [
+                        figure.difference.interval.low,
+                        figure.difference.interval.high,
+                    ],
+                    "p": figure.difference.p,
+                });
+                (figure.name.to_owned(), value)
+            });
+            (comparison.name.clone(), Value::Object(figures.collect()))
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&whole)?)
+}
+
+/// In what the settings beside two tasks' predictions differ, but for the weights; none where either has no settings.
+fn asked_otherwise(first: &Path, second: &Path) -> Option<String> {
+    let read = |file: &Path| {
+        let text = std::fs::read(file.with_file_name("settings.json")).ok()?;
+        serde_json::from_slice::<Value>(&text).ok()
+    };
+    let (first, second) = (read(first)?, read(second)?);
+    let differs = |key: &str| {
+        let (a, b) = (&first[key], &second[key]);
+        (a != b).then(|| format!("{key} {a} and {b}"))
+    };
+    let found: Vec<String> = ["prompt", "search"]
+        .into_iter()
+        .filter_map(differs)
+        .collect();
+    (!found.is_empty()).then(|| found.join("; "))
 }
 
 /// What an evaluation is called; of a file or a task's folder there is one, without a name.

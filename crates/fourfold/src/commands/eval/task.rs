@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use fourfold_train::assemble::Reading;
 use fourfold_train::evaluation::{
     Evaluator, Scores, Settings, Shard, TaskRun, begin_anew, weights_of,
 };
 use fourfold_train::recipe::{Metric, Task};
 
+use crate::failure::Interrupted;
 use crate::interrupt;
 use crate::model_folder::ModelFolder;
 use crate::output::{note, say};
@@ -132,14 +132,19 @@ impl TaskOptions {
         shard: Shard,
     ) -> Result<()> {
         let (weights, reading) = model.load()?;
-        let files = model.recipe()?.map(|(_, recipe)| recipe.image_files);
-        let reading = Reading {
-            files: files.unwrap_or_default(),
-            ..reading
-        };
         let evaluator = Evaluator::new(&weights, &reading)?;
         let mut bar = Bar::new(Some(interrupt::flag()?));
-        run.answer(&evaluator, settings, shard, &mut bar)
+        let answered = run.answer(&evaluator, settings, shard, &mut bar);
+        if let Err(error) = &answered
+            && error.is::<Interrupted>()
+        {
+            note(format_args!(
+                "{} more cases are answered in {}; the same command goes on from there",
+                bar.done(),
+                run.folder.display()
+            ));
+        }
+        answered
     }
 }
 
@@ -178,7 +183,11 @@ pub fn list() -> Result<()> {
 pub fn say_asked(scores: &Scores) -> Result<()> {
     for (name, scores) in &scores.0 {
         let Some(asked) = &scores.asked else { continue };
-        let prompts: Vec<String> = asked.prompt.iter().map(|p| format!("{p:?}")).collect();
+        let prompts = asked.prompt.iter().map(|prompt| match prompt.as_str() {
+            "" => "what the data ask".to_owned(),
+            prompt => format!("{prompt:?}"),
+        });
+        let prompts: Vec<String> = prompts.collect();
         let search = &asked.search;
         // All that is not as by default, under the names that recipes have for it.
         let how = serde_json::to_value(search)?;
