@@ -1,16 +1,20 @@
 //! What `transformers` makes of exported models. `scripts/transformers-parity` runs this, which writes models and what
-//! they compute here, and `parity/compare.py`, which opens them there.
+//! they compute here, and `compare.py`, which opens them there.
+
+mod question;
+mod search;
+mod target;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use fourfold_model::{
-    DocumentSpan, ExportFormat, GenerateOptions, Images, Input, LanguageConfig, LoraConfig, Model,
-    ModelConfig, Part, Pretrained, ProjectorConfig, ProjectorKind, Prompt, PromptImage, Repetition,
-    SpecialTokens, VisibilityKind, VisionConfig, VisualSpan, WeightFormat,
+    ExportFormat, LanguageConfig, LoraConfig, Model, ModelConfig, Part, Pretrained,
+    ProjectorConfig, ProjectorKind, SpecialTokens, VisibilityKind, VisionConfig, WeightFormat,
 };
-use fourfold_tensor::{Precision, Tensor};
-use safetensors::tensor::{Dtype, TensorView};
+use fourfold_tensor::Precision;
+
+use target::Target;
 
 const TOKENS: SpecialTokens = SpecialTokens {
     begin: 1,
@@ -83,238 +87,6 @@ fn filled(mut model: Model, part: Part) -> Model {
         }
     }
     model
-}
-
-/// Two images and text: the images side by side, or with a token between.
-struct Question {
-    tokens: Vec<u32>,
-    visual: Vec<VisualSpan>,
-    images: Tensor,
-}
-
-impl Question {
-    fn new(model: &Model, side_by_side: bool) -> Self {
-        let config = model.config();
-        let (size, len) = (config.vision.image_size, config.visual_tokens());
-        let mut tokens = vec![TOKENS.begin];
-        let mut visual = Vec::new();
-        for image in 0..2 {
-            visual.push(VisualSpan {
-                start: tokens.len(),
-                len,
-                image,
-            });
-            tokens.extend(vec![TOKENS.image; len]);
-            tokens.extend((!side_by_side).then_some(30));
-        }
-        tokens.extend((0..6).map(|place| 5 + place * 11 % 30));
-        let numbers: Vec<f32> = (0..2 * 3 * size.area())
-            .map(|place| (place * 7 % 19) as f32 / 9.0 - 1.0)
-            .collect();
-        let shape = [2, 3, size.height, size.width];
-        Self {
-            tokens,
-            visual,
-            images: Tensor::from_f32(&shape, &numbers).expect("two images"),
-        }
-    }
-
-    fn text() -> Self {
-        Self {
-            tokens: (0..20).map(|place| 5 + place * 11 % 30).collect(),
-            visual: vec![],
-            images: Tensor::zeros(&[0, 3, 16, 16]),
-        }
-    }
-
-    fn logits(&self, model: &Model) -> Tensor {
-        let positions: Vec<u32> = (0..self.tokens.len() as u32).collect();
-        let input = Input {
-            tokens: &self.tokens,
-            positions: &positions,
-            documents: &[DocumentSpan {
-                start: 0,
-                end: self.tokens.len(),
-                prompt_end: self.tokens.len(),
-                visual: self.visual.clone(),
-            }],
-            images: Images::Pixels(&self.images),
-            targets: &[],
-        };
-        let visibility = model.config().visibility;
-        model.logits(&input, visibility).expect("fits")
-    }
-
-    /// What the model says under the rules of `search`.
-    fn answer(&self, model: &Model, search: &SearchCase) -> Vec<u32> {
-        let shape = &self.images.shape()[1..];
-        let image = |image: Tensor| PromptImage::new(image.reshape(shape).expect("one image"));
-        let prompt = Prompt {
-            tokens: self.tokens.clone(),
-            visual: self.visual.clone(),
-            images: self.images.unstack().into_iter().map(image).collect(),
-            draw: 0,
-        };
-        let options = GenerateOptions {
-            min_tokens: search.min_tokens,
-            beams: search.beams,
-            length_penalty: search.length_penalty,
-            repetition: search.repetition,
-            ..GenerateOptions::greedy(12, search.end, model.config().visibility)
-        };
-        let answers = model.generate(&[prompt], &options).expect("fits");
-        answers[0].tokens.clone()
-    }
-}
-
-/// One way to search, which `compare.py` knows by its name and asks `transformers` for.
-struct SearchCase {
-    name: &'static str,
-    beams: usize,
-    length_penalty: f32,
-    /// A token that ends answers; no model has the default's number.
-    end: u32,
-    min_tokens: usize,
-    repetition: Repetition,
-}
-
-impl SearchCase {
-    fn plain(name: &'static str, beams: usize) -> Self {
-        Self {
-            name,
-            beams,
-            length_penalty: 1.0,
-            end: u32::MAX,
-            min_tokens: 0,
-            repetition: Repetition::default(),
-        }
-    }
-
-    /// Greedy search and beams, with and without an end, which is a token that the greedy answer of `model` has.
-    fn all(model: &Model, question: &Question) -> Vec<Self> {
-        let greedy = question.answer(model, &Self::plain("answer", 1));
-        let end = greedy[5];
-        let rules = Repetition {
-            penalty: 1.3,
-            no_repeat_ngram: 2,
-        };
-        let ended = |name, beams| Self {
-            end,
-            ..Self::plain(name, beams)
-        };
-        vec![
-            Self::plain("answer", 1),
-            Self::plain("beams", 3),
-            ended("answer-ended", 1),
-            ended("beams-ended", 3),
-            Self {
-                length_penalty: -2.0,
-                ..ended("beams-short", 4)
-            },
-            Self {
-                length_penalty: 3.0,
-                min_tokens: 4,
-                ..ended("beams-long", 4)
-            },
-            Self {
-                repetition: rules,
-                ..ended("answer-rules", 1)
-            },
-            Self {
-                repetition: rules,
-                ..ended("beams-rules", 3)
-            },
-        ]
-    }
-}
-
-/// Tensors that `compare.py` reads.
-#[derive(Default)]
-struct Expected(Vec<(&'static str, Dtype, Vec<usize>, Vec<u8>)>);
-
-impl Expected {
-    fn floats(mut self, name: &'static str, tensor: &Tensor) -> Self {
-        let numbers = tensor.to_f32_vec().into_iter();
-        let bytes = numbers.flat_map(f32::to_le_bytes).collect();
-        self.0
-            .push((name, Dtype::F32, tensor.shape().to_vec(), bytes));
-        self
-    }
-
-    fn words(mut self, name: &'static str, words: &[u32]) -> Self {
-        let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.0.push((name, Dtype::I32, vec![words.len()], bytes));
-        self
-    }
-
-    fn write(&self, folder: &Path) {
-        let views = self.0.iter().map(|(name, dtype, shape, bytes)| {
-            let view = TensorView::new(*dtype, shape.clone(), bytes);
-            (*name, view.expect("as many bytes as numbers"))
-        });
-        let path = folder.join("expected.safetensors");
-        safetensors::serialize_to_file(views, None, &path).expect("written");
-    }
-}
-
-/// Where models go; the name tells `compare.py` what to do with one.
-struct Target(PathBuf);
-
-impl Target {
-    fn folder(&self, name: &str) -> PathBuf {
-        let folder = self.0.join(name);
-        fs::create_dir_all(&folder).expect("a folder");
-        folder
-    }
-
-    /// A whole model and what it says of two images.
-    fn whole(&self, format: ExportFormat, name: &str, model: &Model) {
-        let folder = self.folder(&format!("{format}/{name}"));
-        model
-            .export(&folder, format, TOKENS, WeightFormat::F32)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        // Gemma takes images side by side for one.
-        let question = Question::new(model, format != ExportFormat::Gemma3);
-        let expected = Expected::default()
-            .words("tokens", &question.tokens)
-            .floats("images", &question.images)
-            .floats("logits", &question.logits(model));
-        let searches = SearchCase::all(model, &question);
-        let end = searches.iter().map(|search| search.end).min();
-        let expected = expected.words("end", &end.map_or(vec![], |end| vec![end]));
-        searches
-            .iter()
-            .fold(expected, |expected, search| {
-                expected.words(search.name, &question.answer(model, search))
-            })
-            .write(&folder);
-    }
-
-    /// A language model alone and what it says of some text.
-    fn language(&self, kind: &str, name: &str, base: &Model, model: &Model) -> PathBuf {
-        let folder = self.folder(&format!("{kind}/{name}"));
-        base.save_part(Part::Language, &folder, WeightFormat::F32)
-            .expect("written");
-        let question = Question::text();
-        Expected::default()
-            .words("tokens", &question.tokens)
-            .floats("logits", &question.logits(model))
-            .write(&folder);
-        folder
-    }
-
-    /// An encoder alone and the features of two images.
-    fn vision(&self, kind: &str, name: &str, base: &Model, model: &Model) -> PathBuf {
-        let folder = self.folder(&format!("{kind}/{name}"));
-        base.save_part(Part::Vision, &folder, WeightFormat::F32)
-            .expect("written");
-        let images = Question::new(model, true).images;
-        Expected::default()
-            .floats("images", &images)
-            .floats("features", &model.encode(&images).expect("fits"))
-            .write(&folder);
-        folder
-    }
 }
 
 fn llava(target: &Target) {
