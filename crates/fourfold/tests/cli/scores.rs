@@ -55,6 +55,36 @@ fn captions_are_scored_as_the_field_does() {
     );
 }
 
+/// Whether `c.` is a word hangs on the caption behind it, so the order is that of COCO's tool.
+#[test]
+fn captions_are_read_in_the_order_of_the_images() {
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let place = place.path();
+    let score = |images: Value| {
+        let references = json!({
+            "images": images,
+            "annotations": [
+                {"image_id": 1, "caption": "The key"},
+                {"image_id": 2, "caption": "a middle c"},
+            ],
+        });
+        write(place, "references.json", &references.to_string());
+        let said = [(1, "The key"), (2, "a middle C.")];
+        let said = said.map(|(id, text)| json!({"image_id": id, "caption": text}));
+        write(place, "said.json", &json!(said).to_string());
+        let arguments = [&FILES[..], &["--metrics", "rouge_l", "--json"]].concat();
+        let scores: Value = serde_json::from_str(&good(place, &arguments).out).expect("JSON");
+        scores["captions"]["model"]["rouge_l"]
+            .as_f64()
+            .expect("a number")
+    };
+    // "c." before the end, "c" before "The".
+    let last = score(json!([{"id": 1}, {"id": 2}]));
+    assert!((last - 5.0 / 6.0).abs() < 1e-9, "{last}");
+    assert_eq!(score(json!([{"id": 2}, {"id": 1}])), 1.0);
+    assert_eq!(score(json!([])), last);
+}
+
 #[test]
 fn answers_of_vqa_are_scored_as_the_challenge_does() {
     let place = tempfile::tempdir().expect("a temporary folder");

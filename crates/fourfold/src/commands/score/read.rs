@@ -38,7 +38,7 @@ pub struct Reference {
 
 /// One entry of a list of annotations or predictions; what is absent or of another kind is told by name and number.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 struct Entry {
     image_id: Loose,
     question_id: Loose,
@@ -80,7 +80,7 @@ impl Entry {
 
 /// A file of references.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 struct Annotations {
     annotations: Vec<Entry>,
     images: Vec<Image>,
@@ -88,7 +88,7 @@ struct Annotations {
 
 /// An image, as nocaps' validation set has them.
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, expecting = "an object")]
 struct Image {
     id: Loose,
     domain: Loose,
@@ -105,7 +105,8 @@ fn read<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T> {
     })
 }
 
-/// What counts as right by id, in the file's order.
+/// What counts as right by id, in the order of the file's images, or of its annotations where it lists none: the order in
+/// which COCO's tool takes them.
 pub fn read_references(path: &Path) -> Result<(Task, Vec<Reference>)> {
     let expected = "an object with a list `annotations`, as COCO's and VQA's";
     let file: Annotations = read(path, expected)?;
@@ -115,10 +116,11 @@ pub fn read_references(path: &Path) -> Result<(Task, Vec<Reference>)> {
         Some(_) => Task::Answers,
         None => Task::Captions,
     };
-    let domains: HashMap<String, String> = file
-        .images
-        .into_iter()
-        .filter_map(|image| Some((image.id.text_or_number()?, image.domain.text()?)))
+    let images = file.images.into_iter().enumerate();
+    let images: HashMap<String, (usize, Option<String>)> = images
+        .filter_map(|(place, image)| {
+            Some((image.id.text_or_number()?, (place, image.domain.text())))
+        })
         .collect();
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut references: Vec<Reference> = Vec::new();
@@ -140,12 +142,17 @@ pub fn read_references(path: &Path) -> Result<(Task, Vec<Reference>)> {
         match references.get_mut(place) {
             Some(known) => known.texts.extend(texts),
             None => references.push(Reference {
-                group: domains.get(&id).cloned(),
+                group: images.get(&id).and_then(|(_, domain)| domain.clone()),
                 id,
                 texts,
             }),
         }
     }
+    references.sort_by_key(|reference| {
+        images
+            .get(&reference.id)
+            .map_or(usize::MAX, |image| image.0)
+    });
     Ok((task, references))
 }
 
