@@ -21,6 +21,19 @@ pub enum EvalError {
         /// Position of the second.
         second: usize,
     },
+    /// What is right is neither yes nor no, where that is measured. The position counts from 1.
+    #[error(
+        "case {position} (id \"{id}\"): yes_no is for questions that are answered by yes or no, and its reference is \
+         \"{reference}\""
+    )]
+    NotYesOrNo {
+        /// The case's id.
+        id: String,
+        /// Its position in the list.
+        position: usize,
+        /// Its first reference.
+        reference: String,
+    },
     /// A case has nothing to be compared with. The position counts from 1.
     #[error(
         "case {position} (id \"{id}\") has no reference with text in it; add one, or leave the case \

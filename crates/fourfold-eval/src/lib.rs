@@ -65,7 +65,8 @@ pub struct Case<'a> {
 /// [`Metric::OpenClosed`] compare with the first reference.
 ///
 /// # Errors
-/// An empty list, an id that comes twice, or a case without a reference that has text.
+/// An empty list, an id that comes twice, a case without a reference that has text, or, where yes and no are counted, with
+/// one that is neither.
 pub fn measure(cases: &[Case<'_>], metrics: &[Metric]) -> Result<Vec<Figure>, EvalError> {
     measure_with(cases, metrics, &Meteor::default())
 }
@@ -80,6 +81,9 @@ pub fn measure_with(
     meteor: &Meteor,
 ) -> Result<Vec<Figure>, EvalError> {
     check(cases)?;
+    if metrics.contains(&Metric::YesNo) {
+        yes_no::check(cases)?;
+    }
     let numbered = match metrics.iter().any(|metric| metric.reads_captions()) {
         true => ngrams::numbered(cases),
         false => Vec::new(),

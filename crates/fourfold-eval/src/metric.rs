@@ -104,6 +104,14 @@ impl Metric {
         }
     }
 
+    /// Whether it has a meaning for captions; others are for answers to questions.
+    pub fn suits_captions(self) -> bool {
+        !matches!(
+            self,
+            Self::VqaAccuracy | Self::YesNo | Self::OpenClosed | Self::RelaxedAccuracy
+        )
+    }
+
     /// Whether it compares words of captions.
     pub(crate) fn reads_captions(self) -> bool {
         matches!(self, Self::CiderD | Self::Cider | Self::Bleu | Self::RougeL)
@@ -136,7 +144,7 @@ pub const TITLES: [(&str, &str, bool); 26] = [
     ("accuracy", "accuracy %", true),
     ("vqa_accuracy", "VQA accuracy %", true),
     ("relaxed_accuracy", "relaxed accuracy %", true),
-    ("yes_no_accuracy", "yes/no accuracy %", true),
+    ("yes_no_accuracy", "POPE accuracy %", true),
     ("yes_precision", "precision %", true),
     ("yes_recall", "recall %", true),
     ("yes_f1", "F1 %", true),

@@ -4,6 +4,7 @@
 //! says. A label is "no" if it is that word, else "yes".
 
 use crate::figure::{Figure, Sums, quotient};
+use crate::{Case, EvalError};
 
 /// What one answer counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,21 @@ enum Outcome {
     FalsePositive,
     TrueNegative,
     FalseNegative,
+}
+
+/// Refuses cases whose label is neither yes nor no.
+pub(crate) fn check(cases: &[Case<'_>]) -> Result<(), EvalError> {
+    for (index, case) in cases.iter().enumerate() {
+        let label = case.references.first().map_or("", String::as_str);
+        if !["yes", "no"].contains(&label.trim().to_lowercase().as_str()) {
+            return Err(EvalError::NotYesOrNo {
+                id: case.id.to_owned(),
+                position: index + 1,
+                reference: label.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Accuracy, precision, recall and F1 of "yes", and the share of "yes", of answers and their labels.

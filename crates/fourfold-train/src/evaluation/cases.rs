@@ -1,12 +1,14 @@
 //! What is asked and what counts as right: a source's samples, gathered into cases.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use fourfold_data::source::RowImage;
 use fourfold_data::{DataError, Sample, SkipReport, Source, hash, sample_rng};
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::Prediction;
 use crate::answer::Question;
 use crate::recipe::{CaseUnit, Measure};
 
@@ -45,6 +47,28 @@ impl Case {
             };
         }
         hash::sha256(text.as_bytes())[..16].to_owned()
+    }
+
+    /// The file of its first image, where that is one.
+    pub fn image_file(&self) -> Option<String> {
+        match self.images.first()? {
+            RowImage::File(path) => Some(path.display().to_string()),
+            _ => None,
+        }
+    }
+
+    /// Whether a prediction of this name was made for it, as far as predictions say: the references, and the name of the
+    /// image's file.
+    pub fn is_that_of(&self, prediction: &Prediction) -> bool {
+        let name = |path: &Path| path.file_name().map(ToOwned::to_owned);
+        let noted = prediction
+            .image
+            .as_ref()
+            .map(|image| name(Path::new(image)));
+        let own = self.image_file().map(|image| name(Path::new(&image)));
+        // Of what is not published, predictions hold no references.
+        let same = prediction.references.is_empty() || prediction.references == self.references;
+        same && noted == own
     }
 
     /// The case as a question, with other images where `images` gives them.

@@ -11,8 +11,18 @@ use fourfold_eval::{
 };
 
 use super::Prediction;
+use super::journal::read_settings;
 use crate::files;
 use crate::recipe::Baseline;
+
+/// How predictions are compared.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Comparing<'a> {
+    /// A folder of WordNet, for METEOR where both were scored with synonyms.
+    pub wordnet: Option<&'a Path>,
+    /// Whether only those cases are compared that both have.
+    pub common: bool,
+}
 
 /// One figure of two systems.
 #[derive(Clone, Debug)]
@@ -49,10 +59,12 @@ pub struct Comparison {
     pub figures: Vec<FigurePair>,
     /// The cases, those first that the systems differ most in.
     pub answers: Vec<AnswerPair>,
+    /// In what they were asked otherwise, where both say what they were asked.
+    pub asked_otherwise: Option<String>,
 }
 
 /// The predictions of the model that `path` holds, by the name of the evaluation: of a run folder, those of its recipe's
-/// evaluations and of its tasks; of a task's folder, or a file of JSON lines, the one.
+/// evaluations and of its tasks; of a task's folder the one; of a file of JSON lines one without a name.
 ///
 /// # Errors
 /// When there are none.
@@ -63,7 +75,8 @@ pub fn predictions_in(path: &Path) -> Result<BTreeMap<String, PathBuf>> {
     }
     let own = path.join("predictions.jsonl");
     if own.is_file() {
-        found.insert(String::new(), own);
+        let task = read_settings(&path.join("settings.json")).map(|settings| settings.task);
+        found.insert(task.unwrap_or_default(), own);
     }
     let listed = |folder: PathBuf| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -101,23 +114,25 @@ pub fn predictions_in(path: &Path) -> Result<BTreeMap<String, PathBuf>> {
 ///
 /// # Errors
 /// When they are not of the same cases: the first that differs is named.
-pub fn compare(
-    name: &str,
-    first: &Path,
-    second: &Path,
-    wordnet: Option<&Path>,
-) -> Result<Comparison> {
-    let (a, b) = (read(first)?, read(second)?);
+pub fn compare(name: &str, first: &Path, second: &Path, how: &Comparing<'_>) -> Result<Comparison> {
+    let (mut a, mut b) = (read(first)?, read(second)?);
+    if how.common {
+        let ids = |list: &[Prediction]| list.iter().map(|p| p.id.clone()).collect::<HashSet<_>>();
+        let (ours, theirs) = (ids(&a), ids(&b));
+        a.retain(|p| theirs.contains(&p.id));
+        b.retain(|p| ours.contains(&p.id));
+        ensure!(
+            !a.is_empty(),
+            "{} and {} have no case in common",
+            first.display(),
+            second.display()
+        );
+    }
     let mut others: HashMap<&str, &Prediction> = b.iter().map(|p| (p.id.as_str(), p)).collect();
     let mut pairs = Vec::with_capacity(a.len());
     for one in &a {
         let Some(other) = others.remove(one.id.as_str()) else {
-            bail!(
-                "{} is in {}, but not in {}",
-                one.id,
-                first.display(),
-                second.display()
-            );
+            bail!(alone(&a, &b, first, second));
         };
         ensure!(
             one.references == other.references,
@@ -128,12 +143,8 @@ pub fn compare(
         );
         pairs.push((one, other));
     }
-    if let Some(id) = others.keys().min() {
-        bail!(
-            "{id} is in {}, but not in {}",
-            second.display(),
-            first.display()
-        );
+    if !others.is_empty() {
+        bail!(alone(&b, &a, second, first));
     }
     let metrics = metrics_of(&a, &b);
     ensure!(
@@ -142,7 +153,7 @@ pub fn compare(
         first.display(),
         second.display()
     );
-    let wordnet = wordnet.filter(|_| both_have(&a, &b, "meteor_wordnet"));
+    let wordnet = how.wordnet.filter(|_| both_have(&a, &b, "meteor_wordnet"));
     let meteor = Meteor::new(wordnet.map(WordNet::read).transpose()?);
     let figures = |of: fn(&(&Prediction, &Prediction)) -> String| -> Result<Vec<Figure>> {
         let said: Vec<String> = pairs.iter().map(of).collect();
@@ -161,8 +172,11 @@ pub fn compare(
         figures(|(one, _)| one.prediction.clone())?,
         figures(|(_, other)| other.prediction.clone())?,
     );
-    demand_as_scored(first, pairs.iter().map(|(one, _)| *one), &ours)?;
-    demand_as_scored(second, pairs.iter().map(|(_, other)| *other), &theirs)?;
+    // CIDEr weighs words by all references, so that it is another for some of the cases.
+    if !how.common {
+        demand_as_scored(first, pairs.iter().map(|(one, _)| *one), &ours)?;
+        demand_as_scored(second, pairs.iter().map(|(_, other)| *other), &theirs)?;
+    }
     let differences = paired(&ours, &theirs, RESAMPLES, 0);
     let mut table = Vec::new();
     for ((one, other), difference) in ours.iter().zip(&theirs).zip(differences) {
@@ -193,12 +207,31 @@ pub fn compare(
             difference: score(&theirs, place) - score(&ours, place),
         })
         .collect();
-    answers.sort_by(|a, b| b.difference.abs().total_cmp(&a.difference.abs()));
+    answers.sort_by(|a, b| {
+        let alike = |pair: &AnswerPair| pair.first.prediction == pair.second.prediction;
+        let further = b.difference.abs().total_cmp(&a.difference.abs());
+        further.then(alike(a).cmp(&alike(b)))
+    });
     Ok(Comparison {
         name: name.to_owned(),
         figures: table,
         answers,
+        asked_otherwise: asked_otherwise(first, second)?,
     })
+}
+
+/// Says which cases of `a` are none of `b`'s.
+fn alone(a: &[Prediction], b: &[Prediction], first: &Path, second: &Path) -> String {
+    let others: HashSet<&str> = b.iter().map(|p| p.id.as_str()).collect();
+    let mut alone = a.iter().filter(|p| !others.contains(p.id.as_str()));
+    let id = alone.next().map_or("", |p| p.id.as_str());
+    format!(
+        "{id} is in {}, but not in {}, and so are {} others of {}; --common compares the cases that both have",
+        first.display(),
+        second.display(),
+        alone.count(),
+        a.len()
+    )
 }
 
 /// The predictions of a file, of which each case has one.
@@ -263,4 +296,22 @@ fn metrics_of(a: &[Prediction], b: &[Prediction]) -> Vec<Metric> {
 fn both_have(a: &[Prediction], b: &[Prediction], name: &str) -> bool {
     let has = |all: &[Prediction]| all.iter().any(|p| p.scores.contains_key(name));
     has(a) && has(b)
+}
+
+/// In what the settings beside two tasks' predictions differ, but for task and weights.
+fn asked_otherwise(first: &Path, second: &Path) -> Result<Option<String>> {
+    let read = |file: &Path| read_settings(&file.with_file_name("settings.json")).ok();
+    let (Some(first), Some(second)) = (read(first), read(second)) else {
+        return Ok(None);
+    };
+    let (first, second) = (serde_json::to_value(first)?, serde_json::to_value(second)?);
+    let differs = |key: &str| {
+        let (a, b) = (&first[key], &second[key]);
+        (a != b).then(|| format!("{key} {a} and {b}"))
+    };
+    let found: Vec<String> = ["prompt", "search"]
+        .into_iter()
+        .filter_map(differs)
+        .collect();
+    Ok((!found.is_empty()).then(|| found.join("; ")))
 }

@@ -87,8 +87,12 @@ pub fn comparison_page(
          .better{{font-weight:bold}}</style></head><body>\n<h1>{title}</h1>\n"
     );
     for comparison in comparisons {
-        let _ = writeln!(html, "<h2>{}</h2>\n<table><tr>", escape(&comparison.name));
+        let _ = writeln!(html, "<h2>{}</h2>\n<table>", escape(&comparison.name));
+        if let Some(how) = &comparison.asked_otherwise {
+            let _ = write!(html, "<caption>Asked otherwise: {}</caption>", escape(how));
+        }
         let header = ["figure", names[0], names[1], "difference (95 %)", "p"];
+        html.push_str("<tr>");
         for cell in header {
             let _ = write!(html, "<th>{}</th>", escape(cell));
         }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
-use fourfold_data::source::RowImage;
 use fourfold_eval::resample::{RESAMPLES, intervals};
 use fourfold_eval::{Case as Judged, Figure, Meteor, TITLES, WordNet, answers, measure_with};
 use rayon::prelude::*;
@@ -72,6 +71,21 @@ pub struct GroupScores {
     pub interval_95: Intervals,
 }
 
+/// What a task asked of whom, and by which program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    /// What answers have in common.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// The files of the data, as they were found.
+    pub data: Vec<String>,
+    /// How many cases were drawn at most, where not all were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Fourfold's version.
+    pub version: String,
+}
+
 /// The figures of one evaluation: the model's and the baselines'.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationScores {
@@ -102,7 +116,7 @@ pub struct EvaluationScores {
     pub interval_95: Intervals,
     /// What was asked of whom, where answers were kept as they came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<Settings>,
+    pub asked: Option<Asked>,
     /// The model by kinds of cases, where these have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, GroupScores>,
@@ -222,10 +236,7 @@ pub fn score(cases: &[Case], said: &[String], judge: &Judge) -> Result<Scored> {
             references: case.references.clone(),
             correct: answers::matches(said, &case.references),
             group: case.group.clone(),
-            image: match case.images.first() {
-                Some(RowImage::File(path)) => Some(path.display().to_string()),
-                _ => None,
-            },
+            image: case.image_file(),
             ..Prediction::default()
         })
         .collect();

@@ -335,7 +335,7 @@ fn without_origin(error: &DataError, id: &str) -> String {
     text.strip_prefix(&prefix).unwrap_or(&text).to_owned()
 }
 
-fn read_settings(path: &Path) -> Result<Settings> {
+pub(super) fn read_settings(path: &Path) -> Result<Settings> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| {

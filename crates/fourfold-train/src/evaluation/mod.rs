@@ -22,10 +22,11 @@ mod tests;
 
 pub use baselines::{blind, majority, shuffled};
 pub use cases::{Case, Cases};
-pub use compare::{AnswerPair, Comparison, FigurePair, compare, predictions_in};
+pub use compare::{AnswerPair, Comparing, Comparison, FigurePair, compare, predictions_in};
 pub use compare_page::{comparison_page, comparison_text};
 pub use figures::{
-    EvaluationScores, Figures, GroupScores, Intervals, Judge, Prediction, Scored, Scores, score,
+    Asked, EvaluationScores, Figures, GroupScores, Intervals, Judge, Prediction, Scored, Scores,
+    score,
 };
 pub use journal::{Journal, Settings, Shard, begin_anew};
 pub use pixels::PixelIndex;

@@ -1,6 +1,6 @@
 //! A task on a model: answers that are written as they come, then scores.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::figures::score_answers;
 use super::journal::{Journal, Settings, Shard};
 use super::{
-    Case, Cases, EvaluationScores, Evaluator, Judge, Prediction, Scores, Watch, read_scores,
+    Asked, Case, Cases, EvaluationScores, Evaluator, Judge, Prediction, Scores, Watch,
     write_predictions,
 };
 use crate::answer::{Answer, Question};
@@ -103,28 +103,41 @@ impl TaskRun<'_> {
                 self.folder.display()
             );
         }
+        ensure!(!good.is_empty(), "nothing to evaluate: {skipped}");
         if skipped.count > 0 {
             watch.skipped(self.name, &skipped);
         }
-        ensure!(!good.is_empty(), "nothing to evaluate: {skipped}");
-        self.demand_no_part(good.len())?;
+        self.demand_same_cases(&good)?;
         self.write(&good, &said, &skipped, settings.clone())
     }
 
-    /// Demands that scores of more cases are not replaced by those of a part of them.
-    fn demand_no_part(&self, cases: usize) -> Result<()> {
-        let file = self.folder.join("scores.json");
-        if self.found.evaluation.measure.limit.is_none() || !file.exists() {
+    /// Demands that scores of other cases, or of more, are not replaced.
+    fn demand_same_cases(&self, cases: &[Case]) -> Result<()> {
+        let file = self.folder.join("predictions.jsonl");
+        if !file.exists() {
             return Ok(());
         }
-        let noted = read_scores(&file)?;
-        let more = noted.0.values().find(|scores| scores.samples > cases);
-        ensure!(
-            more.is_none(),
-            "{} is of {} cases, and the limit leaves {cases}: score a part of them into another folder (--out)",
-            file.display(),
-            more.map_or(0, |scores| scores.samples)
-        );
+        let expected = "a prediction as `fourfold eval` writes it; --force begins anew";
+        let noted: Vec<Prediction> = files::read_json_lines(&file, expected)?;
+        let now: HashMap<&str, &Case> = cases.iter().map(|case| (case.id.as_str(), case)).collect();
+        let hint = "score others into another folder (--out), or begin anew with --force";
+        for old in &noted {
+            match now.get(old.id.as_str()) {
+                Some(case) => ensure!(
+                    case.is_that_of(old),
+                    "{} is of other data: {} has other references or another image there; {hint}",
+                    file.display(),
+                    old.id
+                ),
+                None => bail!(
+                    "{} has {} cases, and {} is none of the {} now; {hint}",
+                    file.display(),
+                    noted.len(),
+                    old.id,
+                    cases.len()
+                ),
+            }
+        }
         Ok(())
     }
 
@@ -135,7 +148,8 @@ impl TaskRun<'_> {
         skipped: &SkipReport,
         settings: Settings,
     ) -> Result<Scores> {
-        let judge = Judge::of(&self.found.evaluation.measure)?;
+        let evaluation = &self.found.evaluation;
+        let judge = Judge::of(&evaluation.measure)?;
         let (scores, mut predictions) = score_answers(cases, said, &judge)?;
         if self.found.unanswered {
             predictions.iter_mut().for_each(|p| p.references.clear());
@@ -148,7 +162,18 @@ impl TaskRun<'_> {
         let scores = EvaluationScores {
             skipped: skipped.count,
             unfinished: said.iter().filter(|answer| !answer.finished).count(),
-            asked: Some(settings),
+            asked: Some(Asked {
+                settings,
+                data: evaluation
+                    .source
+                    .path
+                    .written()
+                    .iter()
+                    .map(|path| path.display().to_string())
+                    .collect(),
+                limit: evaluation.measure.limit,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            }),
             ..scores
         };
         let scores = Scores([(self.name.to_owned(), scores)].into());
@@ -164,6 +189,13 @@ impl TaskRun<'_> {
             .with_context(|| format!("in the task {}", self.name))?;
         let Cases { cases, skipped } = Cases::read(&*source, &evaluation.measure);
         ensure!(!cases.is_empty(), "nothing to evaluate: {skipped}");
+        ensure!(
+            !evaluation.source.images || cases.iter().any(|case| !case.images.is_empty()),
+            "not one of the {} cases of {} has an image: name their column with `image_column` in a task of your own, or \
+             say there that they are to have none, `images = false`",
+            cases.len(),
+            self.name
+        );
         let mut names = HashSet::new();
         for case in &cases {
             ensure!(

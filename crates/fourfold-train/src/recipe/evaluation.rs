@@ -114,7 +114,18 @@ impl Measure {
 }
 
 impl Evaluation {
-    pub(super) fn read(mut table: Table, path: &KeyPath) -> Result<Self, KeyError> {
+    pub(super) fn read(table: Table, path: &KeyPath) -> Result<Self, KeyError> {
+        Self::read_among(table, path, &[], &[])
+    }
+
+    /// The same; where a key is unknown, keys that were taken out before, `also`, are proposed too, and those of `not` are
+    /// not.
+    pub(super) fn read_among(
+        mut table: Table,
+        path: &KeyPath,
+        also: &[&str],
+        not: &[&str],
+    ) -> Result<Self, KeyError> {
         let mut take = |keys: &[&str]| -> Table {
             let taken = keys.iter().filter_map(|key| table.remove_entry(*key));
             taken.collect()
@@ -126,7 +137,12 @@ impl Evaluation {
                 search: strict::read_rest(search, path, &[])?,
                 ..measure
             },
-            source: strict::read_rest(table, path, &[&MEASURE_KEYS[..], &Search::KEYS].concat())?,
+            source: strict::read_among(
+                table,
+                path,
+                &[&MEASURE_KEYS[..], &Search::KEYS, also].concat(),
+                not,
+            )?,
         })
     }
 }

@@ -18,6 +18,7 @@ pub fn read<T: DeserializeOwned>(value: &Value, path: &KeyPath) -> Result<T, Key
         value,
         path: path.clone(),
         also: &[],
+        not: &[],
     };
     T::deserialize(node).map_err(|error| error.placed(path))
 }
@@ -32,11 +33,25 @@ pub fn read_rest<T: DeserializeOwned>(
     path: &KeyPath,
     also: &[&str],
 ) -> Result<T, KeyError> {
+    read_among(table, path, also, &[])
+}
+
+/// The same, but the keys `not` are never proposed.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_among<T: DeserializeOwned>(
+    table: Table,
+    path: &KeyPath,
+    also: &[&str],
+    not: &[&str],
+) -> Result<T, KeyError> {
     let value = Value::Table(table);
     let node = Node {
         value: &value,
         path: path.clone(),
         also,
+        not,
     };
     T::deserialize(node).map_err(|error| error.placed(path))
 }
@@ -45,6 +60,7 @@ struct Node<'v> {
     value: &'v Value,
     path: KeyPath,
     also: &'v [&'v str],
+    not: &'v [&'v str],
 }
 
 impl<'v> Node<'v> {
@@ -55,7 +71,8 @@ impl<'v> Node<'v> {
         match table.keys().find(|key| !fields.contains(&key.as_str())) {
             None => Ok(()),
             Some(key) => {
-                let known: Vec<&str> = fields.iter().chain(self.also).copied().collect();
+                let known = fields.iter().chain(self.also).copied();
+                let known: Vec<&str> = known.filter(|key| !self.not.contains(key)).collect();
                 Err(KeyError::at(
                     self.path.key(key),
                     unknown_word("key", key, &known),
@@ -69,6 +86,7 @@ impl<'v> Node<'v> {
             value,
             path,
             also: &[],
+            not: &[],
         }
     }
 }

@@ -74,11 +74,14 @@ pub struct Submission {
 /// Where the files of a split are.
 #[derive(Clone, Debug, Deserialize)]
 struct SplitFiles {
-    /// Paths or patterns below the folder of the data; the first that is there is read.
-    files: Vec<PathBuf>,
+    /// Paths or patterns below the folder of the data; the first that is there is read. Empty where any data are read.
+    files: Option<Vec<PathBuf>>,
     /// Folders below it that the images may be in; the first that is there is taken.
     #[serde(default)]
     image_folders: Vec<PathBuf>,
+    /// The file of answers that has to lie beside that of the questions.
+    #[serde(default)]
+    answers: Option<PathBuf>,
     /// What the folder of images has to hold.
     #[serde(default)]
     image_folder_holds: Option<PathBuf>,
@@ -87,7 +90,14 @@ struct SplitFiles {
     unanswered: bool,
 }
 
-const SPLIT_KEYS: [&str; 4] = ["files", "image_folders", "image_folder_holds", "unanswered"];
+const HEAD: [&str; 3] = ["about", "split", "submission"];
+const SPLIT_KEYS: [&str; 5] = [
+    "files",
+    "image_folders",
+    "answers",
+    "image_folder_holds",
+    "unanswered",
+];
 
 #[derive(Clone, Debug)]
 struct Split {
@@ -169,7 +179,6 @@ impl Task {
             #[serde(default)]
             submission: Option<Submission>,
         }
-        const HEAD: [&str; 3] = ["about", "split", "submission"];
         let mut shared = text.root.clone();
         let take = |table: &mut Table, keys: &[&str]| -> Table {
             keys.iter()
@@ -219,6 +228,10 @@ impl Task {
             let evaluation = task
                 .evaluation(split, vec![PathBuf::from("x")], None)
                 .map_err(|error| split.placed(error, &path.key(name)))?;
+            if split.files.files.is_none() {
+                let message = "is missing: name files below the folder of the data, or none (`files = []`) where any are read";
+                return Err(KeyError::at(path.key(name).key("files"), message));
+            }
             if evaluation.measure.limit == Some(0) {
                 return Err(KeyError::at(root.key("limit"), "expected at least 1"));
             }
@@ -266,7 +279,8 @@ impl Task {
         if let Some(folder) = image_folder {
             table.insert("image_folder".into(), text(&folder));
         }
-        Evaluation::read(table, &KeyPath::root())
+        let also = [&HEAD[..], &["splits"], &SPLIT_KEYS].concat();
+        Evaluation::read_among(table, &KeyPath::root(), &also, &NOT_OF_TASKS)
     }
 
     /// Finds the files of a split: `data` is the folder that they are in, or the file itself; `images` the folder of
@@ -295,6 +309,15 @@ impl Task {
                 vec![data.to_owned()]
             }
         };
+        if let (Some(answers), [file]) = (&split.files.answers, &paths[..]) {
+            let answers = file.with_file_name(answers);
+            ensure!(
+                is_url(&answers) || answers.exists(),
+                "there is no {}, the answers to {}",
+                answers.display(),
+                file.display()
+            );
+        }
         let image_folder = match images {
             Some(images) => Some(images.to_owned()),
             None => self.images_in(split, folder)?,
@@ -307,7 +330,7 @@ impl Task {
     }
 
     fn file_in(&self, split: &Split, folder: &Path) -> Result<PathBuf> {
-        let files = &split.files.files;
+        let files = split.files.files.as_deref().unwrap_or_default();
         ensure!(
             !files.is_empty(),
             "the task {} reads any data: name the file with --data, not the folder {}",

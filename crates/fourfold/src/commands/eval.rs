@@ -12,7 +12,8 @@ use fourfold_data::source::location::is_url;
 use fourfold_data::{Prompts, Source, SourceConfig, Tables, sample_rng};
 use fourfold_train::assemble::Reading;
 use fourfold_train::evaluation::{
-    Evaluator, Layout, Scores, evaluate_recipe, table, training_sources, write_predictions,
+    Comparing, Evaluator, Layout, Scores, evaluate_recipe, table, training_sources,
+    write_predictions,
 };
 use fourfold_train::recipe::{Measure, Metric, Recipe, unknown_word};
 use fourfold_train::run_folder::RunFolder;
@@ -113,10 +114,13 @@ impl Eval {
                 self.metrics.is_empty() && self.limit.is_none() && !self.search.any(),
                 "--compare reads what is there: it asks nothing, and compares every figure that both have"
             );
-            let wordnet = self.wordnet.as_deref();
+            let how = Comparing {
+                wordnet: self.wordnet.as_deref(),
+                common: self.comparison.common,
+            };
             return self
                 .comparison
-                .run(first, second, wordnet, self.json, self.force);
+                .run(first, second, &how, self.json, self.force);
         }
         ensure!(
             self.comparison.html.is_none(),

@@ -4,7 +4,7 @@ mod external;
 mod loose;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
@@ -107,10 +107,20 @@ impl Score {
         let (name, usual, judged) = match &self.references {
             Some(file) => {
                 let (task, references) = read_references(file)?;
-                let (name, usual): (_, &[Metric]) = match task {
-                    Task::Captions => ("captions", &[Metric::CiderD, Metric::Bleu, Metric::RougeL]),
-                    Task::Answers => ("answers", &[Metric::VqaAccuracy]),
+                let (name, usual) = match task {
+                    Task::Captions => (
+                        "captions",
+                        vec![Metric::CiderD, Metric::Bleu, Metric::RougeL],
+                    ),
+                    Task::Answers => ("answers", vec![Metric::VqaAccuracy]),
                 };
+                let senseless = self.metrics.iter().find(|metric| !metric.suits_captions());
+                if let (Task::Captions, Some(metric)) = (task, senseless) {
+                    bail!(
+                        "--metrics: {metric} is for answers to questions, and {} has captions",
+                        file.display()
+                    );
+                }
                 (name, usual, self.join(task, references, file)?)
             }
             None => {
@@ -119,8 +129,9 @@ impl Score {
                     lines,
                     "--references is missing: only .jsonl files of `fourfold eval` hold their own"
                 );
-                let mut judged = Judged::default();
+                let (mut judged, mut noted) = (Judged::default(), BTreeSet::new());
                 for line in read_lines(&self.predictions)? {
+                    noted.extend(line.scores.into_keys());
                     let reference = Reference {
                         id: line.id,
                         texts: line.references,
@@ -128,17 +139,23 @@ impl Score {
                     };
                     judged.add(reference, line.prompt, line.prediction);
                 }
-                let usual: &[Metric] = &[
-                    Metric::ExactMatch,
-                    Metric::CiderD,
-                    Metric::Bleu,
-                    Metric::RougeL,
-                ];
+                // What was measured before is measured again.
+                let again =
+                    |metric: &Metric| metric.figures().iter().any(|name| noted.contains(*name));
+                let mut usual: Vec<Metric> = Metric::ALL.into_iter().filter(again).collect();
+                if usual.is_empty() {
+                    usual = vec![
+                        Metric::ExactMatch,
+                        Metric::CiderD,
+                        Metric::Bleu,
+                        Metric::RougeL,
+                    ];
+                }
                 ("predictions", usual, judged)
             }
         };
         let metrics = match self.metrics.as_slice() {
-            [] => usual,
+            [] => &usual,
             metrics => metrics,
         };
         let mut scored = score(

@@ -97,7 +97,7 @@ fn a_task_is_asked_once_and_scored() {
     let part = [&ask[..], &["--limit", "2"]].concat();
     let message = refused(place, &arguments(&run, "coco-val2017", "coco", &part), 1);
     assert!(
-        message.contains("is of 3 cases, and the limit leaves 2"),
+        message.contains("has 3 cases, and 9 is none of the 2 now"),
         "{message}"
     );
     let other = ["--prompt", "Colour?", "--out", "out"];
@@ -359,11 +359,12 @@ fn two_models_are_compared_on_the_same_cases() {
     let more = ["--json", "--html", "page.html"];
     let out = good(place, &[&both[..], &more].concat()).out;
     let figures: Value = serde_json::from_str(&out).expect("JSON");
-    let rouge = &figures["predictions"]["rouge_l"];
+    let rouge = &figures["coco-val2017-val"]["rouge_l"];
     assert_eq!(rouge["second"], 1.0, "{figures}");
     let (first, difference) = (rouge["first"].as_f64(), rouge["difference"].as_f64());
     assert!((first.expect("a number") + difference.expect("a number") - 1.0).abs() < 1e-12);
     let page = read(&place.join("page.html"));
+    assert!(page.contains("Asked otherwise: search"), "{page}");
     assert!(page.contains("data:image/png;base64,") && page.contains("a green picture"));
     let message = refused(place, &[&both[..], &["--html", "page.html"]].concat(), 1);
     assert!(message.contains("exists already"), "{message}");
@@ -380,7 +381,23 @@ fn two_models_are_compared_on_the_same_cases() {
         .collect();
     write(place, "fewer.jsonl", &fewer);
     let message = refused(place, &["eval", "--compare", "fewer.jsonl", "whole"], 1);
-    assert!(message.contains("9 is in"), "{message}");
+    assert!(
+        message.contains("9 is in") && message.contains("0 others of 3"),
+        "{message}"
+    );
+    let common = [
+        "eval",
+        "--compare",
+        "fewer.jsonl",
+        "whole",
+        "--common",
+        "--json",
+    ];
+    let figures: Value = serde_json::from_str(&good(place, &common).out).expect("JSON");
+    assert_eq!(
+        figures["predictions"]["rouge_l"]["second"], 1.0,
+        "{figures}"
+    );
     // What can be compared is, beside what cannot.
     for (folder, evaluation, lines) in [
         ("a", "x", &lines),

@@ -8,7 +8,7 @@ use clap::Args;
 use fourfold_data::Tables;
 use fourfold_data::source::RowImage;
 use fourfold_train::evaluation::{
-    Cases, Comparison, compare, comparison_page, comparison_text, predictions_in,
+    Cases, Comparing, Comparison, compare, comparison_page, comparison_text, predictions_in,
 };
 use fourfold_train::recipe::Recipe;
 use serde_json::{Value, json};
@@ -22,6 +22,9 @@ pub struct CompareOptions {
     /// Compare two run folders, task folders or predictions files: what both were measured on
     #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "model", "data", "task"])]
     pub compare: Vec<PathBuf>,
+    /// Compare the cases that both have, where each has others too
+    #[arg(long, requires = "compare")]
+    pub common: bool,
     /// Write a page with both models' answers side by side
     #[arg(long, value_name = "FILE", requires = "compare")]
     pub html: Option<PathBuf>,
@@ -36,7 +39,7 @@ impl CompareOptions {
         &self,
         first: &Path,
         second: &Path,
-        wordnet: Option<&Path>,
+        how: &Comparing<'_>,
         as_json: bool,
         force: bool,
     ) -> Result<()> {
@@ -48,6 +51,11 @@ impl CompareOptions {
             );
         }
         let (ours, mut theirs) = (predictions_in(first)?, predictions_in(second)?);
+        // A file has no name for its evaluation, and a task may have two.
+        if ours.len() == 1 && theirs.len() == 1 {
+            let (name, other) = (ours.keys().next().cloned(), theirs.pop_first());
+            theirs.extend(name.zip(other).map(|(name, (_, file))| (name, file)));
+        }
         let (mut comparisons, mut unlike, mut alone) = (Vec::new(), Vec::new(), Vec::new());
         for (name, file) in &ours {
             match theirs.remove(name) {
@@ -56,12 +64,9 @@ impl CompareOptions {
                     if let Some(html) = &self.html {
                         demand_other(html, &[file, &other])?;
                     }
-                    match compare(title, file, &other, wordnet) {
+                    match compare(title, file, &other, how) {
                         Ok(comparison) => comparisons.push(comparison),
                         Err(error) => unlike.push((title, error)),
-                    }
-                    if let Some(how) = asked_otherwise(file, &other) {
-                        note(format_args!("{title}: they were asked otherwise: {how}"));
                     }
                 }
                 None => alone.push(titled(name)),
@@ -85,6 +90,14 @@ impl CompareOptions {
                 "only one of them was measured on: {}",
                 alone.join(", ")
             ));
+        }
+        for comparison in &comparisons {
+            if let Some(how) = &comparison.asked_otherwise {
+                note(format_args!(
+                    "{}: they were asked otherwise: {how}",
+                    comparison.name
+                ));
+            }
         }
         let names = [first, second].map(|path| path.display().to_string());
         let names = [names[0].as_str(), names[1].as_str()];
@@ -143,24 +156,6 @@ fn as_numbers(comparisons: &[Comparison]) -> Result<String> {
         })
         .collect();
     Ok(serde_json::to_string_pretty(&whole)?)
-}
-
-/// In what the settings beside two tasks' predictions differ, but for the weights; none where either has no settings.
-fn asked_otherwise(first: &Path, second: &Path) -> Option<String> {
-    let read = |file: &Path| {
-        let text = std::fs::read(file.with_file_name("settings.json")).ok()?;
-        serde_json::from_slice::<Value>(&text).ok()
-    };
-    let (first, second) = (read(first)?, read(second)?);
-    let differs = |key: &str| {
-        let (a, b) = (&first[key], &second[key]);
-        (a != b).then(|| format!("{key} {a} and {b}"))
-    };
-    let found: Vec<String> = ["prompt", "search"]
-        .into_iter()
-        .filter_map(differs)
-        .collect();
-    (!found.is_empty()).then(|| found.join("; "))
 }
 
 /// What an evaluation is called; of a file or a task's folder there is one, without a name.

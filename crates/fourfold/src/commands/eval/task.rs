@@ -1,13 +1,16 @@
 //! `fourfold eval RUN --task NAME`: a published benchmark on a model.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use fourfold_train::evaluation::{
-    Evaluator, Scores, Settings, Shard, TaskRun, begin_anew, weights_of,
+    Evaluator, Scores, Settings, Shard, TaskRun, begin_anew, read_scores, weights_of,
 };
 use fourfold_train::recipe::{Metric, Task};
+
+use fourfold_data::source::location::is_url;
 
 use crate::failure::Interrupted;
 use crate::interrupt;
@@ -65,6 +68,13 @@ impl TaskOptions {
         model: &ModelFolder,
         asked: &Asked<'_>,
     ) -> Result<Option<Scores>> {
+        if let Some(images) = &self.images {
+            ensure!(
+                images.is_dir() || is_url(images),
+                "--images: there is no folder {}",
+                images.display()
+            );
+        }
         let task = Task::find(name)?;
         let split = self.split.as_deref().unwrap_or(&task.split);
         let mut found = task.locate(split, asked.data, self.images.as_deref())?;
@@ -119,8 +129,23 @@ impl TaskOptions {
             ));
             return Ok(None);
         }
+        let before = read_scores(&run.folder.join("scores.json")).ok();
         let scores = run.score(&settings, &mut Bar::new(None))?;
         note(format_args!("written to {}", run.folder.display()));
+        if let Some(before) = before {
+            let dropped = dropped(&before, &scores);
+            if !dropped.is_empty() {
+                note(format_args!(
+                    "scores.json had {} before; without --metrics the command measures what the task says, and asks nothing anew",
+                    dropped.join(", ")
+                ));
+            }
+        }
+        if found.unanswered {
+            note(format_args!(
+                "answers of {label} are not published, so nothing is measured: submission.json is what its server takes"
+            ));
+        }
         Ok(Some(scores))
     }
 
@@ -146,6 +171,15 @@ impl TaskOptions {
         }
         answered
     }
+}
+
+/// The figures that scores had before and have no more.
+fn dropped(before: &Scores, now: &Scores) -> Vec<String> {
+    let names = |scores: &Scores| -> BTreeSet<String> {
+        let figures = scores.0.values().flat_map(|scores| scores.model.0.keys());
+        figures.cloned().collect()
+    };
+    names(before).difference(&names(now)).cloned().collect()
 }
 
 /// Says which tasks there are.
@@ -183,12 +217,16 @@ pub fn list() -> Result<()> {
 pub fn say_asked(scores: &Scores) -> Result<()> {
     for (name, scores) in &scores.0 {
         let Some(asked) = &scores.asked else { continue };
-        let prompts = asked.prompt.iter().map(|prompt| match prompt.as_str() {
-            "" => "what the data ask".to_owned(),
-            prompt => format!("{prompt:?}"),
-        });
+        let prompts = asked
+            .settings
+            .prompt
+            .iter()
+            .map(|prompt| match prompt.as_str() {
+                "" => "what the data ask".to_owned(),
+                prompt => format!("{prompt:?}"),
+            });
         let prompts: Vec<String> = prompts.collect();
-        let search = &asked.search;
+        let search = &asked.settings.search;
         // All that is not as by default, under the names that recipes have for it.
         let how = serde_json::to_value(search)?;
         let how: Vec<String> = how

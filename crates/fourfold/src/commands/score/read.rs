@@ -95,6 +95,11 @@ struct Image {
 }
 
 fn read<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<T> {
+    ensure!(
+        !path.is_dir(),
+        "{} is a folder: expected a file, {expected}",
+        path.display()
+    );
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let message = match error.is_data() {
@@ -159,7 +164,10 @@ pub fn read_references(path: &Path) -> Result<(Task, Vec<Reference>)> {
 /// What was said by id.
 pub fn read_predictions(path: &Path, task: Task) -> Result<HashMap<String, String>> {
     let (id_key, said_key) = task.keys();
-    let expected = format!("a list of {{\"{id_key}\": …, \"{said_key}\": \"…\"}}");
+    let expected = format!(
+        "a list of {{\"{id_key}\": …, \"{said_key}\": \"…\"}} (a predictions.jsonl of Fourfold's holds its references: \
+         leave --references out)"
+    );
     let list: Vec<Entry> = read(path, &expected)?;
     let mut predictions = HashMap::with_capacity(list.len());
     for (number, mut entry) in list.into_iter().enumerate() {
