@@ -88,15 +88,19 @@ struct SplitFiles {
     /// Whether answers are not published: nothing is measured.
     #[serde(default)]
     unanswered: bool,
+    /// How many cases it has as it is published.
+    #[serde(default)]
+    published_cases: Option<usize>,
 }
 
 const HEAD: [&str; 3] = ["about", "split", "submission"];
-const SPLIT_KEYS: [&str; 5] = [
+const SPLIT_KEYS: [&str; 6] = [
     "files",
     "image_folders",
     "answers",
     "image_folder_holds",
     "unanswered",
+    "published_cases",
 ];
 
 #[derive(Clone, Debug)]
@@ -128,6 +132,8 @@ pub struct Found {
     pub evaluation: Evaluation,
     /// Whether answers are not published: nothing is measured.
     pub unanswered: bool,
+    /// How many cases it has as it is published, where that is known.
+    pub published_cases: Option<usize>,
 }
 
 impl Task {
@@ -326,6 +332,7 @@ impl Task {
         Ok(Found {
             evaluation: evaluation.map_err(|error| self.text.locate(&error))?,
             unanswered: split.files.unanswered,
+            published_cases: split.files.published_cases,
         })
     }
 

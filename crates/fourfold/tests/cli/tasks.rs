@@ -55,10 +55,14 @@ fn a_task_is_asked_once_and_scored() {
     coco(place);
     let run = run_folder();
     let ask = ["--prompt", "What colour?", "--out", "out"];
-    let out = good(place, &arguments(&run, "coco-val2017", "coco", &ask)).out;
+    let Ended { out, err, .. } = good(place, &arguments(&run, "coco-val2017", "coco", &ask));
     assert!(
         out.contains("coco-val2017-val was asked \"What colour?\""),
         "{out}"
+    );
+    assert!(
+        err.contains("5000 cases as it is published, and the data here have 3"),
+        "{err}"
     );
     let scores = json_file(&place.join("out/scores.json"));
     let scores = &scores["coco-val2017-val"];

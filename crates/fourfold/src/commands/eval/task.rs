@@ -141,6 +141,15 @@ impl TaskOptions {
                 ));
             }
         }
+        if let (Some(published), None) = (found.published_cases, found.evaluation.measure.limit)
+            && let Some(scores) = scores.0.get(&label)
+            && scores.samples + scores.skipped != published
+        {
+            note(format_args!(
+                "{label} has {published} cases as it is published, and the data here have {}",
+                scores.samples + scores.skipped
+            ));
+        }
         if found.unanswered {
             note(format_args!(
                 "answers of {label} are not published, so nothing is measured: submission.json is what its server takes"
