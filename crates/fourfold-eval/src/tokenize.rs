@@ -39,6 +39,7 @@ pub fn tokenize_before(text: &str, next: &str) -> Vec<String> {
         chars: text.chars().collect(),
         at: 0,
         tokens: Vec::new(),
+        unlisted: 0,
         next,
     };
     while scanner.at < scanner.chars.len() {
@@ -70,6 +71,8 @@ struct Scanner<'n> {
     chars: Vec<char>,
     at: usize,
     tokens: Vec<String>,
+    /// No word that begins before this place goes on behind a hyphen, as [`Scanner::listed_end`] has found.
+    unlisted: usize,
     /// The text on the line behind this one.
     next: &'n str,
 }

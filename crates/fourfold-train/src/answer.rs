@@ -17,12 +17,31 @@ use crate::threads::in_pool;
 /// One thing to ask.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// What errors call it, such as a file's name. It also decides what is drawn, where tokens are.
+    /// What errors call it, such as a file's name.
     pub origin: String,
     /// The images, not yet read; may be none.
     pub images: Vec<RowImage>,
     /// The prompt; may be empty.
     pub prompt: String,
+}
+
+impl Question {
+    /// What decides about the tokens that are drawn, where they are: the prompt and the names of the images' files, wherever
+    /// these are and whatever is asked beside it.
+    fn drawn_by(&self) -> String {
+        let mut text = self.prompt.clone();
+        for image in &self.images {
+            text.push('\n');
+            text += &match image {
+                RowImage::Bytes(_) | RowImage::Missing => image.key(),
+                named => {
+                    let name = named.name(0);
+                    name.rsplit(['/', '\\']).next().unwrap_or(&name).to_owned()
+                }
+            };
+        }
+        text
+    }
 }
 
 /// What a model says.
@@ -160,7 +179,6 @@ impl Answerer {
         heard: &mut Hear<'_>,
     ) -> Result<()> {
         let options = search.options(self.encoder.markers().end, model.config().visibility);
-        let stops = &search.stop;
         let mut images = HashMap::new();
         let prepared: Mutex<Prepared> = Mutex::default();
         let note = || prepared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,10 +190,10 @@ impl Answerer {
                 let numbers = group * GROUP..;
                 note().sort(numbers, prompts)
             });
-        let stop = |_: usize, tokens: &[u32]| self.stop(tokens, stops);
+        let stop = |_: usize, tokens: &[u32]| self.stops(tokens, search);
         let mut answered = |number: usize, answer: Generated| {
             let number = note().good[number];
-            heard(number, self.text(answer, stops))
+            heard(number, self.text(answer, search))
         };
         in_pool(None, || {
             model.generate_each(&mut prompts, &options, &stop, &mut answered)
@@ -267,7 +285,7 @@ impl Answerer {
                 message,
             });
         }
-        let digest = hash::sha256(question.origin.as_bytes());
+        let digest = hash::sha256(question.drawn_by().as_bytes());
         Ok(Prompt {
             tokens: document.tokens,
             visual: input::visual(&document.visual),
@@ -276,16 +294,33 @@ impl Answerer {
         })
     }
 
-    /// Whether an answer of these tokens holds one of `stops`.
-    fn stop(&self, tokens: &[u32], stops: &[String]) -> bool {
-        let decoded = |tokens: &[u32]| self.encoder.tokenizer().decode(tokens);
-        !stops.is_empty()
-            && decoded(tokens).is_ok_and(|text| stops.iter().any(|stop| text.contains(stop)))
+    /// Whether an answer of these tokens stops at a text of the search.
+    fn stops(&self, tokens: &[u32], search: &Search) -> bool {
+        let decode = |tokens: &[u32]| self.encoder.tokenizer().decode(tokens);
+        !search.stop.is_empty()
+            && decode(tokens).is_ok_and(|text| self.stop_at(&text, tokens, search).is_some())
     }
 
-    fn text(&self, answer: Generated, stops: &[String]) -> Result<Answer, DataError> {
+    /// Where the first stop of a text is that does not end within the tokens that an answer has to have.
+    fn stop_at(&self, text: &str, tokens: &[u32], search: &Search) -> Option<usize> {
+        let least = &tokens[..search.min_new_tokens.min(tokens.len())];
+        let least = self
+            .encoder
+            .tokenizer()
+            .decode(least)
+            .map_or(0, |text| text.len());
+        let ends = |stop: &String| {
+            let mut places = text.match_indices(stop.as_str());
+            places
+                .find(|(place, stop)| place + stop.len() > least)
+                .map(|(place, _)| place)
+        };
+        search.stop.iter().filter_map(ends).min()
+    }
+
+    fn text(&self, answer: Generated, search: &Search) -> Result<Answer, DataError> {
         let text = self.encoder.tokenizer().decode(&answer.tokens)?;
-        let end = stops.iter().filter_map(|stop| text.find(stop)).min();
+        let end = self.stop_at(&text, &answer.tokens, search);
         Ok(Answer {
             text: text[..end.unwrap_or(text.len())].trim().to_owned(),
             log_probabilities: answer.log_probabilities,

@@ -95,6 +95,18 @@ impl RowImage {
         }
     }
 
+    /// Equal for images of the same bytes, wherever they are; what is not on this machine is known by its address, and what
+    /// cannot be read by its name. The bytes are read for it.
+    pub fn contents_key(&self) -> String {
+        match self {
+            Self::Url { .. } => self.key(),
+            _ => match self.bytes() {
+                Ok(image) => hash::sha256(&image.bytes),
+                Err(_) => self.name(0),
+            },
+        }
+    }
+
     /// The image's bytes.
     ///
     /// # Errors

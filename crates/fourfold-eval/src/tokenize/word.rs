@@ -96,7 +96,10 @@ impl Scanner<'_> {
 
     /// Where a word of ASCII letters, digits, full stops and commas ends that goes on behind a hyphen: "red,white-blue",
     /// "U.S.-based", "is...light-handed". None where it does not go on, or another letter follows.
-    fn listed_end(&self, start: usize) -> Option<usize> {
+    fn listed_end(&mut self, start: usize) -> Option<usize> {
+        if start < self.unlisted {
+            return None;
+        }
         let letter = |c: char| c.is_ascii_alphanumeric() || c == SOFT_HYPHEN;
         let mut end = self.run(start, |c| letter(c) || matches!(c, '.' | ','));
         let mut found = None;
@@ -107,6 +110,10 @@ impl Scanner<'_> {
                 break;
             }
             found = Some(end);
+        }
+        if found.is_none() {
+            // So that a long list is not read to its end for each of its words.
+            self.unlisted = end;
         }
         found
     }

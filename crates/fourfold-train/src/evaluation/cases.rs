@@ -30,25 +30,6 @@ pub struct Case {
 }
 
 impl Case {
-    /// What tells its question from another of the same name, wherever the files are: the prompt, and names and sizes of
-    /// images in files, the contents of others.
-    pub fn question_key(&self) -> String {
-        let mut text = self.prompt.clone();
-        for image in &self.images {
-            text.push('\n');
-            text += &match image {
-                RowImage::File(path) => {
-                    let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    let size = std::fs::metadata(path).map_or(0, |about| about.len());
-                    format!("{name} {size}")
-                }
-                RowImage::Part { name, length, .. } => format!("{name} {length}"),
-                other => other.key(),
-            };
-        }
-        hash::sha256(text.as_bytes())[..16].to_owned()
-    }
-
     /// The file of its first image, where that is one.
     pub fn image_file(&self) -> Option<String> {
         match self.images.first()? {
@@ -79,6 +60,25 @@ impl Case {
             prompt: self.prompt.clone(),
         }
     }
+}
+
+/// What tells each question from another of the same name, wherever the files are: the prompt, and what its images hold.
+pub fn question_keys(cases: &[&Case]) -> Vec<String> {
+    let images = cases.iter().flat_map(|case| &case.images);
+    let distinct: HashMap<String, &RowImage> = images.map(|image| (image.key(), image)).collect();
+    let contents: HashMap<String, String> = distinct
+        .into_par_iter()
+        .map(|(key, image)| (key, image.contents_key()))
+        .collect();
+    let key = |case: &&Case| {
+        let mut text = case.prompt.clone();
+        for image in &case.images {
+            text.push('\n');
+            text += &contents[&image.key()];
+        }
+        hash::sha256(text.as_bytes())[..16].to_owned()
+    };
+    cases.iter().map(key).collect()
 }
 
 /// The cases of a source.

@@ -175,7 +175,13 @@ pub fn compare(name: &str, first: &Path, second: &Path, how: &Comparing<'_>) -> 
     // CIDEr weighs words by all references, so that it is another for some of the cases.
     if !how.common {
         demand_as_scored(first, pairs.iter().map(|(one, _)| *one), &ours)?;
-        demand_as_scored(second, pairs.iter().map(|(_, other)| *other), &theirs)?;
+        // Words may hang on the next caption, so that scores of samples are those of the file's own order.
+        let as_written = a.iter().map(|p| &p.id).eq(b.iter().map(|p| &p.id));
+        let own = match as_written {
+            true => theirs.clone(),
+            false => measure_with(&b.iter().map(judged).collect::<Vec<_>>(), &metrics, &meteor)?,
+        };
+        demand_as_scored(second, b.iter(), &own)?;
     }
     let differences = paired(&ours, &theirs, RESAMPLES, 0);
     let mut table = Vec::new();
@@ -218,6 +224,14 @@ pub fn compare(name: &str, first: &Path, second: &Path, how: &Comparing<'_>) -> 
         answers,
         asked_otherwise: asked_otherwise(first, second)?,
     })
+}
+
+fn judged(prediction: &Prediction) -> Judged<'_> {
+    Judged {
+        id: &prediction.id,
+        candidate: &prediction.prediction,
+        references: &prediction.references,
+    }
 }
 
 /// Says which cases of `a` are none of `b`'s.

@@ -13,7 +13,6 @@ use anyhow::{Context, Result, bail, ensure};
 use fourfold_data::DataError;
 use serde::{Deserialize, Serialize};
 
-use super::Case;
 use crate::answer::Answer;
 use crate::files;
 use crate::recipe::Search;
@@ -82,7 +81,7 @@ impl FromStr for Shard {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Line {
     id: String,
-    /// What tells the question from another of this name ([`Case::question_key`]).
+    /// What tells the question from another of this name ([`question_keys`](super::cases::question_keys)).
     question: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
@@ -127,6 +126,11 @@ impl Journal {
             .create(true)
             .open(&path)
             .with_context(within)?;
+        ensure!(
+            file.metadata().with_context(within)?.is_file(),
+            "{} is no regular file",
+            path.display()
+        );
         if file.try_lock().is_err() {
             bail!("{} is being written by another process", path.display());
         }
@@ -157,32 +161,37 @@ impl Journal {
         })
     }
 
-    /// What is known of a case: its answer, or why there is none.
-    pub fn get(&self, case: &Case) -> Option<&Result<Answer, String>> {
-        self.known.get(&(case.id.clone(), case.question_key()))
+    /// What is known of the case of this name whose question has this key: its answer, or why there is none.
+    pub fn get(&self, id: &str, question: &str) -> Option<&Result<Answer, String>> {
+        self.known.get(&(id.to_owned(), question.to_owned()))
     }
 
-    /// Adds what became of a case.
+    /// Adds what became of the case of this name whose question has this key.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn add(&mut self, case: &Case, answer: &Result<Answer, DataError>) -> Result<()> {
+    pub fn add(
+        &mut self,
+        id: &str,
+        question: &str,
+        answer: &Result<Answer, DataError>,
+    ) -> Result<()> {
         let line = match answer {
             Ok(answer) => Line {
-                id: case.id.clone(),
-                question: case.question_key(),
+                id: id.to_owned(),
+                question: question.to_owned(),
                 text: Some(answer.text.clone()),
                 log_probabilities: answer.log_probabilities.clone(),
                 finished: answer.finished,
                 error: None,
             },
             Err(error) => Line {
-                id: case.id.clone(),
-                question: case.question_key(),
+                id: id.to_owned(),
+                question: question.to_owned(),
                 text: None,
                 log_probabilities: Vec::new(),
                 finished: false,
-                error: Some(without_origin(error, &case.id)),
+                error: Some(without_origin(error, id)),
             },
         };
         let text = files::json_line(&line)?;
@@ -286,6 +295,17 @@ pub fn begin_anew(folder: &Path, shard: Shard) -> Result<()> {
     let own = folder.join(shard.file());
     let mut paths = answer_files(folder)?;
     if !shard.is_whole() {
+        let end = format!("-of-{}.jsonl", shard.count);
+        let other = paths
+            .iter()
+            .find(|path| !path.to_string_lossy().ends_with(&end));
+        ensure!(
+            other.is_none(),
+            "{} answers other parts, and these too: --force without --shard begins everything anew",
+            other
+                .map(|path| path.display().to_string())
+                .unwrap_or_default()
+        );
         paths.retain(|path| *path == own);
     }
     let mut held = Vec::new();
@@ -387,29 +407,18 @@ mod tests {
         })
     }
 
-    fn case(id: &str) -> Case {
-        Case {
-            id: id.into(),
-            images: Vec::new(),
-            image_key: None,
-            prompt: "What?".into(),
-            references: vec!["x".into()],
-            group: None,
-        }
-    }
-
     #[test]
     fn answers_survive_and_a_half_line_does_not() {
         let scratch = Scratch::new("journal");
         let folder = scratch.path();
         let whole = Shard::WHOLE;
         let mut journal = Journal::open(folder, whole, &settings()).unwrap();
-        journal.add(&case("a"), &answer("one\ntwo")).unwrap();
+        journal.add("a", "q", &answer("one\ntwo")).unwrap();
         let error = DataError::Row {
             origin: "x".into(),
             message: "broken".into(),
         };
-        journal.add(&case("b"), &Err(error)).unwrap();
+        journal.add("b", "q", &Err(error)).unwrap();
         let locked = Journal::open(folder, whole, &settings());
         assert!(
             locked
@@ -425,20 +434,15 @@ mod tests {
         drop(file);
         let mut journal = Journal::open(folder, whole, &settings()).unwrap();
         assert_eq!(
-            journal.get(&case("a")),
+            journal.get("a", "q"),
             Some(&answer("one\ntwo").map_err(|_| String::new()))
         );
-        assert!(journal.get(&case("b")).unwrap().is_err() && journal.get(&case("c")).is_none());
-        journal.add(&case("c"), &answer("three")).unwrap();
+        assert!(journal.get("b", "q").unwrap().is_err() && journal.get("c", "q").is_none());
+        journal.add("c", "q", &answer("three")).unwrap();
         drop(journal);
         let journal = Journal::read(folder, &settings()).unwrap();
-        assert!(journal.get(&case("c")).unwrap().is_ok());
-        // Another question of the same name is not answered.
-        let other = Case {
-            prompt: "Other?".into(),
-            ..case("c")
-        };
-        assert!(journal.get(&other).is_none());
+        assert!(journal.get("c", "q").unwrap().is_ok());
+        assert!(journal.get("c", "another question").is_none());
     }
 
     #[test]
@@ -467,12 +471,12 @@ mod tests {
         let scratch = Scratch::new("journal-shards");
         let add = |shard: Shard, id: &str, text: &str| {
             let mut journal = Journal::open(scratch.path(), shard, &settings())?;
-            journal.add(&case(id), &answer(text))
+            journal.add(id, "q", &answer(text))
         };
         add(shards[0], "a", "x").unwrap();
         add(shards[1], "b", "y").unwrap();
         let journal = Journal::read(scratch.path(), &settings()).unwrap();
-        assert!(journal.get(&case("a")).is_some() && journal.get(&case("b")).is_some());
+        assert!(journal.get("a", "q").is_some() && journal.get("b", "q").is_some());
         add(shards[2], "a", "z").unwrap();
         let error = Journal::read(scratch.path(), &settings())
             .err()
@@ -488,12 +492,12 @@ mod tests {
         let shards: Vec<Shard> = ["1/2", "2/2"].map(|t| t.parse().unwrap()).into();
         for (shard, id) in shards.iter().zip(["a", "b"]) {
             let mut journal = Journal::open(&folder, *shard, &settings()).unwrap();
-            journal.add(&case(id), &answer("x")).unwrap();
+            journal.add(id, "q", &answer("x")).unwrap();
         }
         fs::write(folder.join("answers.gold.jsonl"), "gold").unwrap();
         begin_anew(&folder, shards[1]).unwrap();
         let journal = Journal::open(&folder, shards[1], &settings()).unwrap();
-        assert!(journal.get(&case("a")).is_some() && journal.get(&case("b")).is_none());
+        assert!(journal.get("a", "q").is_some() && journal.get("b", "q").is_none());
         let message = begin_anew(&folder, Shard::WHOLE).unwrap_err().to_string();
         assert!(message.contains("another process"), "{message}");
         drop(journal);

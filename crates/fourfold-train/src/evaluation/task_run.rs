@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fourfold_data::{DataError, SkipReport, Source, Tables};
 use serde_json::{Map, Value};
 
+use super::cases::question_keys;
 use super::figures::score_answers;
 use super::journal::{Journal, Settings, Shard};
 use super::{
@@ -46,19 +47,23 @@ impl TaskRun<'_> {
         Judge::of(&self.found.evaluation.measure)?;
         let (cases, _) = self.cases()?;
         let mut journal = Journal::open(&self.folder, shard, settings)?;
-        let left: Vec<&Case> = cases
+        let own = cases
             .iter()
             .enumerate()
-            .filter(|(place, _)| shard.has(*place))
-            .map(|(_, case)| case)
-            .filter(|case| !matches!(journal.get(case), Some(Ok(_))))
+            .filter(|(place, _)| shard.has(*place));
+        let own: Vec<&Case> = own.map(|(_, case)| case).collect();
+        let left: Vec<(&Case, String)> = (own.iter().copied())
+            .zip(question_keys(&own))
+            .filter(|(case, key)| !matches!(journal.get(&case.id, key), Some(Ok(_))))
             .collect();
-        let questions: Vec<Question> = left.iter().map(|case| case.question(None)).collect();
+        let questions: Vec<Question> = left.iter().map(|(case, _)| case.question(None)).collect();
         if questions.is_empty() {
             return Ok(());
         }
-        let mut note =
-            |number: usize, answer: &Result<Answer, DataError>| journal.add(left[number], answer);
+        let mut note = |number: usize, answer: &Result<Answer, DataError>| {
+            let (case, key) = &left[number];
+            journal.add(&case.id, key, answer)
+        };
         evaluator.ask(
             self.name,
             "model",
@@ -79,8 +84,9 @@ impl TaskRun<'_> {
         let (cases, mut skipped) = self.cases()?;
         let journal = Journal::read(&self.folder, settings)?;
         let (mut good, mut said, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, case) in cases.into_iter().enumerate() {
-            match journal.get(&case) {
+        let keys = question_keys(&cases.iter().collect::<Vec<_>>());
+        for (number, (case, key)) in cases.into_iter().zip(keys).enumerate() {
+            match journal.get(&case.id, &key) {
                 Some(Ok(answer)) => {
                     said.push(answer.clone());
                     good.push(case);

@@ -466,6 +466,21 @@ fn answers_belong_to_their_questions() {
     let large = image::RgbImage::from_pixel(40, 40, image::Rgb([0, 0, 255]));
     large.save(pictures.join("red.png")).expect("written");
     assert!(rouge(&good(place, &task).out) < 1.0);
+    // Even those of the same size.
+    let still = fs::read(pictures.join("red.png")).expect("read");
+    let green = fs::read(pictures.join("green.png")).expect("read");
+    let files = [("red.png", &green), ("green.png", &still)];
+    for (name, bytes) in files {
+        let mut bytes = bytes.clone();
+        bytes.resize(2000, 0);
+        fs::write(pictures.join(name), bytes).expect("written");
+    }
+    let before = rouge(&good(place, &task).out);
+    let (red, green) = (pictures.join("red.png"), pictures.join("green.png"));
+    fs::rename(&red, place.join("other.png")).expect("moved");
+    fs::rename(&green, &red).expect("moved");
+    fs::rename(place.join("other.png"), &green).expect("moved");
+    assert_ne!(rouge(&good(place, &task).out), before);
     // Merging is of answers to what is asked now.
     let other = ["--prompt", "Else?", "--out", "out", "--merge"];
     let message = refused(place, &arguments(&run, "coco-val2017", "coco", &other), 1);
@@ -524,6 +539,10 @@ fn options_that_would_do_nothing_are_refused() {
             "are for --data",
         ),
         (
+            vec!["eval", "--compare", &run, &run, "--limit", "3"],
+            "it asks nothing",
+        ),
+        (
             vec!["eval", "--compare", &run, &run, "--metrics", "bleu"],
             "it asks nothing",
         ),
@@ -543,7 +562,7 @@ fn options_that_would_do_nothing_are_refused() {
         "--force",
     ];
     let message = refused(place, &over, 1);
-    assert!(message.contains("is what is compared"), "{message}");
+    assert!(message.contains("does not end in .html"), "{message}");
     let threads = [
         "caption",
         "--model",

@@ -20,7 +20,10 @@ use crate::output::{note, say};
 #[command(next_help_heading = "Comparison")]
 pub struct CompareOptions {
     /// Compare two run folders, task folders or predictions files: what both were measured on
-    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = ["run", "model", "data", "task"])]
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with_all = [
+        "run", "model", "data", "task", "recipe", "prompt", "answer", "references", "predictions", "split", "images", "out",
+        "shard", "merge",
+    ])]
     pub compare: Vec<PathBuf>,
     /// Compare the cases that both have, where each has others too
     #[arg(long, requires = "compare")]
@@ -44,6 +47,13 @@ impl CompareOptions {
         force: bool,
     ) -> Result<()> {
         if let Some(html) = &self.html {
+            // So no file of answers or scores is replaced.
+            ensure!(
+                html.extension()
+                    .is_some_and(|extension| extension == "html"),
+                "--html: {} does not end in .html, as a page does",
+                html.display()
+            );
             ensure!(
                 force || !html.exists(),
                 "{} exists already; --force replaces it",
@@ -61,9 +71,6 @@ impl CompareOptions {
             match theirs.remove(name) {
                 Some(other) => {
                     let title = titled(name);
-                    if let Some(html) = &self.html {
-                        demand_other(html, &[file, &other])?;
-                    }
                     match compare(title, file, &other, how) {
                         Ok(comparison) => comparisons.push(comparison),
                         Err(error) => unlike.push((title, error)),
@@ -164,17 +171,6 @@ fn titled(name: &str) -> &str {
         "" => "predictions",
         name => name,
     }
-}
-
-/// Demands that a page does not replace what is compared.
-fn demand_other(html: &Path, read: &[&PathBuf]) -> Result<()> {
-    let same = |path: &&PathBuf| path.canonicalize().ok() == html.canonicalize().ok();
-    ensure!(
-        !html.exists() || !read.iter().any(same),
-        "--html: {} is what is compared; write to another file",
-        html.display()
-    );
-    Ok(())
 }
 
 /// The images of an evaluation of a run's recipe, by the ids of its cases.
