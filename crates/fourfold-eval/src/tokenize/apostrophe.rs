@@ -17,7 +17,7 @@ impl Scanner<'_> {
                 self.push(&self.slice(start, end - 1));
             }
             match (tail.as_str(), self.get(end)) {
-                ("t", '‘') => self.push("n`t"),
+                ("t", '‘' | '`') => self.push("n`t"),
                 ("t", _) => self.push("n't"),
                 _ => self.push(&self.slice(end - 1, letters)),
             }
@@ -31,9 +31,10 @@ impl Scanner<'_> {
         while self.suffix() {}
     }
 
-    /// Whether the opening quotation mark at `end` is taken for the apostrophe of `don‘t`, the only one that it may be.
+    /// Whether the opening quotation mark or backtick at `end` is taken for the apostrophe of `don‘t`, the only one that it
+    /// may be.
     pub(super) fn backtick_negates(&self, end: usize) -> bool {
-        self.get(end) == '‘'
+        matches!(self.get(end), '‘' | '`')
             && matches!(self.get(end - 1), 'n' | 'N')
             && matches!(self.get(end + 1), 't' | 'T')
             && !is_word(self.get(end + 2))
@@ -82,6 +83,7 @@ impl Scanner<'_> {
         let tail = self.slice(self.at + 1, end).to_lowercase();
         let straight = self.get(self.at) == '\'';
         match tail.as_str() {
+            _ if is_apostrophe(self.before()) => self.at += 1,
             "tis" | "twas" if straight => {
                 self.push("'t");
                 self.push(&tail[1..]);
@@ -89,7 +91,7 @@ impl Scanner<'_> {
             }
             "em" | "til" | "till" | "cause" => self.shortened(end),
             "n" => self.shortened(end + usize::from(is_apostrophe(self.get(end)))),
-            year if is_year(year, self.get(end)) && !is_word(self.before()) => self.shortened(end),
+            year if is_year(year, self.get(end)) => self.shortened(end),
             _ if self.suffix() => {}
             _ => self.at += 1,
         }
@@ -111,12 +113,14 @@ fn is_year(word: &str, after: char) -> bool {
     }
 }
 
-/// Whether an apostrophe between these letters is one of their spelling: "o'clock", "d'Artagnan", "l'eau", "cap'n",
-/// "c'mon".
+/// Whether an apostrophe between these letters is one of their spelling: "o'clock", "d'Artagnan", "l'eau", "cap'n", "li'l",
+/// "c'est", "c'mon".
 pub(super) fn joins(before: &[char], after: &[char], hyphenated: bool) -> bool {
     let is = |text: &str| before.iter().collect::<String>().eq_ignore_ascii_case(text);
     (after.len() > 1 && (is("o") || is("d") || is("l")))
         || (is("cap") && after == ['n'])
+        || (is("li") && after == ['l'])
+        || (is("c") && after == ['e', 's', 't'])
         || (is("c") && after == ['m', 'o', 'n'])
         || (!hyphenated && !is("y") && joins_syllables(before, after))
 }

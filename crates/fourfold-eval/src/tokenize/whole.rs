@@ -7,9 +7,14 @@ impl Scanner<'_> {
     /// ends with a mark.
     pub(super) fn whole(&self, c: char) -> Option<usize> {
         match c {
-            '<' => self.markup(),
+            '<' => self.markup().or_else(|| self.face()),
+            '^' | '-' | '=' | '~' | '>' => self.face(),
+            '&' => self.entity(),
             _ if is_word(self.before()) => None,
-            _ if c.is_ascii_alphabetic() => self.address().or_else(|| self.marked_name()),
+            _ if c.is_ascii_alphabetic() => self
+                .address()
+                .or_else(|| self.bare_address())
+                .or_else(|| self.marked_name()),
             _ => None,
         }
     }
@@ -43,6 +48,61 @@ impl Scanner<'_> {
             end -= 1;
         }
         (end > begin).then_some(end)
+    }
+
+    /// `www.a.org/b?c=d` or `a.com/b`: a page of a host that is known by its ends, up to where an address with `http` ends.
+    fn bare_address(&self) -> Option<usize> {
+        let inside_host = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        let host = self.run(self.at, inside_host);
+        if self.get(host) != '/' || !self.chars[self.at..host].contains(&'.') {
+            return None;
+        }
+        let text = self.slice(self.at, host);
+        let (first, last) = (text.split('.').next()?, text.rsplit('.').next()?);
+        let known = matches!(last, "com" | "net" | "org" | "edu")
+            || (first == "www" && (2..=4).contains(&last.len()));
+        if !known {
+            return None;
+        }
+        let inside =
+            |c: char| !c.is_whitespace() && !matches!(c, '"' | '<' | '>' | '|' | '(' | ')');
+        let mut end = self.run(host + 1, inside);
+        while end > host && matches!(self.get(end - 1), '.' | '!' | '?' | '{' | '}' | ',' | '-') {
+            end -= 1;
+        }
+        (end > host + 2).then_some(end)
+    }
+
+    /// `&#39;`.
+    fn entity(&self) -> Option<usize> {
+        let digits = self.at + 2;
+        let end = self.run(digits, |c| c.is_ascii_digit());
+        let numbered = self.get(self.at + 1) == '#' && end > digits;
+        (numbered && self.get(end) == ';').then_some(end + 1)
+    }
+
+    /// `^_^`, `>_<`, `-_-`.
+    fn face(&self) -> Option<usize> {
+        let face = self.get(self.at + 1) == '_' && "-^=~<>'x".contains(self.get(self.at + 2));
+        face.then_some(self.at + 3)
+    }
+
+    /// How many characters the entity of a mark takes that begins here, and the mark.
+    pub(super) fn named_entity(&self) -> Option<(usize, char)> {
+        let marks = [
+            ("&lt;", '<'),
+            ("&gt;", '>'),
+            ("&quot;", '"'),
+            ("&apos;", '"'),
+            ("&nbsp;", ' '),
+        ];
+        let begins = |name: &str| {
+            name.chars()
+                .enumerate()
+                .all(|(i, c)| self.get(self.at + i) == c)
+        };
+        let (name, mark) = marks.into_iter().find(|(name, _)| begins(name))?;
+        Some((name.len(), mark))
     }
 
     /// `US$`, `C++`, `F#`.

@@ -1,6 +1,6 @@
 //! Words: where one ends, which marks are inside it, and whether a full stop behind it is its own.
 
-use super::{NO_BREAK_SPACE, SOFT_HYPHEN, Scanner, is_apostrophe, is_word};
+use super::{SOFT_HYPHEN, Scanner, is_apostrophe, is_word};
 use crate::abbreviations::{is_initials, keeps_full_stop};
 
 /// Words that the treebank writes as two, with the place of the cut.
@@ -18,80 +18,56 @@ impl Scanner<'_> {
     pub(super) fn word(&mut self) {
         let start = self.at;
         if let Some(end) = self.fraction(start) {
-            let spaceless = |c| if c == ' ' { NO_BREAK_SPACE } else { c };
-            let token: String = self.chars[start..end]
-                .iter()
-                .copied()
-                .map(spaceless)
-                .collect();
-            self.push(&token);
-            self.at = end;
-            return;
+            return self.push_number(end);
         }
         let plain = self.word_end(start);
+        if let Some(end) = self.telephone(start).filter(|end| *end > plain) {
+            return self.push_number(end);
+        }
         if let Some(end) = self.listed_end(start).filter(|end| *end > plain) {
-            self.push(&self.slice(start, end));
-            self.at = end;
+            self.push_to(end);
             while self.suffix() {}
             return;
         }
-        self.at = plain;
         if is_apostrophe(self.get(plain)) || self.backtick_negates(plain) {
+            self.at = plain;
             return self.contraction(start);
         }
-        let word = self.slice(start, plain);
-        let lower = word.to_lowercase();
-        if let Some(&(whole, cut)) = SPLIT_WORDS.iter().find(|(whole, _)| *whole == lower) {
-            self.push(&whole[..cut]);
-            self.push(&whole[cut..]);
-        } else if self.full_stop_is_its_own(&word) {
-            self.push(&(word + "."));
-            self.at += 1;
+        if let Some(cut) = self.split_place(plain) {
+            self.push_to(start + cut);
+            self.push_to(plain);
+        } else if self.get(plain) == '.' && self.full_stop_is_its_own(plain) {
+            self.push_to(plain + 1);
         } else {
-            self.push(&word);
+            self.push_to(plain);
         }
     }
 
-    /// Whether the scanner stands at a full stop that is part of `word`, which it has just read.
-    fn full_stop_is_its_own(&self, word: &str) -> bool {
-        if self.get(self.at) != '.' {
-            return false;
-        }
-        if matches!(self.get(self.at + 1), ',' | ';' | ':' | '、') {
+    /// Where the word from here to `end` is cut, if the treebank writes it as two.
+    fn split_place(&self, end: usize) -> Option<usize> {
+        let word = &self.chars[self.at..end];
+        let found = SPLIT_WORDS.iter().find(|(whole, _)| {
+            whole.len() == word.len()
+                && whole
+                    .chars()
+                    .zip(word)
+                    .all(|(a, b)| b.eq_ignore_ascii_case(&a))
+        });
+        found.map(|(_, cut)| *cut)
+    }
+
+    /// Whether the full stop at `end` is part of the word from here to it.
+    fn full_stop_is_its_own(&self, end: usize) -> bool {
+        if matches!(self.get(end + 1), ',' | ';' | ':' | '、') {
             return true; // A sentence goes on there, so that this is an abbreviation: "ibid.,".
         }
+        let word = self.slice(self.at, end);
         // A word with hyphens is an abbreviation where its last part is initials: "un-U.S.".
         if let Some((_, last)) = word.rsplit_once('-') {
             return last.contains('.') && is_initials(last);
         }
-        let behind = self.chars[self.at + 1..].iter().copied();
-        keeps_full_stop(word, behind.chain(['\n']).chain(self.next.chars()))
-    }
-
-    /// End of the digits from `start`, with the marks that numbers have inside.
-    pub(super) fn number_end(&self, start: usize) -> usize {
-        let mut end = self.run(start, |c| c.is_ascii_digit());
-        while matches!(self.get(end), '.' | ',' | ':') && self.get(end + 1).is_ascii_digit() {
-            end = self.run(end + 1, |c| c.is_ascii_digit());
-        }
-        end
-    }
-
-    /// Where a whole number and its fraction end that begin at `start`, `2 1/2` or `2-1/2`; a number has up to four digits.
-    fn fraction(&self, start: usize) -> Option<usize> {
-        let number = |start: usize| {
-            let digits = self.run(start, |c| c.is_ascii_digit()) - start;
-            (digits > 0).then_some(start + digits.min(4))
-        };
-        let whole = number(start)?;
-        let above = match self.get(whole) {
-            ' ' | '-' | NO_BREAK_SPACE => number(whole + 1)?,
-            _ => return None,
-        };
-        match self.get(above) {
-            '/' | '⁄' => number(above + 1),
-            _ => None,
-        }
+        let behind = self.chars[end + 1..].iter().copied();
+        keeps_full_stop(&word, behind.chain(['\n']).chain(self.next.chars()))
     }
 
     /// Where a word of ASCII letters, digits, full stops and commas ends that goes on behind a hyphen: "red,white-blue",
@@ -135,13 +111,22 @@ impl Scanner<'_> {
         let (mut dotted, mut exclaimed) = (false, false);
         loop {
             let end = self.run(part, is_word);
+            let number = self.get(end + 1).is_ascii_digit();
             match self.get(end) {
+                '/' if dotted => return end,
+                // "two-1/2".
+                '/' if hyphens > 0 && number && self.get(end - 1).is_ascii_digit() => return end,
                 '/' => slashes += 1,
-                '_' if dotted => return end,
                 '-' if exclaimed => return end,
                 '-' => hyphens += 1,
-                '.' => dotted = true,
+                '_' if dotted => return end,
+                '.' if slashes > 0 && !number => return end,
+                '.' => dotted |= !number,
                 '?' | '!' => exclaimed = true,
+                // "M&Ms": capitals alone.
+                '&' if self.joins(part, end, hyphens > 0, slashes > 0) => {
+                    return self.run(end + 1, char::is_uppercase);
+                }
                 _ => {}
             }
             if slashes > 2 || !self.joins(part, end, hyphens > 0, slashes > 0) {
@@ -171,10 +156,7 @@ impl Scanner<'_> {
                     && (!hyphenated || part.len() == 1)
             }
             '⁄' => digits,
-            '&' => {
-                let capitals = |part: &[char]| part.iter().all(|c| c.is_uppercase());
-                !after.is_empty() && capitals(part) && capitals(after)
-            }
+            '&' => part.iter().all(|c| c.is_uppercase()) && next.is_uppercase(),
             c if is_apostrophe(c) || c == '‘' => {
                 super::apostrophe::joins(part, after, hyphenated)
             }
