@@ -46,6 +46,8 @@ impl TaskRun<'_> {
     ) -> Result<()> {
         Judge::of(&self.found.evaluation.measure)?;
         let (cases, _) = self.cases()?;
+        // Before anything is asked: it would be refused in the end.
+        self.demand_same_cases(&cases)?;
         let mut journal = Journal::open(&self.folder, shard, settings)?;
         let own = cases
             .iter()
@@ -103,8 +105,8 @@ impl TaskRun<'_> {
         }
         if let Some(first) = missing.first() {
             bail!(
-                "there is no answer to {} of the cases in {}, the first is {first}: ask for them without --merge, or as the shards \
-                 that are missing",
+                "there is no answer to {} of the cases in {}, the first is {first}: ask for them without --merge, or as \
+                 the shards that are missing",
                 missing.len(),
                 self.folder.display()
             );
@@ -125,7 +127,8 @@ impl TaskRun<'_> {
         }
         let expected = "a prediction as `fourfold eval` writes it; --force begins anew";
         let noted: Vec<Prediction> = files::read_json_lines(&file, expected)?;
-        let now: HashMap<&str, &Case> = cases.iter().map(|case| (case.id.as_str(), case)).collect();
+        let now = cases.iter().map(|case| (case.id.as_str(), case));
+        let now: HashMap<&str, &Case> = now.collect();
         let hint = "score others into another folder (--out), or begin anew with --force";
         for old in &noted {
             match now.get(old.id.as_str()) {

@@ -61,7 +61,7 @@ fn a_task_is_asked_once_and_scored() {
         "{out}"
     );
     assert!(
-        err.contains("5000 cases as it is published, and the data here have 3"),
+        err.contains("5000 cases as it is published, and 3 were measured"),
         "{err}"
     );
     let scores = json_file(&place.join("out/scores.json"));

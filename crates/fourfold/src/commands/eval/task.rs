@@ -8,7 +8,7 @@ use clap::Args;
 use fourfold_train::evaluation::{
     Evaluator, Scores, Settings, Shard, TaskRun, begin_anew, read_scores, weights_of,
 };
-use fourfold_train::recipe::{Metric, Task};
+use fourfold_train::recipe::{Found, Metric, Task};
 
 use fourfold_data::source::location::is_url;
 
@@ -132,29 +132,7 @@ impl TaskOptions {
         let before = read_scores(&run.folder.join("scores.json")).ok();
         let scores = run.score(&settings, &mut Bar::new(None))?;
         note(format_args!("written to {}", run.folder.display()));
-        if let Some(before) = before {
-            let dropped = dropped(&before, &scores);
-            if !dropped.is_empty() {
-                note(format_args!(
-                    "scores.json had {} before; without --metrics the command measures what the task says, and asks nothing anew",
-                    dropped.join(", ")
-                ));
-            }
-        }
-        if let (Some(published), None) = (found.published_cases, found.evaluation.measure.limit)
-            && let Some(scores) = scores.0.get(&label)
-            && scores.samples + scores.skipped != published
-        {
-            note(format_args!(
-                "{label} has {published} cases as it is published, and the data here have {}",
-                scores.samples + scores.skipped
-            ));
-        }
-        if found.unanswered {
-            note(format_args!(
-                "answers of {label} are not published, so nothing is measured: submission.json is what its server takes"
-            ));
-        }
+        tell(&label, &found, before.as_ref(), &scores);
         Ok(Some(scores))
     }
 
@@ -179,6 +157,30 @@ impl TaskOptions {
             ));
         }
         answered
+    }
+}
+
+/// Tells what scores of a task do not say by themselves.
+fn tell(label: &str, found: &Found, before: Option<&Scores>, scores: &Scores) {
+    let dropped = before.map_or(Vec::new(), |before| dropped(before, scores));
+    if !dropped.is_empty() {
+        note(format_args!(
+            "scores.json had {} before; without --metrics the command measures what the task says, and asks nothing anew",
+            dropped.join(", ")
+        ));
+    }
+    let samples = scores.0.get(label).map_or(0, |scores| scores.samples);
+    if let (Some(published), None) = (found.published_cases, found.evaluation.measure.limit)
+        && samples != published
+    {
+        note(format_args!(
+            "{label} has {published} cases as it is published, and {samples} were measured"
+        ));
+    }
+    if found.unanswered {
+        note(format_args!(
+            "answers of {label} are not published, so nothing is measured: submission.json is what its server takes"
+        ));
     }
 }
 
