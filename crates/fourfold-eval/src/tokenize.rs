@@ -8,7 +8,7 @@
 //!
 //! The reference reads all captions as one text; [`tokenize_before`] gives what it gives there. Every sentence of
 //! 128,000 (captions of aac-metrics' examples, WordNet's glosses and examples, descriptions of emoji) comes out the same,
-//! and 99.9 % of captions with marks put where no caption has them (`bench/results/eval.md`); of strings of random marks
+//! and 99.8 % of captions with marks put where no caption has them (`bench/results/eval.md`); of strings of random marks
 //! one in four does not. `tests/fixtures/tokens.json` has what is the same.
 
 mod apostrophe;
