@@ -120,7 +120,7 @@ impl<'m> Decoder<'m> {
         for ((sequence, prompt), document) in prompts.iter().zip(&pack.documents) {
             self.lengths[*sequence] = document.end - document.start;
             if self.lengths[*sequence] == prompt.tokens.len() {
-                last.push(document.end - 1);
+                last.push(document.end as u32 - 1);
             }
         }
         self.logits(&tape, &features, &last)
@@ -136,7 +136,7 @@ impl<'m> Decoder<'m> {
             let length = &mut self.lengths[run[0]];
             positions.extend((*length..).take(run.len()).map(|position| position as u32));
             *length += run.len();
-            last.push(positions.len() - 1);
+            last.push(positions.len() as u32 - 1);
         }
         let tape = Tape::inference(&self.model.parameters);
         let language = &self.model.language;
@@ -175,18 +175,14 @@ impl<'m> Decoder<'m> {
     }
 
     /// After some rows of `features`.
-    fn logits(&self, tape: &Tape<'_>, features: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    fn logits(&self, tape: &Tape<'_>, features: &Tensor, rows: &[u32]) -> Result<Tensor> {
         if rows.is_empty() {
             return Ok(Tensor::zeros(&[0]));
         }
-        let width = features.width();
-        let numbers = features.to_f32_vec();
-        let chosen = rows.iter().flat_map(|row| &numbers[row * width..][..width]);
-        let chosen: Vec<f32> = chosen.copied().collect();
-        let chosen = Tensor::from_f32(&[rows.len(), width], &chosen)?;
+        let features = ops::take_rows(tape, features, rows)?;
         Ok(ops::head_logits(
             tape,
-            &chosen.to_precision(tape.precision()),
+            &features.to_precision(tape.precision()),
             &self.model.language.head(tape),
         )?)
     }
