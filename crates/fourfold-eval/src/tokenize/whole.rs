@@ -41,9 +41,7 @@ impl Scanner<'_> {
             .into_iter()
             .find(|scheme| starts(scheme))?;
         let begin = self.at + scheme.len();
-        let inside =
-            |c: char| !c.is_whitespace() && !matches!(c, '"' | '<' | '>' | '|' | '(' | ')');
-        let mut end = self.run(begin, inside);
+        let mut end = self.run(begin, is_of_address);
         while end > begin && matches!(self.get(end - 1), '.' | ',' | ';' | ':' | '!' | '?' | '-') {
             end -= 1;
         }
@@ -64,9 +62,7 @@ impl Scanner<'_> {
         if !known {
             return None;
         }
-        let inside =
-            |c: char| !c.is_whitespace() && !matches!(c, '"' | '<' | '>' | '|' | '(' | ')');
-        let mut end = self.run(host + 1, inside);
+        let mut end = self.run(host + 1, is_of_address);
         while end > host && matches!(self.get(end - 1), '.' | '!' | '?' | '{' | '}' | ',' | '-') {
             end -= 1;
         }
@@ -132,4 +128,9 @@ impl Scanner<'_> {
         let mouth = "()DPdpO\\{@|[]".contains(self.get(at));
         (mouth && !self.get(at + 1).is_ascii_alphanumeric()).then_some(at + 1)
     }
+}
+
+/// Whether a character may stand in an address.
+fn is_of_address(c: char) -> bool {
+    !c.is_whitespace() && !matches!(c, '"' | '<' | '>' | '|' | '(' | ')')
 }
