@@ -155,23 +155,9 @@ pub fn compare(name: &str, first: &Path, second: &Path, how: &Comparing<'_>) -> 
     );
     let wordnet = how.wordnet.filter(|_| both_have(&a, &b, "meteor_wordnet"));
     let meteor = Meteor::new(wordnet.map(WordNet::read).transpose()?);
-    let figures = |of: fn(&(&Prediction, &Prediction)) -> String| -> Result<Vec<Figure>> {
-        let said: Vec<String> = pairs.iter().map(of).collect();
-        let cases: Vec<Judged<'_>> = pairs
-            .iter()
-            .zip(&said)
-            .map(|((one, _), said)| Judged {
-                id: &one.id,
-                candidate: said,
-                references: &one.references,
-            })
-            .collect();
-        Ok(measure_with(&cases, &metrics, &meteor)?)
-    };
-    let (ours, theirs) = (
-        figures(|(one, _)| one.prediction.clone())?,
-        figures(|(_, other)| other.prediction.clone())?,
-    );
+    let figures = |cases: Vec<Judged<'_>>| measure_with(&cases, &metrics, &meteor);
+    let ours = figures(a.iter().map(judged).collect())?;
+    let theirs = figures(pairs.iter().map(|(_, other)| judged(other)).collect())?;
     // CIDEr weighs words by all references, so that it is another for some of the cases.
     if !how.common {
         demand_as_scored(first, pairs.iter().map(|(one, _)| *one), &ours)?;
@@ -179,7 +165,7 @@ pub fn compare(name: &str, first: &Path, second: &Path, how: &Comparing<'_>) -> 
         let as_written = a.iter().map(|p| &p.id).eq(b.iter().map(|p| &p.id));
         let own = match as_written {
             true => theirs.clone(),
-            false => measure_with(&b.iter().map(judged).collect::<Vec<_>>(), &metrics, &meteor)?,
+            false => figures(b.iter().map(judged).collect())?,
         };
         demand_as_scored(second, b.iter(), &own)?;
     }
