@@ -63,14 +63,14 @@ impl Case {
 }
 
 /// What tells each question from another of the same name, wherever the files are: the prompt, and what its images hold.
-pub fn question_keys(cases: &[&Case]) -> Vec<String> {
+pub fn question_keys(cases: &[Case]) -> Vec<String> {
     let images = cases.iter().flat_map(|case| &case.images);
     let distinct: HashMap<String, &RowImage> = images.map(|image| (image.key(), image)).collect();
     let contents: HashMap<String, String> = distinct
         .into_par_iter()
         .map(|(key, image)| (key, image.contents_key()))
         .collect();
-    let key = |case: &&Case| {
+    let key = |case: &Case| {
         let mut text = case.prompt.clone();
         for image in &case.images {
             text.push('\n');

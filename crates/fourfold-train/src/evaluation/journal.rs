@@ -334,7 +334,7 @@ pub fn begin_anew(folder: &Path, shard: Shard) -> Result<()> {
 }
 
 /// Demands that a folder is one of answers, or holds nothing that answers and scores would be mixed with.
-fn demand_own(folder: &Path) -> Result<()> {
+pub(super) fn demand_own(folder: &Path) -> Result<()> {
     if folder.join("settings.json").exists() || !folder.exists() {
         return Ok(());
     }

@@ -35,4 +35,4 @@ pub use runner::{
     training_sources, write_predictions,
 };
 pub use table::{Layout, table};
-pub use task_run::{TaskRun, weights_of};
+pub use task_run::{Opened, TaskRun, weights_of};

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::cases::question_keys;
 use super::figures::score_answers;
-use super::journal::{Journal, Settings, Shard};
+use super::journal::{Journal, Settings, Shard, demand_own};
 use super::{
     Asked, Case, Cases, EvaluationScores, Evaluator, Judge, Prediction, Scores, Watch,
     write_predictions,
@@ -31,31 +31,57 @@ pub struct TaskRun<'a> {
     pub folder: PathBuf,
 }
 
+/// The cases of a task, or of a part of it, as they are on disk now.
+#[derive(Debug)]
+pub struct Opened {
+    shard: Shard,
+    cases: Vec<Case>,
+    /// What tells the question of each from another of its name.
+    keys: Vec<String>,
+    /// Samples that cannot be cases.
+    skipped: SkipReport,
+    /// What was said when it was scored before.
+    noted: Vec<Prediction>,
+}
+
 impl TaskRun<'_> {
-    /// Asks the model for what is not answered yet of the cases of `shard`.
+    /// Reads the cases of `shard`, and what tells their questions from others.
     ///
     /// # Errors
-    /// When the data cannot be opened, the folder's answers are to something else, or `watch` ends it; what was
-    /// answered is kept.
+    /// When the data cannot be opened, or the folder has scores of other cases.
+    pub fn open(&self, shard: Shard) -> Result<Opened> {
+        Judge::of(&self.found.evaluation.measure)?;
+        demand_own(&self.folder)?;
+        let (mut cases, skipped) = self.cases()?;
+        let noted = self.predictions()?;
+        // Before anything is asked: it would be refused in the end.
+        self.demand_same_cases(&noted, &cases)?;
+        let mut place = 0..;
+        cases.retain(|_| place.next().is_some_and(|place| shard.has(place)));
+        let keys = question_keys(&cases);
+        Ok(Opened {
+            shard,
+            cases,
+            keys,
+            skipped,
+            noted,
+        })
+    }
+
+    /// Asks the model for what is not answered yet.
+    ///
+    /// # Errors
+    /// When the folder's answers are to something else, or `watch` ends it; what was answered is kept.
     pub fn answer(
         &self,
+        opened: &Opened,
         evaluator: &Evaluator<'_>,
         settings: &Settings,
-        shard: Shard,
         watch: &mut dyn Watch,
     ) -> Result<()> {
-        Judge::of(&self.found.evaluation.measure)?;
-        let (cases, _) = self.cases()?;
-        // Before anything is asked: it would be refused in the end.
-        self.demand_same_cases(&cases)?;
-        let mut journal = Journal::open(&self.folder, shard, settings)?;
-        let own = cases
-            .iter()
-            .enumerate()
-            .filter(|(place, _)| shard.has(*place));
-        let own: Vec<&Case> = own.map(|(_, case)| case).collect();
-        let left: Vec<(&Case, String)> = (own.iter().copied())
-            .zip(question_keys(&own))
+        let mut journal = Journal::open(&self.folder, opened.shard, settings)?;
+        let left: Vec<(&Case, &String)> = (opened.cases.iter())
+            .zip(&opened.keys)
             .filter(|(case, key)| !matches!(journal.get(&case.id, key), Some(Ok(_))))
             .collect();
         let questions: Vec<Question> = left.iter().map(|(case, _)| case.question(None)).collect();
@@ -63,7 +89,7 @@ impl TaskRun<'_> {
             return Ok(());
         }
         let mut note = |number: usize, answer: &Result<Answer, DataError>| {
-            let (case, key) = &left[number];
+            let (case, key) = left[number];
             journal.add(&case.id, key, answer)
         };
         evaluator.ask(
@@ -82,12 +108,16 @@ impl TaskRun<'_> {
     ///
     /// # Errors
     /// When a case is not answered, or a file cannot be read or written.
-    pub fn score(&self, settings: &Settings, watch: &mut dyn Watch) -> Result<Scores> {
-        let (cases, mut skipped) = self.cases()?;
+    pub fn score(
+        &self,
+        opened: Opened,
+        settings: &Settings,
+        watch: &mut dyn Watch,
+    ) -> Result<Scores> {
+        let mut skipped = opened.skipped;
         let journal = Journal::read(&self.folder, settings)?;
         let (mut good, mut said, mut missing) = (Vec::new(), Vec::new(), Vec::new());
-        let keys = question_keys(&cases.iter().collect::<Vec<_>>());
-        for (number, (case, key)) in cases.into_iter().zip(keys).enumerate() {
+        for (number, (case, key)) in opened.cases.into_iter().zip(opened.keys).enumerate() {
             match journal.get(&case.id, &key) {
                 Some(Ok(answer)) => {
                     said.push(answer.clone());
@@ -115,22 +145,29 @@ impl TaskRun<'_> {
         if skipped.count > 0 {
             watch.skipped(self.name, &skipped);
         }
-        self.demand_same_cases(&good)?;
+        self.demand_same_cases(&opened.noted, &good)?;
         self.write(&good, &said, &skipped, settings.clone())
     }
 
-    /// Demands that scores of other cases, or of more, are not replaced.
-    fn demand_same_cases(&self, cases: &[Case]) -> Result<()> {
+    /// What was said when it was scored before, if it was.
+    fn predictions(&self) -> Result<Vec<Prediction>> {
         let file = self.folder.join("predictions.jsonl");
-        if !file.exists() {
-            return Ok(());
+        match file.exists() {
+            true => files::read_json_lines(
+                &file,
+                "a prediction as `fourfold eval` writes it; --force begins anew",
+            ),
+            false => Ok(Vec::new()),
         }
-        let expected = "a prediction as `fourfold eval` writes it; --force begins anew";
-        let noted: Vec<Prediction> = files::read_json_lines(&file, expected)?;
+    }
+
+    /// Demands that scores of other cases than `cases`, or of more, are not replaced.
+    fn demand_same_cases(&self, noted: &[Prediction], cases: &[Case]) -> Result<()> {
+        let file = self.folder.join("predictions.jsonl");
         let now = cases.iter().map(|case| (case.id.as_str(), case));
         let now: HashMap<&str, &Case> = now.collect();
         let hint = "score others into another folder (--out), or begin anew with --force";
-        for old in &noted {
+        for old in noted {
             match now.get(old.id.as_str()) {
                 Some(case) => ensure!(
                     case.is_that_of(old),

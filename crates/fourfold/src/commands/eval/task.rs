@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use fourfold_train::evaluation::{
-    Evaluator, Scores, Settings, Shard, TaskRun, begin_anew, read_scores, weights_of,
+    Evaluator, Opened, Scores, Settings, Shard, TaskRun, begin_anew, read_scores, weights_of,
 };
 use fourfold_train::recipe::{Found, Metric, Task};
 
@@ -116,11 +116,12 @@ impl TaskOptions {
             weights: weights_of(&model.folder()?)?,
         };
         let shard = self.shard.unwrap_or(Shard::WHOLE);
+        if asked.force && !self.merge {
+            begin_anew(&run.folder, shard)?;
+        }
+        let opened = run.open(shard)?;
         if !self.merge {
-            if asked.force {
-                begin_anew(&run.folder, shard)?;
-            }
-            self.answer(&run, model, &settings, shard)?;
+            self.answer(&run, &opened, model, &settings)?;
         }
         if !shard.is_whole() {
             note(format_args!(
@@ -130,7 +131,7 @@ impl TaskOptions {
             return Ok(None);
         }
         let before = read_scores(&run.folder.join("scores.json")).ok();
-        let scores = run.score(&settings, &mut Bar::new(None))?;
+        let scores = run.score(opened, &settings, &mut Bar::new(None))?;
         note(format_args!("written to {}", run.folder.display()));
         tell(&label, &found, before.as_ref(), &scores);
         Ok(Some(scores))
@@ -139,14 +140,14 @@ impl TaskOptions {
     fn answer(
         &self,
         run: &TaskRun<'_>,
+        opened: &Opened,
         model: &ModelFolder,
         settings: &Settings,
-        shard: Shard,
     ) -> Result<()> {
         let (weights, reading) = model.load()?;
         let evaluator = Evaluator::new(&weights, &reading)?;
         let mut bar = Bar::new(Some(interrupt::flag()?));
-        let answered = run.answer(&evaluator, settings, shard, &mut bar);
+        let answered = run.answer(opened, &evaluator, settings, &mut bar);
         if let Err(error) = &answered
             && error.is::<Interrupted>()
         {
