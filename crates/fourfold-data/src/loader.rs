@@ -1,5 +1,6 @@
 //! Batches of packs, made ahead of the training step in the background.
 
+mod shard;
 mod window;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 
 use crate::{DataError, Encoder, Mixture, Pack, PackBudget, Sampler, SamplerState, Skip};
+pub use shard::Shard;
 use window::{Maker, Window};
 
 /// How much an update reads.
@@ -70,25 +72,6 @@ impl End {
     }
 }
 
-/// Which part of each batch this process reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
-    /// This process, from 0.
-    pub rank: usize,
-    /// How many share a batch.
-    pub ranks: usize,
-}
-
-impl Shard {
-    /// One process that reads everything.
-    pub const WHOLE: Self = Self { rank: 0, ranks: 1 };
-
-    /// Whether number `index` of a batch is this process's.
-    fn takes(self, index: usize) -> bool {
-        index % self.ranks == self.rank
-    }
-}
-
 /// How batches are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoaderConfig {
@@ -121,6 +104,8 @@ pub struct Batch {
     pub packs: Vec<Pack>,
     /// How many documents.
     pub documents: usize,
+    /// How many documents all processes together have for this batch, before their images are read.
+    pub planned: usize,
     /// How many rows.
     pub tokens: usize,
     /// How many rows with a target: what the loss is averaged over.
@@ -294,7 +279,7 @@ impl Worker {
             false => Some(self.make()?),
         };
         match next {
-            Some(next) if next.packs.is_empty() && next.last => {
+            Some(next) if self.is_empty(&next) && next.last => {
                 batch.dropped += next.dropped;
                 batch.skipped.extend(next.skipped);
                 batch.last = true;
@@ -304,7 +289,7 @@ impl Worker {
         Ok(batch)
     }
 
-    /// The next batch with a document in it, or the last. Where others read parts of it, it may be without one here.
+    /// The next batch with a document in it, or the last. Where others read parts of it, none may be of this process.
     fn make(&mut self) -> Result<Batch, DataError> {
         let mut batch = Batch::default();
         if self.open.is_none() && self.sampler.state().packs > 0 {
@@ -324,7 +309,7 @@ impl Worker {
             }
             batch.last =
                 self.open.is_none() && self.config.end.allows(self.sampler.state(), 1) == 0;
-            if !batch.packs.is_empty() || batch.last || self.config.shard.ranks > 1 {
+            if !self.is_empty(&batch) || batch.last {
                 break;
             }
             // Twice as many as there are samples hold a whole epoch wherever they begin.
@@ -333,11 +318,7 @@ impl Worker {
                 return Err(nothing_left(drawn, &batch));
             }
         }
-        if batch.last
-            && batch.packs.is_empty()
-            && begin.total() == 0
-            && self.config.shard.ranks == 1
-        {
+        if batch.last && self.is_empty(&batch) && begin.total() == 0 {
             return Err(nothing_left(self.sampler.state().total(), &batch));
         }
         batch.tokens = batch.packs.iter().map(|pack| pack.tokens.len()).sum();
@@ -345,6 +326,15 @@ impl Worker {
         batch.images = batch.packs.iter().map(|pack| pack.images.len()).sum();
         batch.documents = batch.packs.iter().map(|pack| pack.documents.len()).sum();
         Ok(batch)
+    }
+
+    /// Whether there is nothing in `batch`, for any of the processes that share it: all have to see it alike. Alone, one
+    /// knows of broken images as well.
+    fn is_empty(&self, batch: &Batch) -> bool {
+        match self.config.shard.ranks {
+            1 => batch.packs.is_empty(),
+            _ => batch.planned == 0,
+        }
     }
 
     /// Tokens of the documents in all batches so far.
@@ -385,7 +375,8 @@ impl Worker {
 
     /// The next `count` packs of one window, or of several if it has not so many left.
     fn packs(&mut self, count: usize, batch: &mut Batch) -> Result<(), DataError> {
-        for index in 0..count {
+        let mut planned = Vec::new();
+        for _ in 0..count {
             if self.config.end.is_reached(self.tokens()) {
                 self.open = None;
                 break;
@@ -397,16 +388,13 @@ impl Worker {
                     .maker
                     .window(&mut self.sampler, self.config.end, batch)?,
             };
-            if self.config.shard.takes(index) {
-                let pack = self.maker.finish(&mut window, batch)?;
-                batch.packs.extend(pack);
-            } else {
-                window.pass();
-            }
+            planned.push(window.take());
             batch.state_after = window.state(self.sampler.state());
             let reached = self.config.end.is_reached(window.tokens());
             self.open = (!window.is_empty() && !reached).then_some(window);
         }
+        let packs = self.maker.finished(planned, batch)?;
+        batch.packs.extend(packs);
         Ok(())
     }
 }

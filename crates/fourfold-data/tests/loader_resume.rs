@@ -66,8 +66,8 @@ struct Run<'f> {
 }
 
 impl Run<'_> {
-    fn start(&self, threads: usize, shard: Shard, from: Option<&SamplerState>) -> Loader {
-        let config = LoaderConfig {
+    fn config(&self, threads: usize, shard: Shard, from: Option<&SamplerState>) -> LoaderConfig {
+        LoaderConfig {
             end: End::Never,
             batch: self.batch,
             budget: PackBudget {
@@ -81,7 +81,11 @@ impl Run<'_> {
             prefetch: 2,
             threads,
             strict: false,
-        };
+        }
+    }
+
+    fn start(&self, threads: usize, shard: Shard, from: Option<&SamplerState>) -> Loader {
+        let config = self.config(threads, shard, from);
         // As a checkpoint stores it.
         let from = from.map(|state| serde_json::to_string(state).unwrap());
         let from = from.map(|state| serde_json::from_str(&state).unwrap());
@@ -237,6 +241,41 @@ fn an_epoch_has_every_sample_once() {
             assert!(seen.values().all(|count| *count == 2));
             let first: std::collections::HashSet<&String> = first_half.iter().collect();
             assert_eq!(first.len(), ALL, "the first epoch has every sample");
+        }
+    }
+}
+
+/// The end of the data is at the same batch for all, however little the last one holds.
+#[test]
+fn processes_end_together() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    for (batch, draws) in [
+        (BatchSize::Documents(45), 91),
+        (BatchSize::Documents(45), 90),
+        (BatchSize::Packs(5), 300),
+        (BatchSize::Packs(7), 1),
+    ] {
+        let count = |shard| {
+            let config = LoaderConfig {
+                end: End::Draws(draws),
+                ..Run {
+                    folder: folder.path(),
+                    batch,
+                }
+                .config(2, shard, None)
+            };
+            let mixture = mixture(folder.path());
+            let mut loader = Loader::start(mixture, encoder(None, 60), config, None).unwrap();
+            (1..)
+                .find(|_| loader.next_batch().unwrap().last)
+                .expect("it ends")
+        };
+        let whole = count(Shard::WHOLE);
+        for ranks in [2, 3] {
+            for rank in 0..ranks {
+                assert_eq!(count(Shard { rank, ranks }), whole, "{batch:?} {draws}");
+            }
         }
     }
 }

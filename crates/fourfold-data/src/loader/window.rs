@@ -40,6 +40,12 @@ pub(super) struct Planned {
     rng: SampleRng,
 }
 
+impl Planned {
+    fn tokens(&self) -> usize {
+        self.document.tokens.len()
+    }
+}
+
 /// What became of a draw.
 enum Text {
     Planned(Box<Planned>),
@@ -76,7 +82,7 @@ impl Window {
     }
 
     /// Takes the next pack.
-    pub fn pass(&mut self) -> Vec<Planned> {
+    pub fn take(&mut self) -> Vec<Planned> {
         let pack = self.packs.pop().unwrap_or_default();
         self.used += 1;
         self.used_tokens += tokens(&pack);
@@ -123,11 +129,9 @@ impl Maker {
             },
         )?;
         let all = tokens(&planned);
-        let first = draws.first().map_or(0, |draw| draw.ordinal);
-        let own = planned
-            .into_iter()
-            .filter(|planned| self.shard.takes((planned.draw.ordinal - first) as usize));
-        let documents = self.with_images(own.collect(), batch)?;
+        batch.planned += planned.len();
+        let weights: Vec<usize> = planned.iter().map(Planned::tokens).collect();
+        let documents = self.with_images(self.shard.own(&weights, planned), batch)?;
         Ok((crate::pack(documents, self.budget)?, all))
     }
 
@@ -205,13 +209,22 @@ impl Maker {
         })
     }
 
-    /// The next pack of `window`, its images read; none if all of its documents turn out to be broken.
-    pub fn finish(
+    /// The packs of those of `planned` that are read here, without those whose documents all turn out to be broken.
+    pub fn finished(
         &self,
-        window: &mut Window,
+        planned: Vec<Vec<Planned>>,
         batch: &mut Batch,
-    ) -> Result<Option<Pack>, DataError> {
-        let planned = window.pass();
+    ) -> Result<Vec<Pack>, DataError> {
+        batch.planned += planned.iter().map(Vec::len).sum::<usize>();
+        let weights: Vec<usize> = planned.iter().map(|pack| tokens(pack) as usize).collect();
+        let own = self.shard.own(&weights, planned);
+        let packs = own
+            .into_iter()
+            .filter_map(|planned| self.finish(planned, batch).transpose());
+        packs.collect()
+    }
+
+    fn finish(&self, planned: Vec<Planned>, batch: &mut Batch) -> Result<Option<Pack>, DataError> {
         let mut pack = Pack::default();
         for document in self.with_images(planned, batch)? {
             pack.push(document)?;
@@ -317,10 +330,7 @@ impl Maker {
 
 /// Tokens of some documents.
 fn tokens(planned: &[Planned]) -> u64 {
-    planned
-        .iter()
-        .map(|planned| planned.document.tokens.len() as u64)
-        .sum()
+    planned.iter().map(|planned| planned.tokens() as u64).sum()
 }
 
 /// Bytes of an image that are in memory.
