@@ -14,7 +14,7 @@ use crate::{Precision, Result, Tensor, TensorError};
 const SQUARES_PER_TASK: usize = 64 * 1024;
 
 /// Names a parameter within its [`Parameters`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParameterId(pub(crate) usize);
 
 /// One array of learned numbers.

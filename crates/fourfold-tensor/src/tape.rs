@@ -1,6 +1,7 @@
 //! The tape: what a forward pass noted for its gradient, replayed backwards.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use half::bf16;
@@ -36,6 +37,8 @@ pub struct Tape<'p> {
     parameters: &'p Parameters,
     steps: RefCell<Vec<Backward<'p>>>,
     mode: Mode,
+    /// Of each parameter that an operation read the first that did: on the way back its gradient is complete there.
+    first_uses: RefCell<BTreeMap<ParameterId, usize>>,
     /// The seed of what is drawn next, where anything is drawn.
     seed: Cell<Option<u64>>,
 }
@@ -59,6 +62,7 @@ impl<'p> Tape<'p> {
             parameters,
             steps: RefCell::default(),
             mode,
+            first_uses: RefCell::default(),
             seed: Cell::new(None),
         }
     }
@@ -125,11 +129,24 @@ impl<'p> Tape<'p> {
         match self.mode {
             _ if constant => output,
             Mode::Inference => output,
-            Mode::Tracing => output.with_node(Node::Step(0)),
+            Mode::Tracing => {
+                self.note_uses(inputs.iter().filter_map(|input| input.parameter()));
+                output.with_node(Node::Step(0))
+            }
             Mode::Recording => {
+                self.note_uses(inputs.iter().filter_map(|input| input.parameter()));
                 let place = self.push(Box::new(backward));
                 output.with_node(place)
             }
+        }
+    }
+
+    /// Notes the parameters that the operation reads which is recorded next.
+    fn note_uses(&self, parameters: impl Iterator<Item = ParameterId>) {
+        let place = self.recorded();
+        let mut first_uses = self.first_uses.borrow_mut();
+        for id in parameters {
+            first_uses.entry(id).or_insert(place);
         }
     }
 
@@ -187,9 +204,10 @@ impl<'p> Tape<'p> {
                 ));
             };
             drop((input, output));
-            let gradient = tape.replay(last, dy, flow.parameters)?;
+            let gradient = tape.replay(last, dy, flow.parameters, &mut |_, _| Ok(()))?;
             gradient.map_or(Ok(()), |gradient| flow.add(node, gradient))
         };
+        self.note_uses(traced.first_uses.borrow().keys().copied());
         Ok(output.with_node(self.push(Box::new(backward))))
     }
 
@@ -198,6 +216,20 @@ impl<'p> Tape<'p> {
     /// # Errors
     /// When `loss` is not one f32 number that this tape recorded.
     pub fn backward(self, loss: &Tensor, gradients: &mut Gradients) -> Result<()> {
+        self.backward_telling(loss, gradients, &mut |_, _| Ok(()))
+    }
+
+    /// The same; `complete` is told of each trainable parameter when its gradient will not change any more, those that
+    /// the loss does not depend on at first. Work on complete gradients may thus begin while others are computed.
+    ///
+    /// # Errors
+    /// As [`Tape::backward`], and those of `complete`.
+    pub fn backward_telling(
+        self,
+        loss: &Tensor,
+        gradients: &mut Gradients,
+        complete: &mut dyn FnMut(ParameterId, &Gradients) -> Result<()>,
+    ) -> Result<()> {
         let (1, Some(Node::Step(last))) = (loss.len(), loss.node) else {
             return Err(TensorError::shape(
                 "backward",
@@ -205,7 +237,13 @@ impl<'p> Tape<'p> {
             ));
         };
         let gradient = Tensor::from_f32(loss.shape(), &[1.0])?;
-        self.replay(last, gradient, gradients).map(|_| ())
+        let first_uses = self.first_uses.borrow().clone();
+        let trains = |id: &ParameterId| self.parameters.get(*id).trainable();
+        let unused = |id: &ParameterId| first_uses.get(id).is_none_or(|place| *place > last);
+        for id in self.parameters.ids().filter(trains).filter(unused) {
+            complete(id, gradients)?;
+        }
+        self.replay(last, gradient, gradients, complete).map(|_| ())
     }
 
     /// The same for `Σ output · gradient` in place of a loss.
@@ -220,9 +258,9 @@ impl<'p> Tape<'p> {
     ) -> Result<()> {
         let kind = |tensor: &Tensor| (tensor.shape().to_vec(), tensor.precision());
         match output.node {
-            Some(Node::Step(last)) if kind(output) == kind(&gradient) => {
-                self.replay(last, gradient, gradients).map(|_| ())
-            }
+            Some(Node::Step(last)) if kind(output) == kind(&gradient) => self
+                .replay(last, gradient, gradients, &mut |_, _| Ok(()))
+                .map(|_| ()),
             _ => Err(TensorError::shape(
                 "backward_from",
                 format!(
@@ -240,7 +278,12 @@ impl<'p> Tape<'p> {
         last: usize,
         gradient: Tensor,
         gradients: &mut Gradients,
+        complete: &mut dyn FnMut(ParameterId, &Gradients) -> Result<()>,
     ) -> Result<Option<Tensor>> {
+        let mut completed: BTreeMap<usize, Vec<ParameterId>> = BTreeMap::new();
+        for (id, place) in self.first_uses.into_inner() {
+            completed.entry(place).or_default().push(id);
+        }
         let mut steps = self.steps.into_inner();
         steps.truncate(last + 1);
         let mut pending: Vec<Option<Tensor>> = vec![None; steps.len()];
@@ -248,6 +291,8 @@ impl<'p> Tape<'p> {
         let mut flow = Flow {
             pending,
             parameters: gradients,
+            complete: BTreeSet::new(),
+            late: None,
         };
         let mut arrived = None;
         while let Some(backward) = steps.pop() {
@@ -257,8 +302,19 @@ impl<'p> Tape<'p> {
                 }
                 backward(gradient, &mut flow)?;
             }
+            for id in completed.remove(&steps.len()).unwrap_or_default() {
+                flow.complete.insert(id);
+                complete(id, flow.parameters)?;
+            }
         }
-        Ok(arrived)
+        match flow.late {
+            None => Ok(arrived),
+            Some(_) => Err(TensorError::shape(
+                "backward",
+                "a gradient for a parameter that its operation did not name among its inputs; this is a defect of \
+                 Fourfold, please report it",
+            )),
+        }
     }
 }
 
@@ -266,9 +322,18 @@ impl<'p> Tape<'p> {
 pub(crate) struct Flow<'g> {
     pending: Vec<Option<Tensor>>,
     parameters: &'g mut Gradients,
+    /// Parameters whose gradients may be in use elsewhere already, and one that changed all the same.
+    complete: BTreeSet<ParameterId>,
+    late: Option<ParameterId>,
 }
 
 impl Flow<'_> {
+    fn note_late(&mut self, id: ParameterId) {
+        if self.complete.contains(&id) {
+            self.late = Some(id);
+        }
+    }
+
     /// Adds a whole gradient to what `node` has received; costs nothing where it is the first.
     pub(crate) fn add(&mut self, node: Option<Node>, gradient: Tensor) -> Result<()> {
         match node {
@@ -276,6 +341,7 @@ impl Flow<'_> {
             Some(Node::Parameter(id)) => {
                 let values = gradient.to_precision(Precision::F32);
                 let values = values.f32()?;
+                self.note_late(id);
                 self.parameters
                     .accumulate(id, |out, add| write_or_add(out, values, add));
             }
@@ -298,7 +364,10 @@ impl Flow<'_> {
     ) {
         match node {
             None => {}
-            Some(Node::Parameter(id)) => self.parameters.accumulate(id, write),
+            Some(Node::Parameter(id)) => {
+                self.note_late(id);
+                self.parameters.accumulate(id, write);
+            }
             Some(Node::Step(step)) => {
                 let gradient = match self.pending[step].take() {
                     None => Tensor::build::<f32>(shape, |out| write(out, false)),
@@ -389,6 +458,45 @@ mod tests {
         }
         let found = [first, second].map(|id| gradients.get(id).map(Tensor::to_f32_vec));
         (recorded, found.to_vec())
+    }
+
+    /// `first` is used in two steps and `idle` in none; between them lies a block that may be computed again.
+    #[test]
+    fn every_gradient_is_told_when_it_is_complete() {
+        for recompute in [false, true] {
+            let mut parameters = Parameters::new(Precision::F32);
+            let values: Vec<f32> = (0..16).map(|i| (i as f32 * 0.7).sin()).collect();
+            let matrix = Tensor::from_f32(&[4, 4], &values).expect("sixteen numbers");
+            let names = ["first", "idle", "second"];
+            let ids = names.map(|name| parameters.add(name, matrix.clone()).expect("new"));
+            let [first, idle, second] = ids;
+            parameters.set_trainable(|_| true);
+            let mut gradients = Gradients::new(&parameters);
+            let tape = Tape::recording(&parameters);
+            let x = linear(&tape, &matrix, &tape.parameter(first), None).expect("fits");
+            let block =
+                move |tape: &Tape<'_>, x: &Tensor| linear(tape, x, &tape.parameter(second), None);
+            let x = match recompute {
+                true => tape.recompute(&x, block),
+                false => block(&tape, &x),
+            };
+            let x = x.expect("fits");
+            let y = linear(&tape, &x, &tape.parameter(first), None).expect("fits");
+            let loss = weighted_sum(&tape, &y, &values);
+            drop((x, y));
+            let mut told = Vec::new();
+            let backward = tape.backward_telling(&loss, &mut gradients, &mut |id, gradients| {
+                told.push((id, gradients.get(id).map(Tensor::to_f32_vec)));
+                Ok(())
+            });
+            backward.expect("a loss");
+            let order: Vec<ParameterId> = told.iter().map(|(id, _)| *id).collect();
+            assert_eq!(order, [idle, second, first]);
+            for (id, then) in told {
+                assert_eq!(then, gradients.get(id).map(Tensor::to_f32_vec), "{id:?}");
+                assert_eq!(then.is_none(), id == idle);
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use half::bf16;
 use crate::gemm::{PackedWeight, round_all};
 use crate::pool::Words;
 use crate::tape::Node;
-use crate::{Element, Precision, Result, TensorError};
+use crate::{Element, ParameterId, Precision, Result, TensorError};
 
 /// A dense array. Cloning is cheap: the numbers are shared.
 ///
@@ -248,6 +248,14 @@ impl Tensor {
     /// Where a product may keep the packed copy of a fixed matrix.
     pub(crate) fn packed(&self) -> Option<&PackedWeight> {
         self.fixed.then_some(&self.buffer.packed)
+    }
+
+    /// The trainable parameter that this is, if it is one.
+    pub(crate) fn parameter(&self) -> Option<ParameterId> {
+        match self.node {
+            Some(Node::Parameter(id)) => Some(id),
+            _ => None,
+        }
     }
 
     pub(crate) fn with_node(mut self, node: Node) -> Self {
