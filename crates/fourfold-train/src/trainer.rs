@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fourfold_data::SamplerState;
 use fourfold_model::{Model, Part};
+use fourfold_tensor::Precision;
 
 use crate::assemble::{Reading, assemble, text};
 use crate::checkpoint::{self, Checkpoint, State, TensorRef};
@@ -18,6 +19,7 @@ use crate::evaluation::check_evaluations;
 use crate::feature_cache::{FeatureCache, Origins};
 use crate::feature_store::{self, FeatureStore};
 use crate::hub::{Hub, Need, Pins};
+use crate::loss_scale;
 use crate::metrics::{Metrics, StepRecord, memory_mib};
 use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
@@ -140,8 +142,8 @@ impl<'a> Session<'a> {
                 (checkpoint, kept, commits(&run.environment())?, Some(lock))
             }
         };
+        recipe.settle_precision();
         let precision = recipe.precision.resolve();
-        recipe.precision = precision.into();
         // Every file once: those of the data are among all.
         let files = recipe.data_files(folder)?;
         let all = hash_files(&recipe.all_files(folder)?)?;
@@ -172,6 +174,9 @@ impl<'a> Session<'a> {
             checkpoint.demand_position(|stage| plans.get(stage).map(most))?;
         }
         check_evaluations(&recipe, &sources)?;
+        if plans.iter().any(|plan| plan.precision == Precision::F16) {
+            progress.note(loss_scale::SIMULATED);
+        }
         if let Some(folder) = &recipe.training.feature_cache {
             feature_store::prepare(folder)?;
         }
@@ -340,7 +345,8 @@ impl<'a> Session<'a> {
     fn features_for(&mut self, plan: &StagePlan) -> Result<Option<FeatureCache>> {
         let (stage, training) = (&plan.stage, &self.recipe.training);
         let limit = training.feature_cache_mib;
-        let cache = FeatureCache::for_stage(self.features.take(), stage, limit);
+        let before = self.features.take();
+        let cache = FeatureCache::for_stage(before, stage, plan.precision, limit);
         let (mut cache, root) = match (cache, &training.feature_cache) {
             (Some(cache), Some(root)) => (cache, root),
             (cache, _) => return Ok(cache),
