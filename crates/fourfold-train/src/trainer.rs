@@ -282,7 +282,7 @@ impl<'a> Session<'a> {
         let watched = if done == 0 { plan.updates } else { 0 };
         let mut updater = Updater::new(plan, &self.model, watched)?;
         if let Some(checkpoint) = resume.filter(|_| done > 0) {
-            updater.optimizer.restore(&self.model, &checkpoint)?;
+            updater.restore(&self.model, &checkpoint)?;
         }
         let info = StageInfo {
             name: stage.name.clone(),
@@ -388,6 +388,9 @@ impl<'a> Session<'a> {
         let features = self.features.as_mut();
         let updated = updater.update(plan, &mut self.model, features, &batch, update)?;
         self.looked.add(updated.features.unwrap_or_default());
+        if let Some(note) = updated.note(&plan.stage, update) {
+            self.progress.note(&note);
+        }
         for note in self.features.iter_mut().flat_map(FeatureCache::take_notes) {
             self.progress.note(&note);
         }
@@ -412,6 +415,8 @@ impl<'a> Session<'a> {
             data_wait_seconds,
             tokens_per_second: batch.tokens as f64 / seconds.max(1e-9),
             features: updated.features,
+            loss_scale: updated.scaled.map(|scaled| scaled.scale),
+            skipped_updates: updated.scaled.map(|scaled| scaled.skipped),
             memory_mib: memory_mib(),
         };
         self.metrics.write(&record)?;
@@ -448,6 +453,9 @@ impl<'a> Session<'a> {
             optimizer_steps: optimizer.map_or(0, |optimizer| optimizer.steps()),
             parameter_steps: optimizer
                 .map_or_else(BTreeMap::new, |o| o.parameter_steps(&self.model)),
+            loss_scale: updater
+                .and_then(Updater::scaler)
+                .map(|scaler| scaler.state()),
             frozen: self.never_trained.clone(),
             tensors: BTreeMap::new(),
         };
