@@ -28,7 +28,7 @@ pub use error::TensorError;
 pub use isa::Isa;
 pub use mapped::MappedFile;
 pub use parallel::awake;
-pub use parameters::{Gradients, Parameter, ParameterId, Parameters};
+pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Rounded};
 pub use precision::Precision;
 pub use tape::Tape;
 pub use tensor::Tensor;

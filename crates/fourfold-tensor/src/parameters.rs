@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use half::bf16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::gemm::round_all;
 use crate::isa::multiversion;
+use crate::ops::formats::convert_all;
 use crate::tape::Node;
 use crate::{Precision, Result, Tensor, TensorError};
 
@@ -48,6 +48,25 @@ impl Parameter {
     }
 }
 
+/// The 16-bit working copy of a parameter, to be written.
+#[derive(Debug)]
+pub enum Rounded<'a> {
+    /// 16-bit brain floats.
+    Bf16(&'a mut [bf16]),
+    /// 16-bit floats of five bits of exponent.
+    F16(&'a mut [f16]),
+}
+
+impl Rounded<'_> {
+    /// Becomes `values`, rounded.
+    fn write(self, values: &[f32]) {
+        match self {
+            Self::Bf16(out) => convert_all(values, out),
+            Self::F16(out) => convert_all(values, out),
+        }
+    }
+}
+
 /// All parameters of a model.
 ///
 /// Each has an f32 master; a matrix has a working copy in the precision of the products besides. Vectors
@@ -72,6 +91,19 @@ impl Parameters {
     /// The precision of products.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Computes in `precision` from now on: the working copies are made anew of the masters.
+    pub fn set_precision(&mut self, precision: Precision) {
+        if precision == self.precision {
+            return;
+        }
+        self.precision = precision;
+        for parameter in &mut self.list {
+            // Both copies of all parameters at a time would be more than either precision needs.
+            parameter.working = Tensor::zeros(&[0]);
+            parameter.working = working_copy(&parameter.master, precision);
+        }
     }
 
     /// Adds a frozen parameter.
@@ -136,7 +168,7 @@ impl Parameters {
         self.update_both(id, |master, working| {
             change(master);
             if let Some(working) = working {
-                round_all(master, working);
+                working.write(master);
             }
         })
     }
@@ -149,17 +181,20 @@ impl Parameters {
     pub fn update_both(
         &mut self,
         id: ParameterId,
-        change: impl FnOnce(&mut [f32], Option<&mut [bf16]>),
+        change: impl FnOnce(&mut [f32], Option<Rounded<'_>>),
     ) -> Result<()> {
         let parameter = &mut self.list[id.0];
-        let same = parameter.working.precision() == Precision::F32;
+        let format = parameter.working.precision();
+        let same = format == Precision::F32;
         if same {
             // Master and working copy are one buffer: let go of the second handle before writing.
             parameter.working = Tensor::zeros(&[0]);
         }
-        let working = match same {
-            true => Some(None),
-            false => parameter.working.unique_mut::<bf16>().map(Some),
+        let working = &mut parameter.working;
+        let working = match format {
+            Precision::F32 => Some(None),
+            Precision::Bf16 => working.unique_mut().map(|out| Some(Rounded::Bf16(out))),
+            Precision::F16 => working.unique_mut().map(|out| Some(Rounded::F16(out))),
         };
         let (Some(master), Some(working)) = (parameter.master.unique_mut::<f32>(), working) else {
             if same {
@@ -303,7 +338,7 @@ mod tests {
     /// Answers between two updates keep weights packed, whether or not they train.
     #[test]
     fn a_weight_that_is_written_forgets_its_packed_form() {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
             for trains in [true, false] {
                 let mut parameters = Parameters::new(precision);
                 let values: Vec<f32> = (0..64 * 64).map(|i| (i as f32 * 0.7).sin()).collect();
@@ -324,5 +359,33 @@ mod tests {
                 assert!(before.iter().zip(&after).all(|(a, b)| *a == -*b));
             }
         }
+    }
+
+    #[test]
+    fn working_copies_change_their_format_and_masters_stay() {
+        let numbers = [0.1, 1.0 + 2f32.powi(-9), 7e4, 1e-6];
+        let mut parameters = Parameters::new(Precision::F32);
+        let matrix = Tensor::from_f32(&[2, 2], &numbers).expect("four numbers");
+        let vector = Tensor::from_f32(&[4], &numbers).expect("four numbers");
+        let matrix = parameters.add("matrix", matrix).expect("new");
+        let vector = parameters.add("vector", vector).expect("new");
+        for precision in [Precision::F16, Precision::Bf16, Precision::F32] {
+            parameters.set_precision(precision);
+            assert_eq!(parameters.precision(), precision);
+            let master = parameters.get(matrix).master().clone();
+            assert_eq!(master.f32().expect("f32"), numbers);
+            let working = parameters.tensor(matrix);
+            assert_eq!(working.precision(), precision);
+            let rounded = master.to_precision(precision).to_f32_vec();
+            assert_eq!(working.to_f32_vec(), rounded);
+            assert_eq!(parameters.tensor(vector).precision(), Precision::F32);
+        }
+        // It can still be written, as one whose format never changed.
+        parameters.set_precision(Precision::F16);
+        let twice = |master: &mut [f32]| master.iter_mut().for_each(|w| *w *= 2.0);
+        parameters.update(matrix, twice).expect("no tape holds it");
+        let wanted = numbers.map(|number| f16::from_f32(2.0 * number).to_f32());
+        assert_eq!(parameters.tensor(matrix).to_f32_vec(), wanted);
+        assert_eq!(wanted[2], f32::INFINITY);
     }
 }

@@ -4,11 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use half::bf16;
-
+use crate::ops::formats::with_numbers;
 use crate::parameters::Gradients;
-use crate::tensor::View;
-use crate::{Element, ParameterId, Parameters, Precision, Result, Tensor, TensorError};
+use crate::tensor::{Storable, View};
+use crate::{ParameterId, Parameters, Precision, Result, Tensor, TensorError};
 
 /// Where a tensor's gradient goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -408,19 +407,14 @@ fn sum(first: Tensor, second: &Tensor) -> Tensor {
     let View::F32(second) = second.view() else {
         return first;
     };
-    let shape = first.shape().to_vec();
-    match first.view() {
-        View::F32(first) => Tensor::build::<f32>(&shape, |out| {
+    fn of<T: Storable>(first: &[T], second: &[f32], shape: &[usize]) -> Tensor {
+        Tensor::build::<T>(shape, |out| {
             for ((out, a), b) in out.iter_mut().zip(first).zip(second) {
-                *out = a + b;
+                *out = T::store(a.load() + b);
             }
-        }),
-        View::Bf16(first) => Tensor::build::<bf16>(&shape, |out| {
-            for ((out, a), b) in out.iter_mut().zip(first).zip(second) {
-                *out = Element::store(a.load() + b);
-            }
-        }),
+        })
     }
+    with_numbers!(first, |numbers| of(numbers, second, first.shape()))
 }
 
 #[cfg(test)]

@@ -78,9 +78,16 @@ impl Random {
     }
 }
 
-/// Checks an operation three ways: the reference's gradient against central differences in f64, the operation's
-/// values and gradients against the reference in f32 (1e-5), and the same in bf16 (2e-2), relative to the largest
-/// number of each array.
+/// The formats that operations compute in, and how far from the reference a number may be, relative to the largest of its
+/// array: some roundings of the format.
+pub(crate) const PRECISIONS: [(Precision, f64); 3] = [
+    (Precision::F32, 1e-5),
+    (Precision::Bf16, 2e-2),
+    (Precision::F16, 4e-3),
+];
+
+/// Checks an operation two ways: the reference's gradient against central differences in f64, and the operation's values
+/// and gradients against the reference in each of [`PRECISIONS`].
 pub(crate) fn check_operation<R: Reference>(
     case: &Case,
     operation: impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
@@ -100,7 +107,7 @@ pub(crate) fn check_operation<R: Reference>(
         check_central_differences(case, reference, &inputs64, &wide(&dy), &gradients64);
     }
 
-    for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
+    for (precision, tolerance) in PRECISIONS {
         let mut parameters = Parameters::new(precision);
         let ids: Vec<_> = inputs
             .iter()

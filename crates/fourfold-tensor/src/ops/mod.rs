@@ -10,7 +10,7 @@ mod average;
 mod cast;
 mod dropout;
 mod embedding;
-mod formats;
+pub(crate) mod formats;
 mod gated;
 mod gelu;
 mod head_loss;

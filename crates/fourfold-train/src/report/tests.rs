@@ -100,6 +100,8 @@ fn record(step: usize, stage: &str) -> StepRecord {
         data_wait_seconds: 0.1,
         tokens_per_second: 200.0,
         features: None,
+        loss_scale: None,
+        skipped_updates: None,
         memory_mib: None,
     }
 }

@@ -3,14 +3,14 @@
 #[cfg(test)]
 mod reference;
 
-use half::bf16;
+use half::{bf16, f16};
 
+use super::formats::with_numbers;
 use super::{Gelu, gelu};
-use crate::gemm::{Matrix, Output, product};
+use crate::gemm::{Matrix, Output, product, product_to_f16};
 use crate::isa::multiversion;
 use crate::parallel::sum_over_rows;
 use crate::tape::{Flow, Node};
-use crate::tensor::View;
 use crate::{Element, Precision, Result, Tape, Tensor, TensorError};
 
 /// A linear layer: `x: [rows, in]`, `weight: [out, in]`, `bias: [out]` → `[rows, out]` in the tape's precision.
@@ -27,29 +27,39 @@ pub fn linear(
     let precision = tape.precision();
     let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
     let bias_values = bias.map(Tensor::f32).transpose()?;
-    let mut result = Ok(());
-    let y = match precision {
-        Precision::F32 => Tensor::build::<f32>(&shape, |out| {
-            result = product(
-                a,
-                b,
-                bias_values,
-                precision,
-                Output::F32 {
-                    out,
-                    accumulate: false,
-                },
-            );
-        }),
-        Precision::Bf16 => Tensor::build::<bf16>(&shape, |out| {
-            result = product(a, b, bias_values, precision, Output::Bf16(out));
-        }),
-    };
-    result?;
+    let y = product_in(precision, &shape, a, b, bias_values, precision)?;
     Ok(record(tape, x, weight, bias, None, y))
 }
 
-/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`], to the bit. Where nothing is recorded, 16-bit kernels activate numbers as
+/// `a · b + bias`, computed in `precision`, as a tensor of `format`.
+fn product_in(
+    format: Precision,
+    shape: &[usize],
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    bias: Option<&[f32]>,
+    precision: Precision,
+) -> Result<Tensor> {
+    let mut result = Ok(());
+    let y = match format {
+        Precision::F32 => Tensor::build::<f32>(shape, |out| {
+            let output = Output::F32 {
+                out,
+                accumulate: false,
+            };
+            result = product(a, b, bias, precision, output);
+        }),
+        Precision::Bf16 => Tensor::build::<bf16>(shape, |out| {
+            result = product(a, b, bias, precision, Output::Bf16(out));
+        }),
+        Precision::F16 => Tensor::build::<f16>(shape, |out| {
+            result = product_to_f16(a, b, bias, precision, out);
+        }),
+    };
+    result.map(|()| y)
+}
+
+/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`], to the bit. Where nothing is recorded, kernels for bf16 activate numbers as
 /// they write them.
 ///
 /// # Errors
@@ -63,7 +73,7 @@ pub fn linear_gelu(
 ) -> Result<Tensor> {
     let mut inputs = vec![x, weight];
     inputs.extend(bias);
-    if tape.precision() == Precision::F32 || tape.records(&inputs) {
+    if tape.precision() != Precision::Bf16 || tape.records(&inputs) {
         return gelu(tape, &linear(tape, x, weight, bias)?, kind);
     }
     let shape = check("linear_gelu", x, weight, bias)?;
@@ -193,26 +203,13 @@ impl Backward {
                 if !accumulate {
                     out.fill(0.0);
                 }
-                match dy.view() {
-                    View::F32(dy) => sum_columns(dy, out),
-                    View::Bf16(dy) => sum_columns(dy, out),
-                }
+                with_numbers!(dy, |dy| sum_columns(dy, out));
             });
         }
         if self.x_node.is_some() {
             let weight = Matrix::new(&self.weight);
-            let dx = match self.x_precision {
-                Precision::F32 => Tensor::build::<f32>(&self.x_shape, |out| {
-                    let output = Output::F32 {
-                        out,
-                        accumulate: false,
-                    };
-                    result = product(dy_matrix, weight, None, self.precision, output);
-                }),
-                Precision::Bf16 => Tensor::build::<bf16>(&self.x_shape, |out| {
-                    result = product(dy_matrix, weight, None, self.precision, Output::Bf16(out));
-                }),
-            };
+            let (format, shape) = (self.x_precision, &self.x_shape);
+            let dx = product_in(format, shape, dy_matrix, weight, None, self.precision)?;
             flow.add(self.x_node, dx)?;
         }
         result
@@ -300,7 +297,7 @@ mod tests {
                 .collect();
             Tensor::from_f32(shape, &values).expect("as many")
         };
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
             let parameters = crate::Parameters::new(precision);
             let tape = Tape::inference(&parameters);
             // Whole tiles and ragged ones, few rows, and a sum of several parts.
