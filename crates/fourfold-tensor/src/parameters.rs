@@ -1,6 +1,7 @@
 //! Parameters, their working copies, and the gradients that flow into them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -281,22 +282,35 @@ impl Gradients {
 
     /// Square root of the sum of squares over all gradients, in f64.
     pub fn norm(&self) -> f64 {
-        let squares = |slot: &Slot| -> f64 {
-            let values = slot.values.f32().unwrap_or(&[]);
-            let pieces = values.par_chunks(SQUARES_PER_TASK);
-            pieces
-                .map(sum_of_squares)
-                .collect::<Vec<f64>>()
-                .iter()
-                .sum()
-        };
         self.slots
             .iter()
             .flatten()
             .filter(|slot| slot.written)
-            .map(squares)
+            .map(|slot| squares(slot.values.f32().unwrap_or(&[])))
             .sum::<f64>()
             .sqrt()
+    }
+
+    /// Puts `values` in the place of the gradient of `id`; one of a frozen parameter is left out.
+    ///
+    /// # Errors
+    /// When they are not as many as the parameter has.
+    pub fn put(&mut self, id: ParameterId, values: &[f32]) -> Result<()> {
+        let slot = self.slots.get(id.0).and_then(Option::as_ref);
+        if let Some(len) = slot.map(|slot| slot.values.len())
+            && len != values.len()
+        {
+            let message = format!("{} numbers for a gradient of {len}", values.len());
+            return Err(TensorError::shape("gradients", message));
+        }
+        self.accumulate(id, |out, _| out.copy_from_slice(values));
+        Ok(())
+    }
+
+    /// Sum of squares over `place` of the gradient of `id`, in f64; 0 where none reached it.
+    pub fn squares(&self, id: ParameterId, place: Range<usize>) -> f64 {
+        let gradient = self.get(id).and_then(|gradient| gradient.f32().ok());
+        gradient.map_or(0.0, |values| squares(&values[place]))
     }
 
     /// Lets `write` put or (when its second argument says so) add a gradient for `id`.
@@ -310,6 +324,13 @@ impl Gradients {
             slot.written = true;
         }
     }
+}
+
+/// In pieces of a fixed size, whose sums are added in their order.
+fn squares(values: &[f32]) -> f64 {
+    let pieces = values.par_chunks(SQUARES_PER_TASK);
+    let sums: Vec<f64> = pieces.map(sum_of_squares).collect();
+    sums.iter().sum()
 }
 
 multiversion! {

@@ -20,6 +20,7 @@ pub mod loss_scale;
 pub mod measure;
 pub mod metrics;
 pub mod optimizer;
+pub mod parallel;
 pub mod peak;
 pub mod plan;
 pub mod progress;

@@ -76,7 +76,7 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
                 let mut update = |number: usize| -> Result<(usize, usize)> {
                     let batch = loader.next_batch()?;
                     let model = &mut assembled.model;
-                    updater.update(&plan, model, cache.as_mut(), &batch, number)?;
+                    updater.update(&plan, model, cache.as_mut(), &batch, batch.targets, number)?;
                     Ok((batch.tokens, batch.images))
                 };
                 update(0)?;

@@ -1,12 +1,17 @@
 //! AdamW over the parameters of a stage, with a learning rate a part.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::{Context, Result};
 use fourfold_model::{Model, Part};
 use fourfold_tensor::{AdamW, Gradients, ParameterId};
 
 use crate::checkpoint::{Checkpoint, TensorRef};
+use crate::parallel::Shards;
+
+/// First and second moments of whole parameters.
+pub type Moments = [BTreeMap<ParameterId, Vec<f32>>; 2];
 
 /// The optimizer of one stage.
 pub struct Optimizer {
@@ -20,6 +25,8 @@ pub struct Optimizer {
 struct Slot {
     id: ParameterId,
     part: Part,
+    /// The numbers that are stepped here: all of the parameter, or this rank's.
+    own: Range<usize>,
     /// Updates that this parameter took part in.
     steps: u64,
     first: Vec<f32>,
@@ -27,21 +34,30 @@ struct Slot {
 }
 
 impl Optimizer {
-    /// Moments of zero for every trainable parameter of `model`.
+    /// Moments of zero for every trainable parameter of `model`; with `own`, for the numbers of each that it gives.
     ///
     /// # Errors
     /// When a parameter belongs to no part.
-    pub fn new(betas: [f64; 2], weight_decay: f64, model: &Model) -> Result<Self> {
+    pub fn new(
+        betas: [f64; 2],
+        weight_decay: f64,
+        model: &Model,
+        own: Option<&BTreeMap<ParameterId, Range<usize>>>,
+    ) -> Result<Self> {
         let mut slots = Vec::new();
         for (id, parameter) in model.parameters.iter().filter(|(_, p)| p.trainable()) {
             let part = Part::of(parameter.name());
-            let len = parameter.master().len();
+            let own = match own {
+                Some(own) => own.get(&id).cloned().unwrap_or(0..0),
+                None => 0..parameter.master().len(),
+            };
             slots.push(Slot {
                 id,
                 part: part.with_context(|| format!("'{}' is of no part", parameter.name()))?,
                 steps: 0,
-                first: vec![0.0; len],
-                second: vec![0.0; len],
+                first: vec![0.0; own.len()],
+                second: vec![0.0; own.len()],
+                own,
             });
         }
         Ok(Self {
@@ -83,20 +99,59 @@ impl Optimizer {
             let decay = if matrix { self.weight_decay } else { 0.0 };
             let step = AdamW::new(self.betas, slot.steps, rate, decay);
             let gradient = gradient.f32()?;
-            let Slot { first, second, .. } = slot;
+            let Slot {
+                own, first, second, ..
+            } = slot;
             model.parameters.update_both(slot.id, |master, working| {
-                step.apply(master, working, gradient, scale, first, second);
+                if own.len() == master.len() {
+                    step.apply(master, working, gradient, scale, first, second);
+                } else {
+                    // The working copy follows when the numbers of the other ranks are here.
+                    let (master, gradient) = (&mut master[own.clone()], &gradient[own.clone()]);
+                    step.apply(master, None, gradient, scale, first, second);
+                }
             })?;
         }
         Ok(())
     }
 
-    /// The moments, for a checkpoint.
-    pub fn tensors<'a>(&'a self, model: &'a Model) -> Vec<TensorRef<'a>> {
+    /// Sum of squares of the gradients of all numbers that are stepped here, in f64.
+    pub fn squares(&self, gradients: &Gradients) -> f64 {
+        let slots = self.slots.iter();
+        slots
+            .map(|slot| gradients.squares(slot.id, slot.own.clone()))
+            .sum()
+    }
+
+    /// The moments of all ranks, on rank 0.
+    ///
+    /// # Errors
+    /// When a rank is gone.
+    pub fn gathered(&self, shards: &Shards) -> Result<Moments> {
+        let slots: BTreeMap<ParameterId, &Slot> = self.slots.iter().map(|s| (s.id, s)).collect();
+        let of = |id, pick: fn(&Slot) -> &[f32]| slots.get(&id).map_or(&[][..], |slot| pick(slot));
+        Ok([
+            shards.gather_all(|id| of(id, |slot| &slot.first))?,
+            shards.gather_all(|id| of(id, |slot| &slot.second))?,
+        ])
+    }
+
+    /// The moments, for a checkpoint: `gathered` ones, or its own where it holds them all.
+    pub fn tensors<'a>(
+        &'a self,
+        model: &'a Model,
+        gathered: Option<&'a Moments>,
+    ) -> Vec<TensorRef<'a>> {
         let mut all = Vec::new();
         for slot in &self.slots {
             let parameter = model.parameters.get(slot.id);
-            for (kind, values) in [("first", &slot.first), ("second", &slot.second)] {
+            let own = [&*slot.first, &*slot.second];
+            let values = |index: usize| match gathered {
+                Some(moments) => moments[index].get(&slot.id).map_or(&[][..], Vec::as_slice),
+                None => own[index],
+            };
+            for (index, kind) in ["first", "second"].into_iter().enumerate() {
+                let values = values(index);
                 let shape = parameter.master().shape();
                 all.push(TensorRef {
                     name: format!("{kind}.{}", parameter.name()),
@@ -124,13 +179,14 @@ impl Optimizer {
     pub fn restore(&mut self, model: &Model, checkpoint: &Checkpoint) -> Result<()> {
         self.steps = checkpoint.state.optimizer_steps;
         for slot in &mut self.slots {
-            let name = model.parameters.get(slot.id).name();
+            let parameter = model.parameters.get(slot.id);
+            let (name, len) = (parameter.name(), parameter.master().len());
             let steps = checkpoint.state.parameter_steps.get(name);
             slot.steps = *steps
                 .with_context(|| format!("the checkpoint has no count of steps of '{name}'"))?;
             for (kind, values) in [("first", &mut slot.first), ("second", &mut slot.second)] {
-                let stored = checkpoint.tensor(&format!("{kind}.{name}"), values.len())?;
-                values.copy_from_slice(stored);
+                let stored = checkpoint.tensor(&format!("{kind}.{name}"), len)?;
+                values.copy_from_slice(&stored[slot.own.clone()]);
             }
         }
         Ok(())

@@ -75,7 +75,8 @@ pub fn peak(recipe: &Recipe, stage: &str, updates: usize) -> Result<StagePeak> {
             let begin = Instant::now();
             let batch = loader.next_batch()?;
             let model = &mut assembled.model;
-            let updated = updater.update(plan, model, cache.as_mut(), &batch, number)?;
+            let updated =
+                updater.update(plan, model, cache.as_mut(), &batch, batch.targets, number)?;
             found.tokens += batch.tokens;
             found.targets += batch.targets;
             found.images += batch.images;

@@ -152,6 +152,11 @@ impl RunFolder {
         Ok(run)
     }
 
+    /// The run folder at `path`, whether or not it is there: another rank's, on another machine.
+    pub fn elsewhere(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0

@@ -159,8 +159,8 @@ impl StagePlan {
         })
     }
 
-    /// Starts the stage's data, at its beginning or where a checkpoint was taken. Images in `cache` come without
-    /// pixels.
+    /// Starts the stage's data, or the part of each batch that is `shard`'s, at its beginning or where a checkpoint was
+    /// taken. Images in `cache` come without pixels.
     ///
     /// # Errors
     /// When the position is of other data.
@@ -169,12 +169,13 @@ impl StagePlan {
         strict: bool,
         resume: Option<SamplerState>,
         cache: Option<&FeatureCache>,
+        shard: Shard,
     ) -> Result<Loader> {
         let end = match self.length {
             Length::Samples(samples) => End::Draws(samples),
             Length::Tokens(tokens) => End::Tokens(tokens),
         };
-        self.loader(strict, resume, cache, end)
+        self.loader(strict, resume, cache, end, shard)
     }
 
     /// The stage's data from its beginning on, without an end: for measuring.
@@ -182,7 +183,7 @@ impl StagePlan {
     /// # Errors
     /// When the loader cannot start.
     pub fn load_endlessly(&self, cache: Option<&FeatureCache>) -> Result<Loader> {
-        self.loader(false, None, cache, End::Never)
+        self.loader(false, None, cache, End::Never, Shard::WHOLE)
     }
 
     fn loader(
@@ -191,6 +192,7 @@ impl StagePlan {
         resume: Option<SamplerState>,
         cache: Option<&FeatureCache>,
         end: End,
+        shard: Shard,
     ) -> Result<Loader> {
         let encoder = match cache {
             Some(cache) => Arc::new(self.encoder.knowing(cache.known())),
@@ -203,7 +205,7 @@ impl StagePlan {
             },
             end,
             too_long: self.stage.too_long,
-            shard: Shard::WHOLE,
+            shard,
             budget: self.budget,
             seed: self.seed,
             prefetch: 2,

@@ -10,7 +10,8 @@ use crate::checks::{GradientWatch, demand_finite};
 use crate::feature_cache::{FeatureCache, Features, Origins};
 use crate::input::PackInput;
 use crate::loss_scale::{LossScaler, Scaled, Verdict};
-use crate::optimizer::Optimizer;
+use crate::optimizer::{Moments, Optimizer};
+use crate::parallel::{Reducer, Shards, Team};
 use crate::recipe::Stage;
 use crate::stage::StagePlan;
 
@@ -53,6 +54,11 @@ pub struct Updater {
     watch: GradientWatch,
     /// In fp16.
     scaler: Option<LossScaler>,
+    team: Team,
+    /// Where there are other ranks.
+    reducer: Option<Reducer>,
+    /// Where the optimizer is cut into shards.
+    shards: Option<Shards>,
 }
 
 impl Updater {
@@ -62,8 +68,38 @@ impl Updater {
     /// # Errors
     /// When a parameter belongs to no part.
     pub fn new(plan: &StagePlan, model: &Model, watched: usize) -> Result<Self> {
+        Self::with_team(plan, model, watched, Team::default(), false)
+    }
+
+    /// The same on one rank of `team`, all of which have to make the same updates. With `sharded`, each holds and steps a
+    /// part of the optimizer.
+    ///
+    /// # Errors
+    /// As [`Updater::new`].
+    pub fn with_team(
+        plan: &StagePlan,
+        model: &Model,
+        watched: usize,
+        team: Team,
+        sharded: bool,
+    ) -> Result<Self> {
+        let shards =
+            (sharded && !team.is_alone()).then(|| Shards::new(team.clone(), &model.parameters));
+        let reducer = match team.is_alone() {
+            true => None,
+            false => Some(Reducer::new(
+                team.clone(),
+                &model.parameters,
+                shards.is_some(),
+            )?),
+        };
+        let own = shards.as_ref().map(Shards::own);
+        let (betas, decay) = (plan.stage.betas, plan.stage.weight_decay);
         Ok(Self {
-            optimizer: Optimizer::new(plan.stage.betas, plan.stage.weight_decay, model)?,
+            optimizer: Optimizer::new(betas, decay, model, own.as_ref())?,
+            team,
+            reducer,
+            shards,
             gradients: Gradients::new(&model.parameters),
             watch: GradientWatch::new(&model.parameters, watched),
             scaler: (plan.precision == Precision::F16)
@@ -84,6 +120,15 @@ impl Updater {
         Ok(())
     }
 
+    /// The moments of all ranks, on rank 0; none where every rank has them all.
+    ///
+    /// # Errors
+    /// When a rank is gone.
+    pub fn moments(&self) -> Result<Option<Moments>> {
+        let gather = |shards| self.optimizer.gathered(shards);
+        self.shards.as_ref().map(gather).transpose()
+    }
+
     /// What scales the loss, in fp16.
     pub fn scaler(&self) -> Option<&LossScaler> {
         self.scaler.as_ref()
@@ -92,7 +137,8 @@ impl Updater {
     /// Update `update` of the stage, counted from 0, on `batch`; with `cache`, the encoder is asked only for images
     /// that are not in it.
     ///
-    /// The loss is the mean over all targets of the batch: how it is split into packs changes nothing.
+    /// The loss is the mean over all targets of the batch: how it is split into packs, and these among ranks, changes
+    /// nothing. `targets` are those of all ranks.
     ///
     /// # Errors
     /// When loss or gradients are no numbers, or in fp16 have been none for too long, or a parameter received no gradient
@@ -103,12 +149,13 @@ impl Updater {
         model: &mut Model,
         cache: Option<&mut FeatureCache>,
         batch: &Batch,
+        targets: usize,
         update: usize,
     ) -> Result<Updated> {
         awake(|| {
             let within = || format!("in update {} of stage '{}'", update + 1, plan.stage.name);
             let (loss, features) = self
-                .accumulate(plan, model, cache, batch, update)
+                .accumulate(plan, model, cache, batch, targets, update)
                 .with_context(within)?;
             if loss.is_finite() {
                 self.watch
@@ -117,7 +164,7 @@ impl Updater {
             }
             let loss_scale = self.loss_scale();
             let grad_norm = match loss.is_finite() {
-                true => self.gradients.norm() / loss_scale,
+                true => self.norm()? / loss_scale,
                 false => f64::NAN,
             };
             let scaled = match &mut self.scaler {
@@ -147,12 +194,26 @@ impl Updater {
                     (scale / loss_scale) as f32,
                 )
                 .with_context(within)?;
+            if let Some(shards) = &self.shards {
+                shards.gather_weights(model)?;
+            }
             Ok(Updated {
                 loss,
                 grad_norm,
                 features,
                 scaled,
             })
+        })
+    }
+
+    /// Norm of all gradients, those of other ranks' shards included.
+    fn norm(&self) -> Result<f64> {
+        Ok(match self.shards {
+            None => self.gradients.norm(),
+            Some(_) => {
+                let own = self.optimizer.squares(&self.gradients);
+                self.team.sum(own)?.sqrt()
+            }
         })
     }
 
@@ -167,13 +228,17 @@ impl Updater {
         model: &Model,
         cache: Option<&mut FeatureCache>,
         batch: &Batch,
+        targets: usize,
         update: usize,
     ) -> Result<(f64, Option<Origins>)> {
         self.gradients.clear();
+        if let Some(reducer) = &mut self.reducer {
+            reducer.begin();
+        }
         let loss_scale = self.loss_scale();
         let options = LossOptions {
             visibility: plan.visibility,
-            scale: loss_scale as f32 / batch.targets.max(1) as f32,
+            scale: loss_scale as f32 / targets.max(1) as f32,
             recompute: plan.stage.recompute,
         };
         let mut total = 0.0;
@@ -193,7 +258,9 @@ impl Updater {
                 _ => PackInput::new(pack)?,
             };
             let tape = Tape::recording(&model.parameters);
-            tape.set_seed(plan.dropout_seed(update, number));
+            // Another one on every rank.
+            let place = number * self.team.ranks() + self.team.rank();
+            tape.set_seed(plan.dropout_seed(update, place));
             let loss = model
                 .loss(&tape, &input.as_input(), options)
                 .with_context(|| describe(pack))?;
@@ -205,12 +272,26 @@ impl Updater {
             }
             demand_finite("loss", value, &plan.stage, update)?;
             // A pack of text alone teaches a projector nothing; the watch tells if that is all there is.
-            if tape.recorded() > 0 {
-                tape.backward(&loss, &mut self.gradients)?;
+            if tape.recorded() == 0 {
+                continue;
+            }
+            match &mut self.reducer {
+                // Gradients go to the other ranks once an update, as soon as its last pack has completed them.
+                Some(reducer) if number + 1 == batch.packs.len() => {
+                    tape.backward_telling(&loss, &mut self.gradients, &mut |id, gradients| {
+                        reducer.complete(id, gradients);
+                        Ok(())
+                    })?;
+                }
+                _ => tape.backward(&loss, &mut self.gradients)?,
             }
         }
         if let Some(cache) = cache {
             cache.keep(fresh)?;
+        }
+        if let Some(reducer) = &mut self.reducer {
+            reducer.finish(&mut self.gradients)?;
+            total = self.team.sum(total)?;
         }
         Ok((total, origins))
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use fourfold_train::feature_cache::Origins;
 use fourfold_train::hub::{Hub, HubSettings};
 use fourfold_train::metrics::{self, StepRecord};
+use fourfold_train::parallel::Ranks;
 use fourfold_train::plan::plan;
 use fourfold_train::progress::Progress;
 use fourfold_train::recipe::Recipe;
@@ -140,6 +141,7 @@ fn start(
         start,
         strict: false,
         hub: Hub::new(HubSettings::offline("no-cache".into())),
+        ranks: Ranks::default(),
         stop,
     };
     let outcome = train(recipe(place, overrides)?, &options, &mut ear)?;

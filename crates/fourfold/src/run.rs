@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use fourfold_train::evaluation::{Layout, Scores, evaluate_recipe, table};
+use fourfold_train::parallel::Ranks;
 use fourfold_train::recipe::Recipe;
 use fourfold_train::run_folder::RunFolder;
 use fourfold_train::trainer::{Outcome, Start, TrainOptions, train};
@@ -43,6 +44,7 @@ impl Run {
             start: self.start,
             strict: self.strict,
             hub: hub(),
+            ranks: Ranks::default(),
             stop: Arc::clone(&stop),
         };
         let mut bars = Bars::new();

@@ -81,7 +81,7 @@ impl Bench {
                 let operations = operations * batch.documents() as f64;
                 let task = Task::Step {
                     gradients: Gradients::new(&model.parameters),
-                    optimizer: Optimizer::new(BETAS, WEIGHT_DECAY, &model)?,
+                    optimizer: Optimizer::new(BETAS, WEIGHT_DECAY, &model, None)?,
                     batch,
                 };
                 (task, operations)

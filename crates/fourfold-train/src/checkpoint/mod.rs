@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::loss_scale::LossScaleState;
 use crate::recipe::Fingerprint;
 
-pub use read::Checkpoint;
+pub use read::{Checkpoint, Outline};
 pub use write::{TensorRef, write};
 
 const STATE: &str = "state.json";
@@ -54,6 +54,11 @@ pub struct State {
     pub frozen: BTreeMap<String, u64>,
     /// Checksums of the stored tensors.
     pub tensors: BTreeMap<String, u64>,
+}
+
+/// Where in `folder` the checkpoint of update `step` of the run is.
+pub fn place(folder: &Path, step: usize) -> PathBuf {
+    folder.join(format!("step-{step:08}"))
 }
 
 /// The checkpoints in `folder`, oldest first, with their steps.

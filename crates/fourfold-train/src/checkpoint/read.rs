@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{STATE, State, TENSORS, VERSION, list};
 use crate::checksum::checksum;
@@ -21,7 +21,42 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, Vec<f32>>,
 }
 
+/// A checkpoint without its numbers, as rank 0 tells the others of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outline {
+    state: State,
+    path: PathBuf,
+    lens: BTreeMap<String, usize>,
+}
+
 impl Checkpoint {
+    /// All but the numbers.
+    pub fn outline(&self) -> Outline {
+        let lens = self.tensors.iter();
+        Outline {
+            state: self.state.clone(),
+            path: self.path.clone(),
+            lens: lens
+                .map(|(name, values)| (name.clone(), values.len()))
+                .collect(),
+        }
+    }
+
+    /// A checkpoint of zeros, to be filled with the numbers of another.
+    pub fn blank(outline: Outline) -> Self {
+        let lens = outline.lens.into_iter();
+        Self {
+            state: outline.state,
+            path: outline.path,
+            tensors: lens.map(|(name, len)| (name, vec![0.0; len])).collect(),
+        }
+    }
+
+    /// The numbers, tensor by tensor in the order of their names.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Vec<f32>> {
+        self.tensors.values_mut()
+    }
+
     /// The newest checkpoint in `folder`, or none where there is none.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use fourfold_model::write_safetensors;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use super::{STATE, State, TENSORS, list};
+use super::{STATE, State, TENSORS, list, place};
 use crate::checksum::checksum;
 use crate::files;
 
@@ -33,7 +33,7 @@ pub fn write(
     tensors: &[TensorRef<'_>],
     keep: usize,
 ) -> Result<PathBuf> {
-    let target = folder.join(format!("step-{:08}", state.step));
+    let target = place(folder, state.step);
     state.tensors = tensors
         .iter()
         .map(|tensor| (tensor.name.clone(), checksum(tensor.values)))

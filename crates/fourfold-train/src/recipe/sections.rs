@@ -134,6 +134,10 @@ pub struct Training {
     pub checkpoint_every: usize,
     /// How many checkpoints are kept.
     pub keep_checkpoints: usize,
+    /// Whether the optimizer's moments are shared out among ranks, each of which steps its part (ZeRO-1): less memory
+    /// on each for more numbers to send. On one rank it changes nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shard_optimizer: bool,
     /// Updates between captions of the held-out `samples`; they are always made where a stage ends.
     pub sample_every: usize,
     /// Most memory for kept features (`cache_features` of a stage), in MiB; images beyond it are encoded anew.
@@ -181,6 +185,7 @@ impl Default for Training {
         Self {
             checkpoint_every: 200,
             keep_checkpoints: 2,
+            shard_optimizer: false,
             max_skipped: 0.01,
             sample_every: 200,
             feature_cache_mib: 1024,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fourfold_train::hub::{Hub, HubSettings, Need, Pins};
 use fourfold_train::metrics::StepRecord;
+use fourfold_train::parallel::Ranks;
 use fourfold_train::progress::{Progress, Silent};
 use fourfold_train::recipe::{Origin, Recipe};
 use fourfold_train::trainer::{Outcome, Start, TrainOptions, train};
@@ -82,6 +83,7 @@ fn run(
         start,
         strict: false,
         hub,
+        ranks: Ranks::default(),
         stop: stop.clone(),
     };
     train(

@@ -8,5 +8,6 @@ mod learning;
 mod mistakes;
 mod packing;
 mod pretrained;
+mod ranks;
 mod resuming;
 mod support;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use fourfold_data::Skip;
 use fourfold_train::hub::{Hub, HubSettings};
 use fourfold_train::metrics;
+use fourfold_train::parallel::Ranks;
 use fourfold_train::progress::{Progress, Silent};
 use fourfold_train::recipe::Recipe;
 use fourfold_train::trainer::{Start, TrainOptions, train};
@@ -101,6 +102,7 @@ fn a_broken_picture_is_skipped_and_counted_or_fatal() {
         start: Start::New { force: false },
         strict: true,
         hub: Hub::new(HubSettings::offline("no-cache".into())),
+        ranks: Ranks::default(),
         stop: Arc::new(AtomicBool::new(false)),
     };
     let error = format!(

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fourfold_train::hub::{Hub, HubSettings};
 use fourfold_train::metrics::StepRecord;
+use fourfold_train::parallel::Ranks;
 use fourfold_train::progress::{Progress, Silent};
 use fourfold_train::recipe::Recipe;
 use fourfold_train::trainer::{Outcome, Start, TrainOptions, train};
@@ -91,6 +92,26 @@ pub fn run(
     stop: Arc<AtomicBool>,
     progress: &mut (dyn Progress + Send),
 ) -> anyhow::Result<Outcome> {
+    run_on(
+        Ranks::default(),
+        place,
+        name,
+        overrides,
+        start,
+        stop,
+        progress,
+    )
+}
+
+pub fn run_on(
+    ranks: Ranks,
+    place: &Path,
+    name: &str,
+    overrides: &[&str],
+    start: Start,
+    stop: Arc<AtomicBool>,
+    progress: &mut (dyn Progress + Send),
+) -> anyhow::Result<Outcome> {
     let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
     let recipe = Recipe::load(&place.join("tiny.toml"), &overrides)?;
     let options = TrainOptions {
@@ -98,6 +119,7 @@ pub fn run(
         start,
         strict: false,
         hub: Hub::new(HubSettings::offline("no-cache".into())),
+        ranks,
         stop,
     };
     train(recipe, &options, progress)

@@ -1,0 +1,190 @@
+//! Gradients summed over ranks while the backward pass still computes others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use fourfold_parallel::Collective;
+use fourfold_tensor::{Gradients, ParameterId, Parameters};
+
+use super::{Bucket, Team, buckets};
+
+/// Sums gradients over ranks, bucket by bucket, in a thread of its own.
+///
+/// Every rank sends the same buckets in the same order, whatever its packs are: a bucket goes when all gradients in it
+/// are complete and those before it are gone.
+pub struct Reducer {
+    team: Team,
+    buckets: Vec<Bucket>,
+    /// The bucket of each parameter.
+    bucket_of: BTreeMap<ParameterId, usize>,
+    /// Of each bucket the parameters whose gradients are not complete yet.
+    missing: Vec<usize>,
+    /// The next bucket to go.
+    next: usize,
+    /// Of each bucket its memory while it is not on its way.
+    values: Vec<Vec<f32>>,
+    /// None only while this is dropped.
+    outgoing: Option<Sender<Job>>,
+    incoming: Receiver<Result<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Job {
+    bucket: usize,
+    values: Vec<f32>,
+}
+
+impl Reducer {
+    /// For the trainable ones of `parameters`. With `scatter`, a rank gets the sums of its parts of the buckets alone.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn new(team: Team, parameters: &Parameters, scatter: bool) -> Result<Self> {
+        let buckets = buckets(&trainable(parameters));
+        let bucket_of = buckets.iter().enumerate().flat_map(|(index, bucket)| {
+            bucket.members.iter().map(move |member| (member.id, index))
+        });
+        let (outgoing, jobs) = channel();
+        let (results, incoming) = channel();
+        let collective = Arc::clone(team.collective());
+        let work = move || reduce(&*collective, scatter, &jobs, &results);
+        let thread = std::thread::Builder::new()
+            .name("reduce".into())
+            .spawn(work)
+            .context("cannot start the thread that sums gradients")?;
+        Ok(Self {
+            team,
+            bucket_of: bucket_of.collect(),
+            missing: vec![0; buckets.len()],
+            next: 0,
+            values: buckets
+                .iter()
+                .map(|bucket| vec![0.0; bucket.len()])
+                .collect(),
+            buckets,
+            outgoing: Some(outgoing),
+            incoming,
+            thread: Some(thread),
+        })
+    }
+
+    /// The buckets that gradients lie in.
+    pub fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// Before the last backward pass of an update.
+    pub fn begin(&mut self) {
+        self.next = 0;
+        let counts = self.buckets.iter().map(|bucket| bucket.members.len());
+        self.missing = counts.collect();
+    }
+
+    /// The gradient of `id` will not change any more on this rank.
+    pub fn complete(&mut self, id: ParameterId, gradients: &Gradients) {
+        if let Some(bucket) = self.bucket_of.get(&id) {
+            self.missing[*bucket] = self.missing[*bucket].saturating_sub(1);
+        }
+        while self.missing.get(self.next) == Some(&0) {
+            self.send(self.next, gradients);
+            self.next += 1;
+        }
+    }
+
+    /// Sends what has not gone, and puts the sums of all into `gradients`; a parameter that a gradient reached on any
+    /// rank has one on all.
+    ///
+    /// # Errors
+    /// When a rank is gone.
+    pub fn finish(&mut self, gradients: &mut Gradients) -> Result<()> {
+        for bucket in self.next..self.buckets.len() {
+            self.send(bucket, gradients);
+        }
+        self.next = self.buckets.len();
+        for _ in 0..self.buckets.len() {
+            let job = self.incoming.recv();
+            let job = job.context("the thread that sums gradients ended")??;
+            self.values[job.bucket] = job.values;
+        }
+        // Only now: the thread has done all that it does with the others.
+        let own: Vec<bool> = self
+            .members()
+            .map(|(id, _)| gradients.get(id).is_some())
+            .collect();
+        let reached = self.team.hear(own)?;
+        let sums = self.buckets.iter().zip(&self.values);
+        let members = sums.flat_map(|(bucket, values)| {
+            let members = bucket.members.iter();
+            members.map(move |member| (member.id, &values[member.place.clone()]))
+        });
+        for (index, (id, values)) in members.enumerate() {
+            if reached.iter().any(|rank| rank.get(index) == Some(&true)) {
+                gradients.put(id, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn members(&self) -> impl Iterator<Item = (ParameterId, std::ops::Range<usize>)> {
+        let members = self.buckets.iter().flat_map(|bucket| &bucket.members);
+        members.map(|member| (member.id, member.place.clone()))
+    }
+
+    fn send(&mut self, bucket: usize, gradients: &Gradients) {
+        let mut values = std::mem::take(&mut self.values[bucket]);
+        for member in &self.buckets[bucket].members {
+            let out = &mut values[member.place.clone()];
+            match gradients
+                .get(member.id)
+                .and_then(|gradient| gradient.f32().ok())
+            {
+                Some(gradient) => out.copy_from_slice(gradient),
+                None => out.fill(0.0),
+            }
+        }
+        if let Some(outgoing) = &self.outgoing {
+            // Where the thread has ended, what comes back says so.
+            let _ = outgoing.send(Job { bucket, values });
+        }
+    }
+}
+
+impl Drop for Reducer {
+    fn drop(&mut self) {
+        self.outgoing = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn reduce(
+    collective: &dyn Collective,
+    scatter: bool,
+    jobs: &Receiver<Job>,
+    results: &Sender<Result<Job>>,
+) {
+    while let Ok(mut job) = jobs.recv() {
+        let summed = match scatter {
+            true => collective.reduce_scatter(&mut job.values),
+            false => collective.sum(&mut job.values),
+        };
+        let result = summed.map(|()| job).map_err(anyhow::Error::from);
+        let failed = result.is_err();
+        if results.send(result).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// The trainable parameters with their numbers.
+pub(super) fn trainable(parameters: &Parameters) -> Vec<(ParameterId, usize)> {
+    let trainable = parameters.iter().filter(|(_, p)| p.trainable());
+    trainable
+        .map(|(id, parameter)| (id, parameter.master().len()))
+        .collect()
+}

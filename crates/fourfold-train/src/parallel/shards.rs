@@ -1,0 +1,93 @@
+//! The optimizer cut into shards, one a rank: its moments, two numbers for each that trains, are held once over all ranks
+//! (ZeRO-1 of arXiv 1910.02054).
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use anyhow::Result;
+use fourfold_model::Model;
+use fourfold_tensor::{ParameterId, Parameters};
+
+use super::reducer::trainable;
+use super::{Bucket, Team, buckets};
+
+/// Which numbers each rank steps: its part of every bucket that gradients are summed in.
+pub struct Shards {
+    team: Team,
+    buckets: Vec<Bucket>,
+}
+
+impl Shards {
+    /// For the trainable ones of `parameters`.
+    pub fn new(team: Team, parameters: &Parameters) -> Self {
+        let buckets = buckets(&trainable(parameters));
+        Self { team, buckets }
+    }
+
+    /// Of each parameter the numbers that are this rank's, which may be none.
+    pub fn own(&self) -> BTreeMap<ParameterId, Range<usize>> {
+        let members = self.buckets.iter().flat_map(|bucket| &bucket.members);
+        let mut own: BTreeMap<_, _> = members.map(|member| (member.id, 0..0)).collect();
+        for bucket in &self.buckets {
+            let owned = bucket.owned(self.team.rank(), self.team.ranks());
+            own.extend(owned.into_iter().map(|(id, _, within)| (id, within)));
+        }
+        own
+    }
+
+    /// Gives every rank the weights that others stepped.
+    ///
+    /// # Errors
+    /// When a rank is gone.
+    pub fn gather_weights(&self, model: &mut Model) -> Result<()> {
+        let mut values = Vec::new();
+        for bucket in &self.buckets {
+            let own = |id| model.parameters.get(id).master().f32();
+            self.gather(bucket, &mut values, |id, within| Ok(&own(id)?[within]))?;
+            for member in &bucket.members {
+                let new = &values[member.place.clone()];
+                model
+                    .parameters
+                    .update(member.id, |master| master.copy_from_slice(new))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Numbers of all parameters, of which each rank's `own` gives those that are its own.
+    ///
+    /// # Errors
+    /// When a rank is gone.
+    pub fn gather_all<'a>(
+        &self,
+        own: impl Fn(ParameterId) -> &'a [f32],
+    ) -> Result<BTreeMap<ParameterId, Vec<f32>>> {
+        let (mut all, mut values) = (BTreeMap::new(), Vec::new());
+        for bucket in &self.buckets {
+            self.gather(bucket, &mut values, |id, _| Ok(own(id)))?;
+            let whole = bucket.members.iter().map(|member| {
+                let numbers = values[member.place.clone()].to_vec();
+                (member.id, numbers)
+            });
+            // Rank 0 writes them.
+            if self.team.leads() {
+                all.extend(whole);
+            }
+        }
+        Ok(all)
+    }
+
+    fn gather<'a>(
+        &self,
+        bucket: &Bucket,
+        values: &mut Vec<f32>,
+        own: impl Fn(ParameterId, Range<usize>) -> Result<&'a [f32]>,
+    ) -> Result<()> {
+        values.clear();
+        values.resize(bucket.len(), 0.0);
+        for (id, place, within) in bucket.owned(self.team.rank(), self.team.ranks()) {
+            values[place].copy_from_slice(own(id, within)?);
+        }
+        Ok(self.team.collective().all_gather(values)?)
+    }
+}

@@ -1,0 +1,119 @@
+//! Ranks have to begin alike and stay alike: what differs would be averaged into weights that nobody asked for.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use fourfold_tensor::Parameters;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::{Checkpoint, Outline};
+use crate::checks::checksums;
+use crate::parallel::Team;
+use crate::recipe::{Fingerprint, differing_keys};
+
+/// What has to be the same on every rank before the first update.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Beginning {
+    pub recipe: Fingerprint,
+    /// SHA-256 of the data files.
+    pub data: BTreeMap<String, String>,
+    /// SHA-256 of the tokenizer.
+    pub tokenizer: String,
+    /// Checksums of all parameters.
+    pub weights: BTreeMap<String, u64>,
+}
+
+impl Beginning {
+    /// Demands that all ranks begin like rank 0, before any of them goes on.
+    ///
+    /// # Errors
+    /// Names the rank and what differs.
+    pub fn demand_alike(self, team: &Team) -> Result<()> {
+        let first: Self = team.from_leader(Some(self.clone()))?;
+        let complaints = team.hear(self.complaint(&first, team.rank()))?;
+        match complaints.into_iter().flatten().next() {
+            Some(complaint) => bail!(complaint),
+            None => Ok(()),
+        }
+    }
+
+    /// What this rank, number `rank`, has otherwise than the `first`.
+    fn complaint(&self, first: &Self, rank: usize) -> Option<String> {
+        let keys = differing_keys(&self.recipe, &first.recipe);
+        if !keys.is_empty() {
+            return Some(format!(
+                "rank {rank} has another recipe than rank 0 (there is what rank 0 has):\n  {}\ngive all ranks the same \
+                 file and the same --set; where machines differ, write the precision instead of \"auto\"",
+                keys.join("\n  ")
+            ));
+        }
+        let differs = |(file, hash): &(&String, &String)| first.data.get(*file) != Some(*hash);
+        if let Some((file, hash)) = self.data.iter().find(differs) {
+            let there = first.data.get(file).map_or("absent", String::as_str);
+            return Some(format!(
+                "the data file {file} of rank {rank} is not that of rank 0 (SHA-256 {hash} here, {there} there): give \
+                 all machines the same files"
+            ));
+        }
+        if self.tokenizer != first.tokenizer {
+            return Some(format!(
+                "rank {rank} has another tokenizer than rank 0 (SHA-256 {} here, {} there): give all machines the same \
+                 files",
+                self.tokenizer, first.tokenizer
+            ));
+        }
+        let differs = |(name, sum): &(&String, &u64)| first.weights.get(*name) != Some(*sum);
+        let (name, _) = self.weights.iter().find(differs)?;
+        Some(format!(
+            "'{name}' begins with other numbers on rank {rank} than on rank 0: give all machines the same folders of \
+             pretrained weights"
+        ))
+    }
+}
+
+/// Demands that what trains has the same numbers on all ranks.
+///
+/// # Errors
+/// Names the first parameter that has not, and the rank.
+pub(super) fn demand_same_weights(team: &Team, parameters: &Parameters) -> Result<()> {
+    if team.is_alone() {
+        return Ok(());
+    }
+    let sums = checksums(parameters, |_, trainable| trainable)?;
+    let own: Vec<u64> = sums.values().copied().collect();
+    let all = team.hear(own)?;
+    for (rank, other) in all.iter().enumerate() {
+        let pairs = sums.keys().zip(all[0].iter().zip(other));
+        if let Some((name, _)) = pairs.into_iter().find(|(_, (first, sum))| first != sum) {
+            bail!(
+                "'{name}' has other numbers on rank {rank} than on rank 0, though both made the same steps: its memory, \
+                 processor or network is faulty, or this is a defect of Fourfold. Nothing of this is saved; go on from \
+                 the last checkpoint with --resume"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The checkpoint that rank 0 read, on every rank.
+///
+/// # Errors
+/// When a rank is gone.
+pub(super) fn share_checkpoint(team: &Team, own: Option<Checkpoint>) -> Result<Option<Checkpoint>> {
+    if team.is_alone() {
+        return Ok(own);
+    }
+    let outline = own.as_ref().map(Checkpoint::outline);
+    let heard = team.hear::<Option<Outline>>(outline)?;
+    let Some(outline) = heard.into_iter().next().flatten() else {
+        return Ok(None);
+    };
+    let mut checkpoint = match own {
+        Some(own) => own,
+        None => Checkpoint::blank(outline),
+    };
+    for values in checkpoint.values_mut() {
+        team.collective().broadcast(values)?;
+    }
+    Ok(Some(checkpoint))
+}

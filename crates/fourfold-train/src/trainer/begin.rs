@@ -1,0 +1,254 @@
+//! The beginning of a run: what can be wrong is found here.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use fourfold_model::{Model, Part};
+use fourfold_tensor::Precision;
+use serde::{Deserialize, Serialize};
+
+use super::alike::{Beginning, share_checkpoint};
+use super::desk::Desk;
+use super::session::Session;
+use super::{Start, TrainOptions};
+use crate::assemble::{assemble, text};
+use crate::checkpoint::Checkpoint;
+use crate::checks::checksums;
+use crate::environment::{Environment, commits, hash_files};
+use crate::evaluation::check_evaluations;
+use crate::feature_cache::Origins;
+use crate::feature_store;
+use crate::files;
+use crate::hub::{Need, Pins};
+use crate::loss_scale;
+use crate::parallel::Team;
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+use crate::run_folder::{RunFolder, RunLock};
+use crate::samples::HeldOut;
+use crate::sources::Sources;
+use crate::stage::StagePlan;
+
+impl<'a> Session<'a> {
+    /// What can be wrong with recipe, data and checkpoint is found here, in every stage and evaluation, before the
+    /// run folder is made or an earlier one replaced: no mistake costs a run or the hours before it shows.
+    ///
+    /// # Errors
+    /// Names what is wrong.
+    pub fn begin(
+        mut recipe: Recipe,
+        options: &'a TrainOptions,
+        team: Team,
+        progress: &'a mut (dyn Progress + Send),
+    ) -> Result<Self> {
+        let sources = Sources::new(&recipe);
+        let folder = &options.folder;
+        let found = match team.leads() {
+            true => Some(Found::at(folder, options.start, &recipe, progress)?),
+            false => None,
+        };
+        let (checkpoint, lock, known) = match found {
+            Some(found) => (found.checkpoint, found.lock, Some(found.known)),
+            None => (None, None, None),
+        };
+        let Known { kept, pins } = team.from_leader(known)?;
+        let resume = share_checkpoint(&team, checkpoint)?;
+        recipe.settle_precision();
+        let precision = recipe.precision.resolve();
+        // Every file once: those of the data are among all.
+        let files = recipe.data_files(folder)?;
+        let all = hash_files(&recipe.all_files(folder)?)?;
+        let data: BTreeMap<String, String> = all
+            .iter()
+            .filter(|(name, _)| files.contains_key(*name))
+            .map(|(name, hash)| (name.clone(), hash.clone()))
+            .collect();
+        // Rank 0 first: the others of its machine find what it has fetched.
+        if !team.leads() {
+            team.hear(())?;
+        }
+        let fetched =
+            recipe.fetched(&options.hub, Need::Weights, &pins, progress, &options.stop)?;
+        if team.leads() {
+            team.hear(())?;
+        }
+        let (local, hub) = fetched;
+        if let Some(names) = recipe.pretrained() {
+            progress.note(&format!("loading {names}"));
+        }
+        // On another machine it may not be there; it is then trained again, to the same.
+        let kept = kept.filter(|path| path.exists());
+        let text = text(&local, &sources, kept.as_deref())?;
+        recipe.set_vocabulary(text.tokenizer.vocabulary());
+        let fingerprint = recipe.fingerprint(folder)?;
+        if let Some(checkpoint) = &resume {
+            checkpoint.demand_same_run(&fingerprint, &data)?;
+        }
+        let assembled = assemble(&local, text, precision)?;
+        let (mut model, reading) = (assembled.model, assembled.reading);
+        let plans = StagePlan::all(&recipe, &sources, model.config(), &reading)?;
+        if let Some(checkpoint) = &resume {
+            let most = |plan: &StagePlan| match plan.counts_updates() {
+                true => plan.updates,
+                false => usize::MAX,
+            };
+            checkpoint.demand_position(|stage| plans.get(stage).map(most))?;
+        }
+        check_evaluations(&recipe, &sources)?;
+        if plans.iter().any(|plan| plan.precision == Precision::F16) {
+            progress.note(loss_scale::SIMULATED);
+        }
+        if let Some(folder) = &recipe.training.feature_cache {
+            feature_store::prepare(folder)?;
+        }
+        if !team.is_alone() {
+            let beginning = Beginning {
+                recipe: fingerprint.clone(),
+                data: data.clone(),
+                tokenizer: reading.tokenizer.hash().to_owned(),
+                weights: checksums(&model.parameters, |_, _| true)?,
+            };
+            beginning.demand_alike(&team)?;
+        }
+        let ever = |part: Part| recipe.stage.iter().any(|stage| stage.trains(part));
+        let never_trained = checksums(&model.parameters, |name, _| {
+            !Part::of(name).is_some_and(ever)
+        })?;
+        let step = match &resume {
+            Some(checkpoint) => restore(checkpoint, &mut model, &never_trained)?,
+            None => 0,
+        };
+        let desk = match team.leads() {
+            false => None,
+            true => {
+                let held_out = match &recipe.training.samples {
+                    Some(selection) => {
+                        let source = sources.get(&selection.data)?;
+                        Some(HeldOut::pick(&*source, selection).context("in training.samples")?)
+                    }
+                    None => None,
+                };
+                let text = recipe.to_toml(folder)?;
+                let (run, lock) = match lock {
+                    Some(lock) => {
+                        let run = RunFolder::open(folder)?;
+                        files::write_atomic(&run.recipe(), text.as_bytes())?;
+                        (run, lock)
+                    }
+                    None => {
+                        let force = options.start == Start::New { force: true };
+                        RunFolder::create(folder, force, &text)?
+                    }
+                };
+                let trained = recipe.tokenizer.as_ref().and_then(|t| t.train.as_ref());
+                if trained.is_some() && kept.is_none() {
+                    reading.tokenizer.save(&run.tokenizer())?;
+                }
+                let place = recipe.folder.as_deref().unwrap_or(Path::new("."));
+                files::write_json(
+                    &run.environment(),
+                    &Environment::observe(precision, all, hub, place),
+                )?;
+                Some(Desk::open(run, lock, &recipe, held_out, step)?)
+            }
+        };
+        Ok(Self {
+            run: RunFolder::elsewhere(folder),
+            desk,
+            team,
+            recipe,
+            options,
+            progress,
+            model,
+            reading,
+            plans,
+            fingerprint,
+            data,
+            never_trained,
+            step,
+            resume,
+            features: None,
+            looked: Origins::default(),
+        })
+    }
+}
+
+/// What rank 0 finds in the run folder.
+struct Found {
+    checkpoint: Option<Checkpoint>,
+    lock: Option<RunLock>,
+    known: Known,
+}
+
+/// What of it the others have to know.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    /// The tokenizer that the run has trained.
+    kept: Option<PathBuf>,
+    pins: Pins,
+}
+
+impl Found {
+    fn at(
+        folder: &Path,
+        start: Start,
+        recipe: &Recipe,
+        progress: &mut (dyn Progress + Send),
+    ) -> Result<Self> {
+        if let Start::New { force } = start {
+            RunFolder::demand_free(folder, force)?;
+            recipe.demand_outside(folder)?;
+            return Ok(Self {
+                checkpoint: None,
+                lock: None,
+                known: Known {
+                    kept: None,
+                    pins: Pins::new(),
+                },
+            });
+        }
+        let run = RunFolder::open(folder)?;
+        let lock = run.lock()?;
+        let checkpoint = Checkpoint::newest(&run.checkpoints())?;
+        if checkpoint.is_none() {
+            progress.note("no checkpoint was written yet: the run begins at its beginning");
+        }
+        let kept = checkpoint.is_some().then(|| run.tokenizer());
+        Ok(Self {
+            checkpoint,
+            lock: Some(lock),
+            known: Known {
+                kept: kept.filter(|path| path.exists()),
+                pins: commits(&run.environment())?,
+            },
+        })
+    }
+}
+
+/// Puts the weights of a checkpoint into `model`; gives the step it was taken at.
+fn restore(
+    checkpoint: &Checkpoint,
+    model: &mut Model,
+    never_trained: &BTreeMap<String, u64>,
+) -> Result<usize> {
+    for (name, sum) in &checkpoint.state.frozen {
+        ensure!(
+            never_trained.get(name) == Some(sum),
+            "the pretrained weights of '{name}' are not those that the run began with; restore the folder that \
+             [model] names, or start anew with --force"
+        );
+    }
+    let ids: Vec<_> = model.parameters.ids().collect();
+    for id in ids {
+        let parameter = model.parameters.get(id);
+        if !never_trained.contains_key(parameter.name()) {
+            let name = format!("weight.{}", parameter.name());
+            let values = checkpoint.tensor(&name, parameter.master().len())?;
+            model
+                .parameters
+                .update(id, |master| master.copy_from_slice(values))?;
+        }
+    }
+    Ok(checkpoint.state.step)
+}
