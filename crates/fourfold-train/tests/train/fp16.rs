@@ -157,10 +157,20 @@ fn a_run_that_is_stopped_amid_it_goes_on_as_if_it_had_not_been() {
 fn numbers_that_overflow_at_any_scale_end_the_run_with_what_helps() {
     let place = workplace();
     // Weights of a million are infinite in fp16.
-    let message = refusal(place.path(), &["precision=fp16", "stage.unify.lr=1e6"]);
+    let too_fast = ["precision=fp16", "stage.unify.lr=1e6"];
+    let (mut notes, never) = (Notes::default(), Arc::new(AtomicBool::new(false)));
+    let new = Start::New { force: false };
+    let ended = run(place.path(), "run", &too_fast, new, never, &mut notes);
+    let message = format!("{:#}", ended.expect_err("no scale helps"));
     for part in ["stage 'unify'", "the loss scale fell", "bf16", "lr"] {
         assert!(message.contains(part), "{part}: {message}");
     }
+    let forward = notes.0.iter().filter(|n| n.contains("on its way forward"));
+    assert!(forward.count() > 20, "{:?}", notes.0);
+    let last = records(&place.path().join("run"))
+        .pop()
+        .expect("some updates");
+    assert!(last.loss.is_nan() && last.skipped_updates == Some(30));
 }
 
 #[test]
