@@ -1,5 +1,6 @@
 //! Training in fp16: its loss is scaled, and what overflows is skipped.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use fourfold_train::metrics::{self, StepRecord};
 use fourfold_train::progress::Progress;
 use fourfold_train::trainer::Start;
+use safetensors::SafeTensors;
 
 use crate::support::*;
 
@@ -134,6 +136,35 @@ fn nothing_moves_in_an_update_that_is_skipped() {
     let fast = [&TOO_LARGE[..], &["stage.align.lr=1", "stage.unify.lr=1"]].concat();
     assert!(with("fast", &fast).0 == slow);
     assert!(with("learning", &["precision=fp16"]).0 != slow);
+}
+
+/// AdamW would learn much the same from gradients that were scaled throughout, but not where the scale changes.
+#[test]
+fn the_optimizer_sees_gradients_that_are_not_scaled() {
+    let place = workplace();
+    let moments = |name: &str, more: &[&str]| -> Vec<f32> {
+        stopped(place.path(), name, more, 2);
+        let file = newest_checkpoint(&place.path().join(name)).join("tensors.safetensors");
+        let bytes = fs::read(file).expect("written");
+        let stored = SafeTensors::deserialize(&bytes).expect("whole");
+        let mut names = stored.names();
+        names.retain(|name| name.starts_with("first."));
+        names.sort();
+        let moments = names.iter().map(|name| stored.tensor(name).expect("named"));
+        moments
+            .flat_map(|view| bytemuck::pod_collect_to_vec::<u8, f32>(view.data()))
+            .collect()
+    };
+    let full = moments("f32", &[]);
+    let half = moments("fp16", &["precision=fp16"]);
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>();
+    let error = square(&mut half.iter().zip(&full).map(|(h, f)| h - f));
+    let all = square(&mut full.iter().copied());
+    assert!(
+        full.len() > 100 && error < 1e-3 * all,
+        "{error} of {all}, {} numbers",
+        full.len()
+    );
 }
 
 #[test]
