@@ -115,7 +115,10 @@ impl Updater {
         self.optimizer.restore(model, checkpoint)?;
         if let Some(scaler) = &mut self.scaler {
             let state = checkpoint.state.loss_scale;
-            scaler.restore(state.context("the checkpoint has no loss scale")?);
+            scaler.restore(state.context(
+                "the checkpoint has no loss scale, which a stage in fp16 goes on with: it is altered; delete it to go on \
+                 from an older one, or start the run again with --force",
+            )?);
         }
         Ok(())
     }
@@ -236,6 +239,9 @@ impl Updater {
             reducer.begin();
         }
         let loss_scale = self.loss_scale();
+        // The gradients of logits are the first numbers of 16 bits on the way back, and none of them is larger than this
+        // scale: it is the loss scale over the targets that has to stay below 65504. So a large batch needs, and takes, a
+        // larger loss scale than a small one.
         let options = LossOptions {
             visibility: plan.visibility,
             scale: loss_scale as f32 / targets.max(1) as f32,

@@ -1,5 +1,6 @@
 //! Training in fp16: its loss is scaled, and what overflows is skipped.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use fourfold_train::metrics::{self, StepRecord};
 use fourfold_train::progress::Progress;
 use fourfold_train::trainer::Start;
+use safetensors::SafeTensors;
 
 use crate::support::*;
 
@@ -136,6 +138,35 @@ fn nothing_moves_in_an_update_that_is_skipped() {
     assert!(with("learning", &["precision=fp16"]).0 != slow);
 }
 
+/// AdamW would learn much the same from gradients that were scaled throughout, but not where the scale changes.
+#[test]
+fn the_optimizer_sees_gradients_that_are_not_scaled() {
+    let place = workplace();
+    let moments = |name: &str, more: &[&str]| -> Vec<f32> {
+        stopped(place.path(), name, more, 2);
+        let file = newest_checkpoint(&place.path().join(name)).join("tensors.safetensors");
+        let bytes = fs::read(file).expect("written");
+        let stored = SafeTensors::deserialize(&bytes).expect("whole");
+        let mut names = stored.names();
+        names.retain(|name| name.starts_with("first."));
+        names.sort();
+        let moments = names.iter().map(|name| stored.tensor(name).expect("named"));
+        moments
+            .flat_map(|view| bytemuck::pod_collect_to_vec::<u8, f32>(view.data()))
+            .collect()
+    };
+    let full = moments("f32", &[]);
+    let half = moments("fp16", &["precision=fp16"]);
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>();
+    let error = square(&mut half.iter().zip(&full).map(|(h, f)| h - f));
+    let all = square(&mut full.iter().copied());
+    assert!(
+        full.len() > 100 && error < 1e-3 * all,
+        "{error} of {all}, {} numbers",
+        full.len()
+    );
+}
+
 #[test]
 fn a_run_that_is_stopped_amid_it_goes_on_as_if_it_had_not_been() {
     let place = workplace();
@@ -157,10 +188,20 @@ fn a_run_that_is_stopped_amid_it_goes_on_as_if_it_had_not_been() {
 fn numbers_that_overflow_at_any_scale_end_the_run_with_what_helps() {
     let place = workplace();
     // Weights of a million are infinite in fp16.
-    let message = refusal(place.path(), &["precision=fp16", "stage.unify.lr=1e6"]);
+    let too_fast = ["precision=fp16", "stage.unify.lr=1e6"];
+    let (mut notes, never) = (Notes::default(), Arc::new(AtomicBool::new(false)));
+    let new = Start::New { force: false };
+    let ended = run(place.path(), "run", &too_fast, new, never, &mut notes);
+    let message = format!("{:#}", ended.expect_err("no scale helps"));
     for part in ["stage 'unify'", "the loss scale fell", "bf16", "lr"] {
         assert!(message.contains(part), "{part}: {message}");
     }
+    let forward = notes.0.iter().filter(|n| n.contains("on its way forward"));
+    assert!(forward.count() > 20, "{:?}", notes.0);
+    let last = records(&place.path().join("run"))
+        .pop()
+        .expect("some updates");
+    assert!(last.loss.is_nan() && last.skipped_updates == Some(30));
 }
 
 #[test]
