@@ -30,6 +30,8 @@ pub struct Launch {
     pub host: String,
     /// The port there.
     pub port: u16,
+    /// Whether an MPI started it.
+    pub by_mpi: bool,
 }
 
 impl Launch {
@@ -71,6 +73,7 @@ impl Launch {
                 None => return Err(variables.missing("MASTER_ADDR", "RANK")),
             },
             port: variables.port(None)?,
+            by_mpi: false,
         }))
     }
 
@@ -99,6 +102,7 @@ impl Launch {
                 }
             },
             port: variables.port(job.iter().find_map(|name| variables.text(name)))?,
+            by_mpi: true,
         }))
     }
 
@@ -123,6 +127,7 @@ impl Launch {
             local_ranks: variables.tasks_here()?.unwrap_or(local_rank + 1),
             host: host.ok_or_else(|| variables.missing("SLURM_STEP_NODELIST", "SLURM_PROCID"))?,
             port: variables.port(job.zip(step).map(|(job, step)| format!("{job}.{step}")))?,
+            by_mpi: false,
         }))
     }
 
@@ -268,6 +273,7 @@ mod tests {
             local_ranks: 2,
             host: "train-0.train".into(),
             port: 1234,
+            by_mpi: false,
         };
         assert_eq!(launch(&variables).unwrap(), Some(wanted));
         let kubernetes = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a")];

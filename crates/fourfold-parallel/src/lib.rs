@@ -8,6 +8,8 @@ mod collective;
 mod ending;
 mod error;
 mod launch;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod ring;
 mod tcp;
 mod threads;
@@ -15,6 +17,8 @@ mod threads;
 pub use collective::{Alone, Collective, part};
 pub use error::ParallelError;
 pub use launch::Launch;
+#[cfg(feature = "mpi")]
+pub use mpi::connect_mpi;
 pub use tcp::connect;
 pub use threads::threads;
 

@@ -13,6 +13,7 @@ mod page;
 mod picture;
 mod progress;
 mod questions;
+mod ranks;
 mod run;
 mod search;
 mod watch;

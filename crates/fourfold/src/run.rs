@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use fourfold_train::evaluation::{Layout, Scores, evaluate_recipe, table};
 use fourfold_train::parallel::Ranks;
+use fourfold_train::progress::Silent;
 use fourfold_train::recipe::Recipe;
 use fourfold_train::run_folder::RunFolder;
 use fourfold_train::trainer::{Outcome, Start, TrainOptions, train};
@@ -15,6 +16,7 @@ use crate::failure::Interrupted;
 use crate::hub::hub;
 use crate::output::{note, program, quoted, say, shown};
 use crate::progress::Bars;
+use crate::ranks::follows;
 use crate::watch::Bar;
 use crate::{interrupt, model_folder};
 
@@ -30,6 +32,8 @@ pub struct Run {
     pub strict: bool,
     /// Whether the recipe's evaluations are measured at the end.
     pub evaluate: bool,
+    /// Who trains.
+    pub ranks: Ranks,
 }
 
 impl Run {
@@ -44,9 +48,15 @@ impl Run {
             start: self.start,
             strict: self.strict,
             hub: hub(),
-            ranks: Ranks::default(),
+            ranks: self.ranks.clone(),
             stop: Arc::clone(&stop),
         };
+        if follows(&self.ranks) {
+            return match train(self.recipe.clone(), &options, &mut Silent)? {
+                Outcome::Stopped { .. } => Err(Interrupted.into()),
+                Outcome::Finished { run } => Ok(run),
+            };
+        }
         let mut bars = Bars::new();
         match train(self.recipe.clone(), &options, &mut bars)? {
             Outcome::Stopped { run, checkpoint } => {
@@ -84,6 +94,9 @@ impl Run {
         }
         if !self.evaluate {
             command += " --no-eval";
+        }
+        if let Ranks::Threads(ranks @ 2..) = self.ranks {
+            command += &format!(" --ranks {ranks}");
         }
         if let Some(threads) = self.recipe.threads {
             command += &format!(" --threads {threads}");

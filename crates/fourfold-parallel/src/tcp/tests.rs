@@ -20,6 +20,7 @@ fn launch(rank: usize, ranks: usize, port: u16) -> Launch {
         local_ranks: ranks,
         host: "localhost".into(),
         port,
+        by_mpi: false,
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use fourfold_train::estimate::{Estimate, estimate};
 use fourfold_train::hub::Need;
+use fourfold_train::parallel::Ranks;
 use fourfold_train::recipe::Recipe;
 use fourfold_train::run_folder::RunFolder;
 use fourfold_train::samples;
@@ -80,6 +81,7 @@ impl Quickstart {
             start: Start::New { force: self.force },
             strict: false,
             evaluate: true,
+            ranks: Ranks::default(),
         }
         .make()?;
         page::show(&run)?;

@@ -12,6 +12,7 @@ use fourfold_train::trainer::Start;
 
 use crate::machine::Machine;
 use crate::output::{note, shown};
+use crate::ranks::ranks;
 use crate::run::Run;
 
 /// Runs the stages of a recipe, then its evaluations
@@ -23,7 +24,9 @@ Examples:
   fourfold train --resume --run runs/slow
 
 The run folder gets the recipe as resolved, metrics, samples, checkpoints, the model and its scores. Ctrl-C stops after \
-the update at hand and writes a checkpoint; resumed, the run ends with the same weights as one that never stopped.")]
+the update at hand and writes a checkpoint; resumed, the run ends with the same weights as one that never stopped.
+
+Processes that mpirun, srun or torchrun start with this command train together, on one machine or many: docs/scale.md.")]
 pub struct Train {
     /// The recipe, a TOML file; may be left out with --resume
     #[arg(required_unless_present = "resume")]
@@ -43,6 +46,9 @@ pub struct Train {
     /// Stop at a broken sample instead of skipping and counting it
     #[arg(long)]
     strict: bool,
+    /// Ranks within this process that share each batch and the worker threads; the result is that of one, but for rounding
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    ranks: Option<u16>,
     /// Leave out the recipe's evaluations
     #[arg(long)]
     no_eval: bool,
@@ -73,6 +79,7 @@ impl Train {
             start,
             strict,
             evaluate,
+            ranks: ranks(self.ranks)?,
         }
         .make()?;
         Ok(())
