@@ -9,6 +9,7 @@ mod data_show;
 mod exports;
 mod mistakes;
 mod plan;
+mod ranks;
 mod runs;
 mod scores;
 mod support;
