@@ -1,0 +1,319 @@
+// What every kernel is written with. No header of CUDA is needed: what C++ has no word for is PTX behind the small
+// functions below, and `emulator.h` has them for CPUs.
+
+#ifndef FOURFOLD_EMULATED
+
+// ---- the machine -----------------------------------------------------------------------------------------------------
+
+// A kernel with one parameter, the plain struct `args`: pointers first, then 64-bit numbers, then 32-bit ones, a multiple
+// of 8 bytes long. Blocks may have fewer than `threads` threads, in whole warps.
+#define KERNEL(name, Args, threads) \
+    extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
+
+// `name` points to the dynamic shared memory of the block.
+#define SHARED(type, name)                                             \
+    extern __shared__ __align__(16) unsigned char dynamic_shared[];    \
+    type* name = reinterpret_cast<type*>(dynamic_shared)
+
+__device__ __forceinline__ float float_from_bf16(unsigned short bits) {
+    return __uint_as_float(static_cast<unsigned>(bits) << 16);
+}
+
+__device__ __forceinline__ unsigned short bf16_from_float(float value) {
+    unsigned short bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+
+__device__ __forceinline__ float float_from_f16(unsigned short bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+__device__ __forceinline__ unsigned short f16_from_float(float value) {
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+
+// `d += a · b` for matrices of 16 x 16, 16 x 8 and 16 x 8 numbers, spread over the lanes of a warp. With g = lane / 4 and
+// m = 2 (lane % 4), two numbers a word:
+//   a: rows g, g + 8, g, g + 8 at columns m, m, m + 8, m + 8;  b: rows m, m + 8 of column g;
+//   d: row g at columns m, m + 1, then row g + 8.
+__device__ __forceinline__ void mma_bf16(float d[4], const unsigned a[4], const unsigned b[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ __forceinline__ void mma_f16(float d[4], const unsigned a[4], const unsigned b[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ __forceinline__ unsigned shared_address(const void* pointer) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
+// Four matrices of 8 x 8 numbers of 16 bits from shared memory: lane 8 i + r names row r of matrix i (16 bytes, aligned),
+// and gets of each matrix the numbers 2 (lane % 4) and the next of row lane / 4 (of column lane / 4 where transposed).
+__device__ __forceinline__ void load_matrices(unsigned out[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+__device__ __forceinline__ void load_matrices_transposed(unsigned out[4], const void* row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+}
+
+// Begins to copy 16 aligned bytes to shared memory; zeros where they are not `present`.
+__device__ __forceinline__ void copy_async(void* to, const void* from, bool present) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
+                 "r"(present ? 16 : 0)
+                 : "memory");
+}
+
+// Closes a group of copies.
+__device__ __forceinline__ void commit_copies() {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits for this thread's copies but for those of the last `PENDING` groups.
+template <int PENDING>
+__device__ __forceinline__ void wait_for_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+#endif
+
+#define DEVICE __device__ __forceinline__
+
+// The lanes of a warp.
+inline constexpr int WARP = 32;
+inline constexpr unsigned ALL_LANES = 0xffffffffu;
+#define INFINITE __uint_as_float(0x7f800000u)
+
+// ---- number formats --------------------------------------------------------------------------------------------------
+
+typedef float f32;
+
+struct bf16 {
+    unsigned short bits;
+};
+
+struct f16 {
+    unsigned short bits;
+};
+
+DEVICE float to_float(f32 value) {
+    return value;
+}
+
+DEVICE float to_float(bf16 value) {
+    return float_from_bf16(value.bits);
+}
+
+DEVICE float to_float(f16 value) {
+    return float_from_f16(value.bits);
+}
+
+// The nearest number of a format, ties to even.
+template <class Format>
+struct Nearest;
+
+template <>
+struct Nearest<f32> {
+    static __device__ __forceinline__ f32 to(float value) {
+        return value;
+    }
+};
+
+template <>
+struct Nearest<bf16> {
+    static __device__ __forceinline__ bf16 to(float value) {
+        return bf16{bf16_from_float(value)};
+    }
+};
+
+template <>
+struct Nearest<f16> {
+    static __device__ __forceinline__ f16 to(float value) {
+        return f16{f16_from_float(value)};
+    }
+};
+
+template <class Format>
+DEVICE Format nearest(float value) {
+    return Nearest<Format>::to(value);
+}
+
+// ---- packs: eight numbers that lie side by side ----------------------------------------------------------------------
+
+inline constexpr int PACK = 8;
+
+struct Pack {
+    float at[PACK];
+};
+
+struct alignas(16) Words {
+    unsigned at[4];
+};
+
+DEVICE bool is_aligned(const void* pointer) {
+    return reinterpret_cast<unsigned long long>(pointer) % 16 == 0;
+}
+
+DEVICE int smaller(int a, int b) {
+    return a < b ? a : b;
+}
+
+DEVICE int larger(int a, int b) {
+    return a > b ? a : b;
+}
+
+// How many of `count` numbers the pack that begins at `first` has.
+DEVICE int pack_length(long long count, long long first) {
+    return count - first < PACK ? static_cast<int>(count - first) : PACK;
+}
+
+DEVICE void unpack(Pack& pack, const f32* source) {
+    for (int half = 0; half < 2; half++) {
+        const Words words = reinterpret_cast<const Words*>(source)[half];
+        for (int i = 0; i < 4; i++) pack.at[4 * half + i] = __uint_as_float(words.at[i]);
+    }
+}
+
+template <class Format>
+DEVICE void unpack(Pack& pack, const Format* source) {
+    const Words words = *reinterpret_cast<const Words*>(source);
+    for (int i = 0; i < 4; i++) {
+        pack.at[2 * i] = to_float(Format{static_cast<unsigned short>(words.at[i])});
+        pack.at[2 * i + 1] = to_float(Format{static_cast<unsigned short>(words.at[i] >> 16)});
+    }
+}
+
+// The first `length` of eight numbers, the others 0: in loads of 16 bytes where they are whole and aligned.
+template <class Format>
+DEVICE Pack load_pack(const Format* source, int length) {
+    Pack pack;
+    if (length == PACK && is_aligned(source)) {
+        unpack(pack, source);
+    } else {
+        for (int i = 0; i < PACK; i++) pack.at[i] = i < length ? to_float(source[i]) : 0.0f;
+    }
+    return pack;
+}
+
+DEVICE void pack_words(f32* target, const Pack& pack) {
+    for (int half = 0; half < 2; half++) {
+        Words words;
+        for (int i = 0; i < 4; i++) words.at[i] = __float_as_uint(pack.at[4 * half + i]);
+        reinterpret_cast<Words*>(target)[half] = words;
+    }
+}
+
+// Two numbers in one word, the first in its low half.
+template <class Format>
+DEVICE unsigned two_in_a_word(float low, float high) {
+    return nearest<Format>(low).bits | (static_cast<unsigned>(nearest<Format>(high).bits) << 16);
+}
+
+template <class Format>
+DEVICE void pack_words(Format* target, const Pack& pack) {
+    Words words;
+    for (int i = 0; i < 4; i++) words.at[i] = two_in_a_word<Format>(pack.at[2 * i], pack.at[2 * i + 1]);
+    *reinterpret_cast<Words*>(target) = words;
+}
+
+// Writes the first `length` of eight numbers.
+template <class Format>
+DEVICE void store_pack(Format* target, const Pack& pack, int length) {
+    if (length == PACK && is_aligned(target)) {
+        pack_words(target, pack);
+    } else {
+        for (int i = 0; i < PACK; i++) {
+            if (i < length) target[i] = nearest<Format>(pack.at[i]);
+        }
+    }
+}
+
+// ---- who am I --------------------------------------------------------------------------------------------------------
+
+// The number of this thread in a launch whose grid and blocks have one dimension.
+DEVICE long long global_thread() {
+    return static_cast<long long>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+DEVICE int lane() {
+    return threadIdx.x % WARP;
+}
+
+DEVICE int warp() {
+    return threadIdx.x / WARP;
+}
+
+// ---- sums over a warp and a block of one dimension, the same in all of their threads, always in the same order -------
+
+struct Add {
+    template <class Value>
+    __device__ __forceinline__ Value operator()(Value a, Value b) const {
+        return a + b;
+    }
+};
+
+struct Larger {
+    template <class Value>
+    __device__ __forceinline__ Value operator()(Value a, Value b) const {
+        return a > b ? a : b;
+    }
+};
+
+struct Smaller {
+    template <class Value>
+    __device__ __forceinline__ Value operator()(Value a, Value b) const {
+        return a < b ? a : b;
+    }
+};
+
+template <class Value, class Combine>
+DEVICE Value warp_combine(Value value, Combine combine) {
+    for (int distance = WARP / 2; distance > 0; distance /= 2) {
+        value = combine(value, __shfl_xor_sync(ALL_LANES, value, distance));
+    }
+    return value;
+}
+
+// `neutral` changes nothing that it is combined with. All threads of the block have to come here.
+template <class Value, class Combine>
+DEVICE Value block_combine(Value value, Value neutral, Combine combine) {
+    __shared__ Value of_warp[WARP];
+    value = warp_combine(value, combine);
+    if (lane() == 0) of_warp[warp()] = value;
+    __syncthreads();
+    const int warps = (blockDim.x + WARP - 1) / WARP;
+    value = warp_combine(lane() < warps ? of_warp[lane()] : neutral, combine);
+    // The next sum writes to `of_warp` again.
+    __syncthreads();
+    return value;
+}
+
+template <class Value>
+DEVICE Value warp_sum(Value value) {
+    return warp_combine(value, Add());
+}
+
+template <class Value>
+DEVICE Value block_sum(Value value) {
+    return block_combine(value, Value(0), Add());
+}
