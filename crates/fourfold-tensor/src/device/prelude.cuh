@@ -263,6 +263,57 @@ DEVICE int warp() {
     return threadIdx.x / WARP;
 }
 
+// Eight neighbouring numbers of one row, or what is left of it.
+struct RowPack {
+    int row;
+    int first;
+    int length;
+    // The place of the first one in an array of such rows without gaps.
+    long long at;
+};
+
+// The packs of `rows` rows of `width` numbers are dealt to the threads of a launch in order: its grid has
+// rows · (width / 8 rounded up) / block, rounded up. False for the threads that are left over. There may be 2^32 packs,
+// of 2^35 numbers: division in 64 bits takes several times as long.
+DEVICE bool own_row_pack(RowPack& own, int rows, int width) {
+    const unsigned across = (width + PACK - 1) / PACK;
+    const unsigned thread = static_cast<unsigned>(global_thread());
+    if (thread >= static_cast<unsigned long long>(rows) * across) return false;
+    own.row = static_cast<int>(thread / across);
+    own.first = static_cast<int>(thread % across) * PACK;
+    own.length = pack_length(width, own.first);
+    own.at = static_cast<long long>(own.row) * width + own.first;
+    return true;
+}
+
+// ---- activations -----------------------------------------------------------------------------------------------------
+
+// The function at x is x times `gate`, its slope there is `slope`.
+struct Activation {
+    float gate;
+    float slope;
+};
+
+DEVICE float sigmoid(float x) {
+    return 1.0f / (1.0f + expf(-x));
+}
+
+// x · sigmoid(factor · x): SiLU, and CLIP's GELU.
+DEVICE Activation swish(float factor, float x) {
+    const float gate = sigmoid(factor * x);
+    return Activation{gate, fmaf(factor * x * gate, 1.0f - gate, gate)};
+}
+
+// (1 + tanh u) / 2 = sigmoid(2 u) with u = √(2/π) (x + 0.044715 x³).
+DEVICE Activation gelu_tanh(float x) {
+    const float two_root = 1.5957691f, cubic = 0.044715f;
+    const float gate = sigmoid(two_root * x * fmaf(cubic * x, x, 1.0f));
+    const float inner = two_root * fmaf(3.0f * cubic * x, x, 1.0f);
+    const float rest = gate * (1.0f - gate);
+    // Far out `inner` may be infinite, and `rest` is 0.
+    return Activation{gate, rest == 0.0f ? gate : fmaf(x * inner, rest, gate)};
+}
+
 // ---- sums over a warp and a block of one dimension, the same in all of their threads, always in the same order -------
 
 struct Add {
@@ -316,4 +367,38 @@ DEVICE Value warp_sum(Value value) {
 template <class Value>
 DEVICE Value block_sum(Value value) {
     return block_combine(value, Value(0), Add());
+}
+
+// ---- sums over rows: by column, in two steps -------------------------------------------------------------------------
+//
+// Blocks of 256 threads sum over pieces of the rows, 32 columns each: grid (width / 32 rounded up, pieces). `sum_pieces`
+// (device/kernels/reduce.cu) then adds the pieces. How many rows a piece has must depend on the number of rows alone.
+
+inline constexpr int COLUMN_STEP = 256 / WARP;
+
+// What a thread sums: the rows first, first + COLUMN_STEP, ... before `end`; none where there is no such column.
+struct ColumnPiece {
+    int column;
+    int first;
+    int end;
+};
+
+DEVICE ColumnPiece own_column_piece(int rows, int width, int rows_per_piece) {
+    const int column = blockIdx.x * WARP + lane();
+    const int begin = blockIdx.y * rows_per_piece;
+    const int end = smaller(begin + rows_per_piece, rows);
+    return ColumnPiece{column, begin + warp(), column < width ? end : 0};
+}
+
+// Writes the sum of what the threads of a column found, in order, to `sums[column]`. All threads of the block have to come here.
+DEVICE void store_column_sum(float* sums, float sum, const ColumnPiece& piece, int width) {
+    __shared__ float of_thread[COLUMN_STEP][WARP];
+    of_thread[warp()][lane()] = sum;
+    __syncthreads();
+    if (warp() == 0 && piece.column < width) {
+        float total = 0.0f;
+        for (int i = 0; i < COLUMN_STEP; i++) total += of_thread[i][lane()];
+        sums[piece.column] = total;
+    }
+    __syncthreads();
 }

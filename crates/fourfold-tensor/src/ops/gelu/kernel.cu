@@ -18,34 +18,13 @@ struct GeluBackwardArgs {
     int pad;
 };
 
-// gelu(x) is x times `gate`, and its slope at x is `slope`.
-struct Activation {
-    float gate;
-    float slope;
-};
-
-DEVICE float sigmoid(float x) {
-    return 1.0f / (1.0f + expf(-x));
-}
-
 DEVICE Activation activation(int kind, float x) {
-    if (kind == 1) {
-        const float root_half = 0.70710678f, density = 0.39894228f;
-        // The complement of erf keeps the digits of the tail.
-        const float below = 0.5f * erfcf(-x * root_half);
-        return Activation{below, fmaf(x, density * expf(-0.5f * x * x), below)};
-    }
-    if (kind == 2) {
-        const float factor = 1.702f, gate = sigmoid(factor * x);
-        return Activation{gate, fmaf(factor * x * gate, 1.0f - gate, gate)};
-    }
-    // (1 + tanh u) / 2 = sigmoid(2 u) with u = √(2/π) (x + 0.044715 x³).
-    const float two_root = 1.5957691f, cubic = 0.044715f;
-    const float gate = sigmoid(two_root * x * fmaf(cubic * x, x, 1.0f));
-    const float inner = two_root * fmaf(3.0f * cubic * x, x, 1.0f);
-    // x · slope · gate would be infinite times 0 far out.
-    const float rest = gate * (1.0f - gate);
-    return Activation{gate, rest == 0.0f ? gate : fmaf(x * inner, rest, gate)};
+    if (kind == 0) return gelu_tanh(x);
+    if (kind == 2) return swish(1.702f, x);
+    const float root_half = 0.70710678f, density = 0.39894228f;
+    // The complement of erf keeps the digits of the tail.
+    const float below = 0.5f * erfcf(-x * root_half);
+    return Activation{below, fmaf(x, density * expf(-0.5f * x * x), below)};
 }
 
 // y = gelu(x), which may be in place. A thread takes eight numbers. Grid: count / 2048, rounded up. Block: 256.

@@ -133,31 +133,19 @@ struct NormWeightArgs {
     int pad;
 };
 
-constexpr int ROW_THREADS = 8;
-
-// The gradients of weight and bias over pieces of rows; `sum_pieces` (device/kernels/reduce.cu) adds those of the pieces,
-// rows of 2 · width numbers. Grid: (width / 32 rounded up, pieces). Block: 256.
+// The gradients of weight and bias over pieces of rows; `sum_pieces` (device/kernels/reduce.cu) adds those of the pieces.
+// Grid: (width / 32 rounded up, pieces). Block: 256.
 KERNEL(norm_weight_pieces, NormWeightArgs, 256) {
-    __shared__ float sums[2][ROW_THREADS][WARP];
-    const int column = blockIdx.x * WARP + lane();
-    const int begin = blockIdx.y * args.rows_per_piece;
-    const int end = smaller(begin + args.rows_per_piece, args.rows);
+    const ColumnPiece piece = own_column_piece(args.rows, args.width, args.rows_per_piece);
     float weight = 0.0f, bias = 0.0f;
-    if (column < args.width) {
-        for (int row = begin + warp(); row < end; row += ROW_THREADS) {
-            const long long at = static_cast<long long>(row) * args.width + column;
-            const Statistics of_row = args.statistics[row];
-            const float dy = to_float(args.dy[at]);
-            weight = fmaf(dy, (to_float(args.x[at]) - of_row.mean) * of_row.scale, weight);
-            bias += dy;
-        }
+    for (int row = piece.first; row < piece.end; row += COLUMN_STEP) {
+        const long long at = static_cast<long long>(row) * args.width + piece.column;
+        const Statistics of_row = args.statistics[row];
+        const float dy = to_float(args.dy[at]);
+        weight = fmaf(dy, (to_float(args.x[at]) - of_row.mean) * of_row.scale, weight);
+        bias += dy;
     }
-    sums[0][warp()][lane()] = weight;
-    sums[1][warp()][lane()] = bias;
-    __syncthreads();
-    if (warp() < 2 && column < args.width) {
-        float sum = 0.0f;
-        for (int i = 0; i < ROW_THREADS; i++) sum += sums[warp()][i][lane()];
-        args.pieces[(2ll * blockIdx.y + warp()) * args.width + column] = sum;
-    }
+    float* sums = args.pieces + 2ll * blockIdx.y * args.width;
+    store_column_sum(sums, weight, piece, args.width);
+    store_column_sum(sums + args.width, bias, piece, args.width);
 }
