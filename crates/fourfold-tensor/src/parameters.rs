@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use half::bf16;
 use rayon::prelude::*;
 
+use crate::device::{Device, copies, reduce};
 use crate::gemm::round_all;
 use crate::isa::multiversion;
 use crate::tape::Node;
@@ -51,22 +52,42 @@ impl Parameter {
 /// All parameters of a model.
 ///
 /// Each has an f32 master; a matrix has a working copy in the precision of the products besides. Vectors
-/// (biases, norm weights) are used in f32.
+/// (biases, norm weights) are used in f32. All of them lie on one device.
 #[derive(Debug)]
 pub struct Parameters {
     list: Vec<Parameter>,
     by_name: HashMap<String, ParameterId>,
     precision: Precision,
+    device: Device,
 }
 
 impl Parameters {
-    /// An empty set whose matrices are computed in `precision`.
+    /// An empty set on this processor, whose matrices are computed in `precision`.
     pub fn new(precision: Precision) -> Self {
         Self {
             list: Vec::new(),
             by_name: HashMap::new(),
             precision,
+            device: Device::Cpu,
         }
+    }
+
+    /// Where they lie.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Moves all of them to `device`, where those that are added later will lie too. Gradients have to be made anew.
+    ///
+    /// # Errors
+    /// When the device has no memory for them or has failed; some may be on either device then.
+    pub fn to_device(&mut self, device: &Device) -> Result<()> {
+        for parameter in &mut self.list {
+            parameter.master = parameter.master.to_device(device)?;
+            parameter.working = working_copy(&parameter.master, self.precision);
+        }
+        self.device = device.clone();
+        Ok(())
     }
 
     /// The precision of products.
@@ -80,7 +101,10 @@ impl Parameters {
     /// When `values` is not f32 or the name is taken.
     pub fn add(&mut self, name: impl Into<String>, values: Tensor) -> Result<ParameterId> {
         let name = name.into();
-        values.f32()?;
+        if values.precision() != Precision::F32 {
+            values.f32()?;
+        }
+        let values = values.to_device(&self.device)?;
         let id = ParameterId(self.list.len());
         if self.by_name.insert(name.clone(), id).is_some() {
             return Err(TensorError::shape(
@@ -133,6 +157,17 @@ impl Parameters {
     /// # Errors
     /// When a tape still holds the parameter.
     pub fn update(&mut self, id: ParameterId, change: impl FnOnce(&mut [f32])) -> Result<()> {
+        if self.device != Device::Cpu {
+            let mut master = self.list[id.0].master.to_host()?;
+            if let Some(master) = master.unique_mut::<f32>() {
+                change(master);
+            }
+            let master = master.to_device(&self.device)?;
+            let parameter = &mut self.list[id.0];
+            parameter.working = working_copy(&master, self.precision);
+            parameter.master = master;
+            return Ok(());
+        }
         self.update_both(id, |master, working| {
             change(master);
             if let Some(working) = working {
@@ -152,6 +187,15 @@ impl Parameters {
         change: impl FnOnce(&mut [f32], Option<&mut [bf16]>),
     ) -> Result<()> {
         let parameter = &mut self.list[id.0];
+        if self.device != Device::Cpu {
+            return Err(TensorError::shape(
+                "parameters",
+                format!(
+                    "'{}' lies on {}; update it with `update` or `step`",
+                    parameter.name, self.device
+                ),
+            ));
+        }
         let same = parameter.working.precision() == Precision::F32;
         if same {
             // Master and working copy are one buffer: let go of the second handle before writing.
@@ -216,7 +260,7 @@ impl Gradients {
     /// Room for the gradient of every trainable parameter and of no other.
     pub fn new(parameters: &Parameters) -> Self {
         let slot = |parameter: &Parameter| Slot {
-            values: Tensor::zeros(parameter.master.shape()),
+            values: Tensor::zeros_on(&parameters.device, parameter.master.shape()),
             written: false,
         };
         Self {
@@ -244,8 +288,23 @@ impl Gradients {
             .map(|slot| &slot.values)
     }
 
-    /// Square root of the sum of squares over all gradients, in f64.
+    /// Square root of the sum of squares over all gradients, in f64. Not a number on a device that fails, and every later
+    /// use of that says why.
     pub fn norm(&self) -> f64 {
+        let written: Vec<&Tensor> = self
+            .slots
+            .iter()
+            .flatten()
+            .filter(|slot| slot.written)
+            .map(|slot| &slot.values)
+            .collect();
+        if let Some(gpu) = written.first().and_then(|values| values.gpu()) {
+            return reduce::sum_of_squares(gpu, &written)
+                .map_or_else(|error| {
+                    gpu.fail(&error);
+                    f64::NAN
+                }, f64::sqrt);
+        }
         let squares = |slot: &Slot| -> f64 {
             let values = slot.values.f32().unwrap_or(&[]);
             let pieces = values.par_chunks(SQUARES_PER_TASK);
@@ -262,6 +321,25 @@ impl Gradients {
             .map(squares)
             .sum::<f64>()
             .sqrt()
+    }
+
+    /// Lets `write` put or (when its second argument says so) add a gradient for `id`, on the device where the parameter
+    /// lay when this was made.
+    pub(crate) fn accumulate_on(
+        &mut self,
+        id: ParameterId,
+        write: impl FnOnce(&Tensor, bool) -> Result<()>,
+    ) -> Result<()> {
+        let Some(slot) = &mut self.slots[id.0] else {
+            return Ok(());
+        };
+        slot.values.gpu_buffer()?;
+        if !slot.values.is_unique() {
+            slot.values = copies::own(slot.values.clone())?;
+        }
+        write(&slot.values, slot.written)?;
+        slot.written = true;
+        Ok(())
     }
 
     /// Lets `write` put or (when its second argument says so) add a gradient for `id`.

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
+use std::sync::Arc;
 
 use half::bf16;
 
+use crate::device::{Device, Gpu, copies};
 use crate::parameters::Gradients;
 use crate::tensor::View;
 use crate::{Element, ParameterId, Parameters, Precision, Result, Tensor, TensorError};
@@ -78,6 +80,11 @@ impl<'p> Tape<'p> {
     /// The precision that products compute in.
     pub fn precision(&self) -> Precision {
         self.parameters.precision()
+    }
+
+    /// Where the parameters lie, and so where operations on them run.
+    pub fn device(&self) -> &Device {
+        self.parameters.device()
     }
 
     /// Whether the parameter `id` trains.
@@ -204,7 +211,7 @@ impl<'p> Tape<'p> {
                 "expected a recorded scalar: the loss depends on no trainable parameter of this stage",
             ));
         };
-        let gradient = Tensor::from_f32(loss.shape(), &[1.0])?;
+        let gradient = Tensor::from_f32(loss.shape(), &[1.0])?.to_device(&loss.device())?;
         self.replay(last, gradient, gradients).map(|_| ())
     }
 
@@ -273,6 +280,11 @@ impl Flow<'_> {
     pub(crate) fn add(&mut self, node: Option<Node>, gradient: Tensor) -> Result<()> {
         match node {
             None => {}
+            Some(Node::Parameter(id)) if gradient.gpu().is_some() => {
+                self.parameters.accumulate_on(id, |slot, add| {
+                    copies::add_scaled(slot, &gradient, 1.0, None, add)
+                })?;
+            }
             Some(Node::Parameter(id)) => {
                 let values = gradient.to_precision(Precision::F32);
                 let values = values.f32()?;
@@ -282,11 +294,45 @@ impl Flow<'_> {
             Some(Node::Step(step)) => {
                 self.pending[step] = Some(match self.pending[step].take() {
                     None => gradient.detach(),
-                    Some(first) => sum(first, &gradient),
+                    Some(first) => match gradient.gpu() {
+                        Some(_) => copies::sum(first, &gradient)?,
+                        None => sum(first, &gradient),
+                    },
                 });
             }
         }
         Ok(())
+    }
+
+    /// Lets `write` put or (when its second argument says so) add an f32 gradient of `shape` for `node`, on the device
+    /// `gpu`.
+    pub(crate) fn accumulate_on(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        node: Option<Node>,
+        shape: &[usize],
+        write: impl FnOnce(&Tensor, bool) -> Result<()>,
+    ) -> Result<()> {
+        match node {
+            None => Ok(()),
+            Some(Node::Parameter(id)) => self.parameters.accumulate_on(id, write),
+            Some(Node::Step(step)) => {
+                let gradient = match self.pending[step].take() {
+                    None => {
+                        let gradient = Tensor::on_gpu(gpu, shape, Precision::F32)?;
+                        write(&gradient, false)?;
+                        gradient
+                    }
+                    Some(first) => {
+                        let first = copies::own(first.to_precision(Precision::F32))?;
+                        write(&first, true)?;
+                        first
+                    }
+                };
+                self.pending[step] = Some(gradient);
+                Ok(())
+            }
+        }
     }
 
     /// Lets `write` put or (when its second argument says so) add an f32 gradient of `shape` for `node`.

@@ -2,7 +2,9 @@
 
 use num_traits::Float;
 
-use crate::{Gradients, Parameters, Precision, Result, Tape, Tensor};
+use crate::{
+    Device, DeviceChoice, Gradients, Parameters, Precision, Result, Tape, Tensor,
+};
 
 /// An operation and its gradient as plain loops over any float type.
 pub(crate) trait Reference {
@@ -100,8 +102,47 @@ pub(crate) fn check_operation<R: Reference>(
         check_central_differences(case, reference, &inputs64, &wide(&dy), &gradients64);
     }
 
-    for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
-        let mut parameters = Parameters::new(precision);
+    for device in devices() {
+        for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
+            let check = Check {
+                device: &device,
+                precision,
+                tolerance,
+            };
+            check.run(case, &inputs, &operation, &y64, &dy, &gradients64);
+        }
+    }
+}
+
+/// Where operations are checked: here, and as kernels for GPUs on the emulated device.
+pub(crate) fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::Cpu];
+    // The lesser instruction sets, with which all tests run once more, change nothing of the emulated device.
+    if std::env::var_os("FOURFOLD_ISA").is_none() {
+        devices.push(DeviceChoice::Emulated.open().expect("a C++ compiler"));
+    }
+    devices
+}
+
+/// One comparison of an operation with the reference.
+struct Check<'a> {
+    device: &'a Device,
+    precision: Precision,
+    tolerance: f64,
+}
+
+impl Check<'_> {
+    fn run(
+        &self,
+        case: &Case,
+        inputs: &[Vec<f32>],
+        operation: &impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
+        y64: &[f64],
+        dy: &[f32],
+        gradients64: &[Vec<f64>],
+    ) {
+        let mut parameters = Parameters::new(self.precision);
+        parameters.to_device(self.device).expect("there is room");
         let ids: Vec<_> = inputs
             .iter()
             .zip(&case.shapes)
@@ -140,20 +181,28 @@ pub(crate) fn check_operation<R: Reference>(
             })
             .collect();
         let y = operation(&tape, &operands).expect("the operation accepts its case");
-        assert_close("output", precision, &y.to_f32_vec(), &y64, tolerance);
-        let loss = weighted_sum(&tape, &y, &dy);
+        assert_eq!(y.device(), *self.device);
+        self.compare("output", &y, y64);
+        let loss = weighted_sum(&tape, &y, dy);
         tape.backward(&loss, &mut gradients)
             .expect("a recorded loss");
         for (index, id) in ids.iter().enumerate() {
             if !case.constants.contains(&index) {
-                let gradient = gradients
-                    .get(*id)
-                    .expect("every input gets a gradient")
-                    .to_f32_vec();
+                let gradient = gradients.get(*id).expect("every input gets a gradient");
                 let name = format!("gradient of input {index}");
-                assert_close(&name, precision, &gradient, &gradients64[index], tolerance);
+                self.compare(&name, gradient, &gradients64[index]);
             }
         }
+        drop((operands, y, loss, gradients));
+        if let Some(gpu) = self.device.gpu() {
+            gpu.synchronize().expect("nothing failed on the way");
+        }
+    }
+
+    fn compare(&self, what: &str, found: &Tensor, wanted: &[f64]) {
+        let found = found.to_f32_vec();
+        let what = format!("{what} on {}", self.device);
+        assert_close(&what, self.precision, &found, wanted, self.tolerance);
     }
 }
 
@@ -162,7 +211,9 @@ pub(crate) fn weighted_sum(tape: &Tape<'_>, y: &Tensor, dy: &[f32]) -> Tensor {
     let value: f32 = y.to_f32_vec().iter().zip(dy).map(|(y, dy)| y * dy).sum();
     let gradient = Tensor::from_f32(y.shape(), dy)
         .expect("as long as y")
-        .to_precision(y.precision());
+        .to_precision(y.precision())
+        .to_device(&y.device())
+        .expect("there is room");
     let node = y.node;
     let scalar = Tensor::from_f32(&[1], &[value]).expect("one number");
     tape.record(&[y], scalar, move |_, flow| flow.add(node, gradient))
