@@ -13,6 +13,7 @@ mod embedding;
 mod formats;
 mod gated;
 mod gelu;
+mod gpu;
 mod head_loss;
 mod head_norm;
 mod heads;

@@ -1,9 +1,11 @@
 //! Images cut into patches, each a row.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
-use super::formats::{build_in, convert};
+use super::formats::{build_in, check_f32, convert};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::{Precision, Result, Tensor, TensorError};
 
@@ -34,6 +36,11 @@ pub fn patchify(images: &Tensor, patch: usize, precision: Precision) -> Result<T
                 "images of {height} x {width} pixels; expected room for a patch of {patch} x {patch}, at least 1 x 1"
             ),
         ));
+    }
+    if let Some(gpu) = common("patchify", [images])? {
+        check_f32("patchify", [images])?;
+        let shape = [count, channels, height, width];
+        return gpu::patchify(gpu, images, shape, patch, precision);
     }
     let pixels = images.f32()?;
     let (down, across) = (height / patch, width / patch);
