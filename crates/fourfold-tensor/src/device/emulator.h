@@ -42,10 +42,11 @@ struct Index {
 
 enum State { FRESH, READY, AT_WARP, AT_BLOCK, DONE };
 
-// 16 bytes on their way to shared memory, or as many zeros where there is no source.
+// 16 bytes on their way to shared memory, zeros after the first `bytes`.
 struct Copy {
     void* to;
     const void* from;
+    int bytes;
     unsigned group;
 };
 
@@ -546,15 +547,17 @@ inline void load_matrices(unsigned out[4], const void* row) {
 }
 
 inline void do_copy(const Copy& copy) {
-    if (copy.from) memcpy(copy.to, copy.from, 16);
-    else memset(copy.to, 0, 16);
+    unsigned char whole[16] = {};
+    memcpy(whole, copy.from, size_t(copy.bytes));
+    memcpy(copy.to, whole, sizeof whole);
 }
 
-inline void copy_async(void* to, const void* from, bool present) {
+inline void copy_async(void* to, const void* from, int bytes) {
     check_shared(to, 16, 16);
     if (reinterpret_cast<uintptr_t>(from) % 16 != 0) fail("copies 16 bytes from an address that is no multiple of 16");
+    if (bytes < 0 || bytes > 16) fail("copies %d of 16 bytes", bytes);
     Fiber& fiber = *worker->fiber;
-    const Copy copy = {to, present ? from : nullptr, fiber.groups};
+    const Copy copy = {to, from, bytes, fiber.groups};
     if (falling()) {
         do_copy(copy);
     } else {
@@ -592,8 +595,8 @@ inline void load_matrices_transposed(unsigned out[4], const void* row) {
     emulator::load_matrices<true>(out, row);
 }
 
-inline void copy_async(void* to, const void* from, bool present) {
-    emulator::copy_async(to, from, present);
+inline void copy_async(void* to, const void* from, int bytes) {
+    emulator::copy_async(to, from, bytes);
 }
 
 inline void commit_copies() {
@@ -650,6 +653,7 @@ inline unsigned __float_as_uint(float value) {
     return emulator::bits_from_float(value);
 }
 
+#define UNROLL
 #define SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::worker->shared)
 
 #define KERNEL(name, Args, threads)                                                                                    \

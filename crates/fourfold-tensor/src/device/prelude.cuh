@@ -10,6 +10,9 @@
 #define KERNEL(name, Args, threads) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
 
+// Before a loop over an array that is to lie in registers.
+#define UNROLL _Pragma("unroll")
+
 // `name` points to the dynamic shared memory of the block.
 #define SHARED(type, name)                                             \
     extern __shared__ __align__(16) unsigned char dynamic_shared[];    \
@@ -77,10 +80,9 @@ __device__ __forceinline__ void load_matrices_transposed(unsigned out[4], const 
                  : "memory");
 }
 
-// Begins to copy 16 aligned bytes to shared memory; zeros where they are not `present`.
-__device__ __forceinline__ void copy_async(void* to, const void* from, bool present) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
-                 "r"(present ? 16 : 0)
+// Begins to copy the first `bytes` of 16 aligned bytes to shared memory, and zeros in place of the others.
+__device__ __forceinline__ void copy_async(void* to, const void* from, int bytes) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
                  : "memory");
 }
 
@@ -401,4 +403,72 @@ DEVICE void store_column_sum(float* sums, float sum, const ColumnPiece& piece, i
         sums[piece.column] = total;
     }
     __syncthreads();
+}
+
+// ---- tiles of 16-bit numbers in shared memory, and the fragments of `mma` in them ------------------------------------
+//
+// Rows of a tile are TILE_GAP numbers longer than they need to be: the eight rows of a small matrix then lie in different
+// banks.
+
+inline constexpr int TILE_GAP = 8;
+
+DEVICE void multiply_add(float d[4], const unsigned a[4], const unsigned b[2], bf16) {
+    mma_bf16(d, a, b);
+}
+
+DEVICE void multiply_add(float d[4], const unsigned a[4], const unsigned b[2], f16) {
+    mma_f16(d, a, b);
+}
+
+// Whether rows that lie `stride` numbers apart can be copied 16 bytes at a time.
+template <class Format>
+DEVICE bool rows_are_aligned(const Format* first, long long stride) {
+    return is_aligned(first) && stride * sizeof(Format) % 16 == 0;
+}
+
+// Begins to load a tile of ROWS x COLUMNS numbers, of which `rows` rows and `columns` columns exist; the others are 0.
+// Where `aligned` (see `rows_are_aligned`), the caller has to commit the copies and wait for them; in any case the
+// threads of the block have to meet at a barrier before they read.
+template <int ROWS, int COLUMNS, int THREADS, class Format>
+DEVICE void load_tile(Format* tile, const Format* source, long long stride, int rows, int columns, bool aligned) {
+    constexpr int ROW = COLUMNS + TILE_GAP;
+    if (aligned) {
+        constexpr int ACROSS = COLUMNS / PACK;
+        for (int i = threadIdx.x; i < ROWS * ACROSS; i += THREADS) {
+            const int row = i / ACROSS, column = i % ACROSS * PACK;
+            const int present = row < rows ? larger(0, smaller(PACK, columns - column)) : 0;
+            const Format* from = present > 0 ? source + row * stride + column : source;
+            copy_async(tile + row * ROW + column, from, present * static_cast<int>(sizeof(Format)));
+        }
+    } else {
+        for (int i = threadIdx.x; i < ROWS * COLUMNS; i += THREADS) {
+            const int row = i / COLUMNS, column = i % COLUMNS;
+            const bool present = row < rows && column < columns;
+            tile[row * ROW + column] = present ? source[row * stride + column] : Format{0};
+        }
+    }
+}
+
+// The left operand of 16 x 16 numbers whose first lies at `tile`, rows ROW numbers apart.
+template <int ROW, class Format>
+DEVICE void left_operand(unsigned a[4], const Format* tile) {
+    load_matrices(a, tile + lane() % 16 * ROW + lane() / 16 * 8);
+}
+
+// The same where the tile holds the operand transposed.
+template <int ROW, class Format>
+DEVICE void left_operand_transposed(unsigned a[4], const Format* tile) {
+    load_matrices_transposed(a, tile + (lane() / 16 * 8 + lane() % 8) * ROW + lane() / 8 % 2 * 8);
+}
+
+// Two right operands of 16 x 8 numbers side by side, b[0..2] and b[2..4].
+template <int ROW, class Format>
+DEVICE void right_operands(unsigned b[4], const Format* tile) {
+    load_matrices_transposed(b, tile + lane() % 16 * ROW + lane() / 16 * 8);
+}
+
+// The same where the tile holds the operands transposed: 16 rows of 16 numbers.
+template <int ROW, class Format>
+DEVICE void right_operands_transposed(unsigned b[4], const Format* tile) {
+    load_matrices(b, tile + (lane() / 16 * 8 + lane() % 8) * ROW + lane() / 8 % 2 * 8);
 }
