@@ -1,10 +1,12 @@
 //! AdamW (Loshchilov and Hutter, 2019): moments and weights in one pass.
 
-use half::bf16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::gemm::round;
+use crate::device::steps::Trained;
 use crate::isa::multiversion;
+use crate::ops::formats::convert;
+use crate::{Rounded, Tensor};
 
 /// Keeps the denominator away from 0, as in the paper and every implementation since.
 const EPSILON: f32 = 1e-8;
@@ -42,7 +44,7 @@ impl AdamW {
     pub fn apply(
         self,
         weights: &mut [f32],
-        rounded: Option<&mut [bf16]>,
+        rounded: Option<Rounded<'_>>,
         gradient: &[f32],
         scale: f32,
         first: &mut [f32],
@@ -56,18 +58,48 @@ impl AdamW {
             .zip(gradient.par_chunks(CHUNK))
             .zip(moments);
         match rounded {
-            Some(rounded) => pieces.zip(rounded.par_chunks_mut(CHUNK)).for_each(
-                |(((weights, gradient), (first, second)), rounded)| {
-                    update(self, weights, gradient, scale, first, second);
-                    round(weights, rounded);
-                },
-            ),
-            None => pieces.for_each(|((weights, gradient), (first, second))| {
-                update(self, weights, gradient, scale, first, second);
+            None => pieces.for_each(|piece| {
+                self.piece(piece, scale);
             }),
+            Some(Rounded::Bf16(rounded)) => pieces
+                .zip(rounded.par_chunks_mut(CHUNK))
+                .for_each(|(piece, out)| convert::<(f32, bf16)>(self.piece(piece, scale), out)),
+            Some(Rounded::F16(rounded)) => pieces
+                .zip(rounded.par_chunks_mut(CHUNK))
+                .for_each(|(piece, out)| convert::<(f32, f16)>(self.piece(piece, scale), out)),
         }
     }
+
+    /// The numbers of the step for a parameter that lies on a device.
+    pub(crate) fn on_gpu(self, [weights, gradient, first, second]: [&Tensor; 4]) -> Trained {
+        Trained {
+            weights: weights.address(),
+            rounded: 0,
+            gradient: gradient.address(),
+            first: first.address(),
+            second: second.address(),
+            count: weights.len() as u64,
+            rest: self.rest,
+            rate: self.rate,
+            unbias: self.unbias,
+            keep: self.keep,
+            pad: 0,
+        }
+    }
+
+    /// Updates one piece; its new weights.
+    fn piece<'w>(
+        self,
+        ((weights, gradient), (first, second)): Piece<'w, '_>,
+        scale: f32,
+    ) -> &'w [f32] {
+        update(self, weights, gradient, scale, first, second);
+        weights
+    }
 }
+
+/// Weights with their gradient, and both moments.
+type Piece<'w, 'a> = ((&'w mut [f32], &'a [f32]), (&'a mut [f32], &'a mut [f32]));
 
 multiversion! {
     fn update(step: AdamW, weights: &mut [f32], gradient: &[f32], scale: f32, first: &mut [f32], second: &mut [f32]) {
@@ -99,10 +131,23 @@ mod tests {
             let t = index as u64 + 1;
             let scaled = gradient.map(|g: f64| (2.0 * g) as f32);
             let step = AdamW::new(betas, t, rate, decay);
-            let mut rounded = [bf16::NAN; 3];
-            let copy = Some(&mut rounded[..]);
-            step.apply(&mut weights, copy, &scaled, 0.5, &mut first, &mut second);
-            assert_eq!(rounded, weights.map(bf16::from_f32));
+            let (mut brain, mut half) = ([bf16::NAN; 3], [f16::NAN; 3]);
+            let copy = match index {
+                0 => Rounded::Bf16(&mut brain),
+                _ => Rounded::F16(&mut half),
+            };
+            step.apply(
+                &mut weights,
+                Some(copy),
+                &scaled,
+                0.5,
+                &mut first,
+                &mut second,
+            );
+            match index {
+                0 => assert_eq!(brain, weights.map(bf16::from_f32)),
+                _ => assert_eq!(half, weights.map(f16::from_f32)),
+            }
             for i in 0..3 {
                 m[i] = betas[0] * m[i] + (1.0 - betas[0]) * gradient[i];
                 v[i] = betas[1] * v[i] + (1.0 - betas[1]) * gradient[i].powi(2);

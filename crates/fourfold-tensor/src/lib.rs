@@ -30,7 +30,7 @@ pub use error::TensorError;
 pub use isa::Isa;
 pub use mapped::MappedFile;
 pub use parallel::awake;
-pub use parameters::{Gradients, Parameter, ParameterId, Parameters};
+pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Rounded, Update};
 pub use precision::Precision;
 pub use tape::Tape;
 pub use tensor::Tensor;

@@ -1,15 +1,16 @@
 //! Parameters, their working copies, and the gradients that flow into them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use half::bf16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::device::{Device, copies, reduce};
-use crate::gemm::round_all;
+use crate::device::{Device, common, copies, reduce, steps};
 use crate::isa::multiversion;
+use crate::ops::formats::convert_all;
 use crate::tape::Node;
-use crate::{Precision, Result, Tensor, TensorError};
+use crate::{AdamW, Precision, Result, Tensor, TensorError};
 
 /// Numbers whose squares one task adds.
 const SQUARES_PER_TASK: usize = 64 * 1024;
@@ -43,9 +44,74 @@ impl Parameter {
         self.trainable
     }
 
+    /// What refuses to write it while others read it.
+    fn held(&self) -> TensorError {
+        TensorError::shape(
+            "parameters",
+            format!("'{}' is updated while a tape still holds it", self.name),
+        )
+    }
+
     /// Whether it is a matrix: only matrices decay and are computed in 16 bits.
     pub fn is_matrix(&self) -> bool {
         self.master.shape().len() >= 2
+    }
+}
+
+/// The 16-bit working copy of a parameter, to be written.
+#[derive(Debug)]
+pub enum Rounded<'a> {
+    /// 16-bit brain floats.
+    Bf16(&'a mut [bf16]),
+    /// 16-bit floats of five bits of exponent.
+    F16(&'a mut [f16]),
+}
+
+impl Rounded<'_> {
+    /// Becomes `values`, rounded.
+    fn write(self, values: &[f32]) {
+        match self {
+            Self::Bf16(out) => convert_all(values, out),
+            Self::F16(out) => convert_all(values, out),
+        }
+    }
+}
+
+/// One step of AdamW for one parameter.
+#[derive(Debug)]
+pub struct Update<'a> {
+    /// The parameter.
+    pub id: ParameterId,
+    /// The numbers of the step.
+    pub step: AdamW,
+    /// As long as the parameter, f32 and where it lies; as are the moments, which nothing else may hold.
+    pub gradient: &'a Tensor,
+    /// The first moment.
+    pub first: &'a mut Tensor,
+    /// The second moment.
+    pub second: &'a mut Tensor,
+}
+
+impl Update<'_> {
+    /// Demands f32 numbers, as many as `parameter` has.
+    fn check(&self, parameter: &Parameter) -> Result<()> {
+        let fits = |tensor: &Tensor| {
+            tensor.len() == parameter.master.len() && tensor.precision() == Precision::F32
+        };
+        if fits(self.gradient) && fits(self.first) && fits(self.second) {
+            return Ok(());
+        }
+        Err(TensorError::shape(
+            "step",
+            format!(
+                "'{}' of {:?} with a gradient of {:?} and moments of {:?} and {:?}; expected f32 numbers, as many",
+                parameter.name,
+                parameter.master.shape(),
+                self.gradient.shape(),
+                self.first.shape(),
+                self.second.shape()
+            ),
+        ))
     }
 }
 
@@ -93,6 +159,19 @@ impl Parameters {
     /// The precision of products.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Computes in `precision` from now on: the working copies are made anew of the masters.
+    pub fn set_precision(&mut self, precision: Precision) {
+        if precision == self.precision {
+            return;
+        }
+        self.precision = precision;
+        for parameter in &mut self.list {
+            // Both copies of all parameters at a time would be more than either precision needs.
+            parameter.working = Tensor::zeros(&[0]);
+            parameter.working = working_copy(&parameter.master, precision);
+        }
     }
 
     /// Adds a frozen parameter.
@@ -171,7 +250,7 @@ impl Parameters {
         self.update_both(id, |master, working| {
             change(master);
             if let Some(working) = working {
-                round_all(master, working);
+                working.write(master);
             }
         })
     }
@@ -184,7 +263,7 @@ impl Parameters {
     pub fn update_both(
         &mut self,
         id: ParameterId,
-        change: impl FnOnce(&mut [f32], Option<&mut [bf16]>),
+        change: impl FnOnce(&mut [f32], Option<Rounded<'_>>),
     ) -> Result<()> {
         let parameter = &mut self.list[id.0];
         if self.device != Device::Cpu {
@@ -196,32 +275,98 @@ impl Parameters {
                 ),
             ));
         }
-        let same = parameter.working.precision() == Precision::F32;
+        let format = parameter.working.precision();
+        let same = format == Precision::F32;
         if same {
             // Master and working copy are one buffer: let go of the second handle before writing.
             parameter.working = Tensor::zeros(&[0]);
         }
-        let working = match same {
-            true => Some(None),
-            false => parameter.working.unique_mut::<bf16>().map(Some),
+        let working = &mut parameter.working;
+        let working = match format {
+            Precision::F32 => Some(None),
+            Precision::Bf16 => working.unique_mut().map(|out| Some(Rounded::Bf16(out))),
+            Precision::F16 => working.unique_mut().map(|out| Some(Rounded::F16(out))),
         };
         let (Some(master), Some(working)) = (parameter.master.unique_mut::<f32>(), working) else {
             if same {
                 parameter.working = parameter.master.clone();
             }
-            return Err(TensorError::shape(
-                "parameters",
-                format!(
-                    "'{}' is updated while a tape still holds it",
-                    parameter.name
-                ),
-            ));
+            return Err(parameter.held());
         };
         change(master, working);
         if same {
             parameter.working = parameter.master.clone();
         }
         Ok(())
+    }
+
+    /// Makes one step of AdamW for each of `updates`, with gradients multiplied by `scale`: wherever the parameters lie, and
+    /// on a device in one go.
+    ///
+    /// # Errors
+    /// When a tape still holds a parameter, something lies elsewhere or is of another length, or a device fails. On a
+    /// device nothing is updated then; here, those before the one that is named are.
+    pub fn step(&mut self, updates: &mut [Update<'_>], scale: f32) -> Result<()> {
+        let Device::Gpu(gpu) = &self.device else {
+            return updates.iter_mut().try_for_each(|update| {
+                update.check(&self.list[update.id.0])?;
+                let held = |_| TensorError::shape("step", "moments that something else holds");
+                let gradient = update.gradient.f32()?;
+                let (step, first) = (update.step, update.first.unique_mut::<f32>());
+                let (first, second) = (first.ok_or(()).map_err(held)?, update.second.unique_mut());
+                let second = second.ok_or(()).map_err(held)?;
+                self.update_both(update.id, |master, working| {
+                    step.apply(master, working, gradient, scale, first, second);
+                })
+            });
+        };
+        let gpu = Arc::clone(gpu);
+        let mut table = Vec::with_capacity(updates.len());
+        for update in updates {
+            let parameter = &mut self.list[update.id.0];
+            update.check(parameter)?;
+            common(
+                "step",
+                [
+                    &parameter.master,
+                    update.gradient,
+                    update.first,
+                    update.second,
+                ],
+            )?;
+            let same = parameter.working.precision() == Precision::F32;
+            if same {
+                parameter.working = Tensor::zeros(&[0]);
+            }
+            let free = parameter.master.is_unique() && parameter.working.is_unique();
+            let mut trained = update.step.on_gpu([
+                &parameter.master,
+                update.gradient,
+                update.first,
+                update.second,
+            ]);
+            if same {
+                parameter.working = parameter.master.clone();
+            } else {
+                trained.rounded = parameter.working.address();
+            }
+            if !free {
+                return Err(parameter.held());
+            }
+            if !(update.first.is_unique() && update.second.is_unique()) {
+                return Err(TensorError::shape(
+                    "step",
+                    "moments that something else holds",
+                ));
+            }
+            table.push(trained);
+        }
+        let narrow = |precision| match precision {
+            // There are no working copies then, and so no format of theirs.
+            Precision::F32 => Precision::Bf16,
+            narrow => narrow,
+        };
+        steps::adamw(&gpu, &table, narrow(self.precision), scale)
     }
 
     /// The working copy of `id`, with its place on the tape if it is trainable.
@@ -299,11 +444,13 @@ impl Gradients {
             .map(|slot| &slot.values)
             .collect();
         if let Some(gpu) = written.first().and_then(|values| values.gpu()) {
-            return reduce::sum_of_squares(gpu, &written)
-                .map_or_else(|error| {
+            return reduce::sum_of_squares(gpu, &written).map_or_else(
+                |error| {
                     gpu.fail(&error);
                     f64::NAN
-                }, f64::sqrt);
+                },
+                f64::sqrt,
+            );
         }
         let squares = |slot: &Slot| -> f64 {
             let values = slot.values.f32().unwrap_or(&[]);
@@ -381,7 +528,7 @@ mod tests {
     /// Answers between two updates keep weights packed, whether or not they train.
     #[test]
     fn a_weight_that_is_written_forgets_its_packed_form() {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
             for trains in [true, false] {
                 let mut parameters = Parameters::new(precision);
                 let values: Vec<f32> = (0..64 * 64).map(|i| (i as f32 * 0.7).sin()).collect();
@@ -402,5 +549,33 @@ mod tests {
                 assert!(before.iter().zip(&after).all(|(a, b)| *a == -*b));
             }
         }
+    }
+
+    #[test]
+    fn working_copies_change_their_format_and_masters_stay() {
+        let numbers = [0.1, 1.0 + 2f32.powi(-9), 7e4, 1e-6];
+        let mut parameters = Parameters::new(Precision::F32);
+        let matrix = Tensor::from_f32(&[2, 2], &numbers).expect("four numbers");
+        let vector = Tensor::from_f32(&[4], &numbers).expect("four numbers");
+        let matrix = parameters.add("matrix", matrix).expect("new");
+        let vector = parameters.add("vector", vector).expect("new");
+        for precision in [Precision::F16, Precision::Bf16, Precision::F32] {
+            parameters.set_precision(precision);
+            assert_eq!(parameters.precision(), precision);
+            let master = parameters.get(matrix).master().clone();
+            assert_eq!(master.f32().expect("f32"), numbers);
+            let working = parameters.tensor(matrix);
+            assert_eq!(working.precision(), precision);
+            let rounded = master.to_precision(precision).to_f32_vec();
+            assert_eq!(working.to_f32_vec(), rounded);
+            assert_eq!(parameters.tensor(vector).precision(), Precision::F32);
+        }
+        // It can still be written, as one whose format never changed.
+        parameters.set_precision(Precision::F16);
+        let twice = |master: &mut [f32]| master.iter_mut().for_each(|w| *w *= 2.0);
+        parameters.update(matrix, twice).expect("no tape holds it");
+        let wanted = numbers.map(|number| f16::from_f32(2.0 * number).to_f32());
+        assert_eq!(parameters.tensor(matrix).to_f32_vec(), wanted);
+        assert_eq!(wanted[2], f32::INFINITY);
     }
 }

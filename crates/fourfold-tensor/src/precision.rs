@@ -9,10 +9,13 @@ pub enum Precision {
     F32,
     /// 16-bit brain floats into 32-bit sums.
     Bf16,
+    /// 16-bit floats with five bits of exponent (IEEE 754's half) into 32-bit sums. On a CPU it is simulated: for
+    /// checking what these numbers do to a training, not for speed.
+    F16,
 }
 
 impl Precision {
-    /// The fastest precision this machine has its own instructions for.
+    /// The fastest precision this machine has its own instructions for; never one that it simulates.
     pub fn fastest() -> Self {
         if Isa::current().has_bf16() {
             Self::Bf16
@@ -25,15 +28,16 @@ impl Precision {
     pub fn bytes(self) -> usize {
         match self {
             Self::F32 => 4,
-            Self::Bf16 => 2,
+            Self::Bf16 | Self::F16 => 2,
         }
     }
 
-    /// The word used in recipes and messages.
+    /// The word used in recipes and messages: the field's.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
+            Self::F16 => "fp16",
         }
     }
 }

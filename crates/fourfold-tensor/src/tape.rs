@@ -4,12 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 use std::sync::Arc;
 
-use half::bf16;
-
 use crate::device::{Device, Gpu, copies};
+use crate::ops::formats::with_numbers;
 use crate::parameters::Gradients;
-use crate::tensor::View;
-use crate::{Element, ParameterId, Parameters, Precision, Result, Tensor, TensorError};
+use crate::tensor::{Storable, View};
+use crate::{ParameterId, Parameters, Precision, Result, Tensor, TensorError};
 
 /// Where a tensor's gradient goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -385,19 +384,14 @@ fn sum(first: Tensor, second: &Tensor) -> Tensor {
     let View::F32(second) = second.view() else {
         return first;
     };
-    let shape = first.shape().to_vec();
-    match first.view() {
-        View::F32(first) => Tensor::build::<f32>(&shape, |out| {
+    fn of<T: Storable>(first: &[T], second: &[f32], shape: &[usize]) -> Tensor {
+        Tensor::build::<T>(shape, |out| {
             for ((out, a), b) in out.iter_mut().zip(first).zip(second) {
-                *out = a + b;
+                *out = T::store(a.load() + b);
             }
-        }),
-        View::Bf16(first) => Tensor::build::<bf16>(&shape, |out| {
-            for ((out, a), b) in out.iter_mut().zip(first).zip(second) {
-                *out = Element::store(a.load() + b);
-            }
-        }),
+        })
     }
+    with_numbers!(first, |numbers| of(numbers, second, first.shape()))
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use half::bf16;
+use half::{bf16, f16};
 
 use crate::device::{Address, Device, Gpu, GpuBuffer, common, copies};
-use crate::gemm::{PackedWeight, round_all};
+use crate::gemm::PackedWeight;
+use crate::ops::formats::{build_in, convert_all, with_numbers};
 use crate::pool::Words;
 use crate::tape::Node;
 use crate::{Element, Precision, Result, TensorError};
@@ -174,6 +175,7 @@ impl Tensor {
             Storage::Gpu(buffer) => match self.precision() {
                 Precision::F32 => download::<f32>(buffer, &self.shape),
                 Precision::Bf16 => download::<bf16>(buffer, &self.shape),
+                Precision::F16 => download::<f16>(buffer, &self.shape),
             },
         }
     }
@@ -246,6 +248,7 @@ impl Tensor {
         Ok(match first.precision() {
             Precision::F32 => Self::gather(&shape, views.filter_map(View::as_f32)),
             Precision::Bf16 => Self::gather(&shape, views.filter_map(View::as_bf16)),
+            Precision::F16 => Self::gather(&shape, views.filter_map(View::as_f16)),
         })
     }
 
@@ -269,10 +272,7 @@ impl Tensor {
             };
             return (0..count).map(entry).collect();
         }
-        match self.view() {
-            View::F32(values) => copies(values, shape, count),
-            View::Bf16(values) => copies(values, shape, count),
-        }
+        with_numbers!(self, |values| copies(values, shape, count))
     }
 
     /// A tensor of pieces laid end to end.
@@ -301,6 +301,7 @@ impl Tensor {
         match self.buffer.precision {
             Precision::F32 => View::F32(words.as_slice(self.len())),
             Precision::Bf16 => View::Bf16(words.as_slice(self.len())),
+            Precision::F16 => View::F16(words.as_slice(self.len())),
         }
     }
 
@@ -325,9 +326,9 @@ impl Tensor {
         }
         match self.view() {
             View::F32(values) => Ok(values),
-            View::Bf16(_) => Err(TensorError::shape(
+            View::Bf16(_) | View::F16(_) => Err(TensorError::shape(
                 "tensor",
-                "expected f32 numbers, found bf16",
+                format!("expected f32 numbers, found {}", self.precision().name()),
             )),
         }
     }
@@ -347,34 +348,23 @@ impl Tensor {
         match host.view() {
             View::F32(values) => values.to_vec(),
             View::Bf16(values) => values.iter().map(|value| value.load()).collect(),
+            View::F16(values) => values.iter().map(|value| value.load()).collect(),
         }
     }
 
     /// The tensor in `precision`: itself when it is so already. Carries no place on the tape. If a device fails at it,
     /// every later use of that says so.
     pub fn to_precision(&self, precision: Precision) -> Self {
-        let constant = Self {
-            node: None,
-            ..self.clone()
-        };
+        if self.precision() == precision {
+            return self.detach();
+        }
         if let Some(gpu) = self.gpu() {
-            if self.precision() == precision {
-                return constant;
-            }
             return copies::cast(gpu, self, precision)
                 .unwrap_or_else(|error| Self::lost(gpu, &self.shape, precision, &error));
         }
-        match (self.view(), precision) {
-            (View::F32(values), Precision::Bf16) => {
-                Self::build(&self.shape, |out| round_all(values, out))
-            }
-            (View::Bf16(values), Precision::F32) => Self::build::<f32>(&self.shape, |out| {
-                for (out, value) in out.iter_mut().zip(values) {
-                    *out = value.load();
-                }
-            }),
-            _ => constant,
-        }
+        with_numbers!(self, |values| build_in!(precision, &self.shape, |out| {
+            convert_all(values, out)
+        }))
     }
 
     /// The same numbers as a constant: gradients stop here.
@@ -428,6 +418,8 @@ pub enum View<'a> {
     F32(&'a [f32]),
     /// 16-bit brain floats.
     Bf16(&'a [bf16]),
+    /// 16-bit floats of five bits of exponent.
+    F16(&'a [f16]),
 }
 
 impl<'a> View<'a> {
@@ -436,20 +428,37 @@ impl<'a> View<'a> {
         match self {
             Self::F32(values) => bytemuck::cast_slice(values),
             Self::Bf16(values) => bytemuck::cast_slice(values),
+            Self::F16(values) => bytemuck::cast_slice(values),
+        }
+    }
+
+    /// The format of the numbers.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::F32(_) => Precision::F32,
+            Self::Bf16(_) => Precision::Bf16,
+            Self::F16(_) => Precision::F16,
         }
     }
 
     fn as_f32(self) -> Option<&'a [f32]> {
         match self {
             Self::F32(values) => Some(values),
-            Self::Bf16(_) => None,
+            _ => None,
         }
     }
 
     fn as_bf16(self) -> Option<&'a [bf16]> {
         match self {
             Self::Bf16(values) => Some(values),
-            Self::F32(_) => None,
+            _ => None,
+        }
+    }
+
+    fn as_f16(self) -> Option<&'a [f16]> {
+        match self {
+            Self::F16(values) => Some(values),
+            _ => None,
         }
     }
 }
@@ -467,13 +476,17 @@ impl Storable for bf16 {
     const PRECISION: Precision = Precision::Bf16;
 }
 
+impl Storable for f16 {
+    const PRECISION: Precision = Precision::F16;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_stacked_comes_apart_again() {
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
             let tensor = |first: f32| {
                 let values: Vec<f32> = (0..6).map(|i| first + i as f32).collect();
                 let tensor = Tensor::from_f32(&[2, 3], &values).expect("six numbers");

@@ -2,9 +2,7 @@
 
 use num_traits::Float;
 
-use crate::{
-    Device, DeviceChoice, Gradients, Parameters, Precision, Result, Tape, Tensor,
-};
+use crate::{Device, DeviceChoice, Gradients, Parameters, Precision, Result, Tape, Tensor};
 
 /// An operation and its gradient as plain loops over any float type.
 pub(crate) trait Reference {
@@ -80,10 +78,27 @@ impl Random {
     }
 }
 
-/// Checks an operation three ways: the reference's gradient against central differences in f64, the operation's
-/// values and gradients against the reference in f32 (1e-5), and the same in bf16 (2e-2), relative to the largest
-/// number of each array.
+/// The formats that operations compute in, and how far from the reference a number may be, relative to the largest of its
+/// array: some roundings of the format.
+pub(crate) const PRECISIONS: [(Precision, f64); 3] = [
+    (Precision::F32, 1e-5),
+    (Precision::Bf16, 2e-2),
+    (Precision::F16, 4e-3),
+];
+
+/// Checks an operation two ways: the reference's gradient against central differences in f64, and the operation's values
+/// and gradients against the reference in each of [`PRECISIONS`].
 pub(crate) fn check_operation<R: Reference>(
+    case: &Case,
+    operation: impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
+    reference: &R,
+) {
+    check_on(&devices(), case, operation, reference);
+}
+
+/// The same on some devices alone.
+pub(crate) fn check_on<R: Reference>(
+    devices: &[Device],
     case: &Case,
     operation: impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
     reference: &R,
@@ -102,10 +117,10 @@ pub(crate) fn check_operation<R: Reference>(
         check_central_differences(case, reference, &inputs64, &wide(&dy), &gradients64);
     }
 
-    for device in devices() {
-        for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
+    for device in devices {
+        for (precision, tolerance) in PRECISIONS {
             let check = Check {
-                device: &device,
+                device,
                 precision,
                 tolerance,
             };

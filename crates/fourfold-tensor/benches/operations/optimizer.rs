@@ -1,7 +1,7 @@
 //! One step of AdamW over the weights of a layer.
 
 use criterion::{Criterion, Throughput};
-use fourfold_tensor::{AdamW, Precision};
+use fourfold_tensor::{AdamW, Precision, Rounded};
 use half::bf16;
 
 use super::support::{group, numbers};
@@ -23,7 +23,7 @@ pub fn all(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(((7 * 4 + 2) * WEIGHTS) as u64));
     group.bench_function("with a bf16 copy", |b| {
         b.iter(|| {
-            let copy = Some(&mut rounded[..]);
+            let copy = Some(Rounded::Bf16(&mut rounded));
             step.apply(&mut weights, copy, &gradient, 0.5, &mut first, &mut second);
         });
     });

@@ -35,10 +35,7 @@ impl FromStr for DeviceChoice {
             "cpu" => Some(Self::Cpu),
             "cuda" => Some(Self::Cuda(0)),
             emulated::LABEL => Some(Self::Emulated),
-            other => other
-                .strip_prefix("cuda:")
-                .and_then(number)
-                .map(Self::Cuda),
+            other => other.strip_prefix("cuda:").and_then(number).map(Self::Cuda),
         };
         choice.ok_or_else(|| {
             TensorError::device(
@@ -80,6 +77,17 @@ impl DeviceChoice {
         }
     }
 
+    /// The emulated device, where products run in the kernels that stand in for a missing library.
+    #[cfg(test)]
+    pub(crate) fn emulated_with_own_products() -> Device {
+        static OPEN: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+        let open = || {
+            let driver = Emulated::new(Products::Kernel).expect("a C++ compiler");
+            Device::Gpu(Gpu::new(emulated::LABEL, Box::new(driver)))
+        };
+        OPEN.get_or_init(open).clone()
+    }
+
     fn open_gpu(self) -> Result<Arc<Gpu>> {
         static OPEN: Mutex<Vec<Arc<Gpu>>> = Mutex::new(Vec::new());
         let label = self.to_string();
@@ -116,7 +124,16 @@ mod tests {
             "cuda".parse::<DeviceChoice>().expect("the first"),
             DeviceChoice::Cuda(0)
         );
-        for name in ["", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "CUDA", "cuda:99999999999999999999"] {
+        for name in [
+            "",
+            "gpu",
+            "cuda:",
+            "cuda:-1",
+            "cuda:+1",
+            "cuda:x",
+            "CUDA",
+            "cuda:99999999999999999999",
+        ] {
             let message = name.parse::<DeviceChoice>().expect_err(name).to_string();
             assert!(message.contains("cuda:N"), "{message}");
         }

@@ -106,3 +106,24 @@ pub(crate) fn add_scaled(
         .format("OUT", out.precision());
     gpu.launch(module, "add_scaled", Spread::packs(x.len()), &args)
 }
+
+/// `to = from` for `count` numbers, in the formats that come with the addresses.
+pub(super) fn convert(
+    gpu: &Gpu,
+    (from, read): (Address, Precision),
+    (to, written): (Address, Precision),
+    count: usize,
+) -> Result<()> {
+    let args = AddScaledArgs {
+        x: from,
+        y: to,
+        factor_at: 0,
+        count: count as u64,
+        factor: 1.0,
+        accumulate: 0,
+    };
+    let module = Module::new(Source::Copy)
+        .format("IN", read)
+        .format("OUT", written);
+    gpu.launch(module, "add_scaled", Spread::packs(count), &args)
+}

@@ -34,7 +34,9 @@ pub(super) trait Driver: Send + Sync {
     fn load(&self, code: &[u8], file: Option<&Path>) -> Result<Loaded>;
     fn launch(&self, launch: &Launch<'_>) -> Result<()>;
     /// Computes a product with the device's own library; false where that has nothing for it.
-    fn product(&self, product: &Product) -> Result<bool>;
+    fn product(&self, product: &Product, rounded_bias: Option<Address>) -> Result<bool>;
+    /// Whether a bias has to be in the format of the result; it is given such a copy besides then.
+    fn wants_rounded_bias(&self) -> bool;
     /// Waits for everything that was asked for.
     fn synchronize(&self) -> Result<()>;
 }

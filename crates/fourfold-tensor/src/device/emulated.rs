@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use half::bf16;
+use half::{bf16, f16};
 use libloading::Library;
 
 use super::compiled::scratch;
@@ -111,10 +111,7 @@ impl Allocation {
         let all = unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) };
         let (before, rest) = all.split_at(GUARD);
         let behind = &rest[self.bytes..];
-        before
-            .iter()
-            .chain(behind)
-            .all(|byte| *byte == NOT_WRITTEN)
+        before.iter().chain(behind).all(|byte| *byte == NOT_WRITTEN)
     }
 }
 
@@ -151,7 +148,9 @@ impl Emulated {
         };
         match allocations.range(..=address).next_back().filter(within) {
             Some(_) => Ok(address as *mut u8),
-            None => Err(error(format!("no buffer has {bytes} bytes at {address:#x}"))),
+            None => Err(error(format!(
+                "no buffer has {bytes} bytes at {address:#x}"
+            ))),
         }
     }
 
@@ -182,6 +181,7 @@ impl Emulated {
             match precision {
                 Precision::F32 => std::slice::from_raw_parts(start.cast::<f32>(), len).to_vec(),
                 Precision::Bf16 => wide(std::slice::from_raw_parts(start.cast::<bf16>(), len)),
+                Precision::F16 => wide(std::slice::from_raw_parts(start.cast::<f16>(), len)),
             }
         })
     }
@@ -193,9 +193,8 @@ impl Emulated {
         }
         match precision {
             Precision::F32 => self.upload(bytemuck::cast_slice(values), address),
-            Precision::Bf16 => {
-                self.upload(bytemuck::cast_slice(&rounded::<bf16>(values)), address)
-            }
+            Precision::Bf16 => self.upload(bytemuck::cast_slice(&rounded::<bf16>(values)), address),
+            Precision::F16 => self.upload(bytemuck::cast_slice(&rounded::<f16>(values)), address),
         }
     }
 
@@ -362,7 +361,7 @@ impl Driver for Emulated {
         )))
     }
 
-    fn product(&self, description: &Product) -> Result<bool> {
+    fn product(&self, description: &Product, _rounded_bias: Option<Address>) -> Result<bool> {
         if self.products != Products::Host {
             return Ok(false);
         }
@@ -398,6 +397,10 @@ impl Driver for Emulated {
         Ok(true)
     }
 
+    fn wants_rounded_bias(&self) -> bool {
+        false
+    }
+
     fn synchronize(&self) -> Result<()> {
         self.check_damage()
     }
@@ -407,7 +410,10 @@ impl Compiler {
     fn find() -> Result<Self> {
         let asked = std::env::var("CXX").ok().filter(|name| !name.is_empty());
         let mut tried = Vec::new();
-        for command in asked.into_iter().chain(["c++", "g++", "clang++"].map(str::to_owned)) {
+        for command in asked
+            .into_iter()
+            .chain(["c++", "g++", "clang++"].map(str::to_owned))
+        {
             if let Ok(output) = Command::new(&command).arg("--version").output()
                 && output.status.success()
             {
@@ -428,7 +434,18 @@ impl Compiler {
         let out = scratch(&std::env::temp_dir());
         let problem = |message: String| error(format!("module '{name}': {message}"));
         let mut child = Command::new(&self.command)
-            .args(["-std=c++17", "-O1", "-fno-strict-aliasing", "-fPIC", "-shared", "-pthread", "-x", "c++", "-", "-o"])
+            .args([
+                "-std=c++17",
+                "-O1",
+                "-fno-strict-aliasing",
+                "-fPIC",
+                "-shared",
+                "-pthread",
+                "-x",
+                "c++",
+                "-",
+                "-o",
+            ])
             .arg(&out)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())

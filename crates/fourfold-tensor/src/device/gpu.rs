@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytemuck::Pod;
 
+use super::GpuBuffer;
 use super::compiled;
 use super::driver::{Address, Driver, Launch, Loaded};
 use super::modules::Module;
 use super::products::Product;
-use crate::{Result, TensorError};
+use crate::{Precision, Result, TensorError};
 
 /// A graphics processor, or what stands in for one.
 ///
@@ -156,9 +157,21 @@ impl Gpu {
     }
 
     /// Computes a product with the device's own library; false where that has nothing for it.
-    pub(super) fn library_product(&self, product: &Product) -> Result<bool> {
+    pub(super) fn library_product(
+        &self,
+        product: &Product,
+        rounded_bias: Option<&GpuBuffer>,
+    ) -> Result<bool> {
         self.check()?;
-        self.driver.product(product)
+        self.driver
+            .product(product, rounded_bias.map(GpuBuffer::address))
+    }
+
+    /// Whether the library wants the bias of such a product in the format of the result.
+    pub(super) fn wants_rounded_bias(&self, product: &Product) -> bool {
+        product.bias.is_some()
+            && product.out_precision != Precision::F32
+            && self.driver.wants_rounded_bias()
     }
 
     pub(super) fn allocate(&self, bytes: usize) -> Result<Address> {

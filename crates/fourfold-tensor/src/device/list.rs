@@ -54,7 +54,11 @@ mod tests {
         for found in found {
             match found.number {
                 Some(_) => assert!(found.memory > 0 && found.capability > (0, 0), "{found:?}"),
-                None => assert!(found.problem.is_some_and(|problem| problem.contains("driver"))),
+                None => assert!(
+                    found
+                        .problem
+                        .is_some_and(|problem| problem.contains("driver"))
+                ),
             }
         }
     }

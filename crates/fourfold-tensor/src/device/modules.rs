@@ -5,7 +5,7 @@
 use crate::Precision;
 
 /// The formats of numbers.
-const FORMATS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+const FORMATS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::F16];
 
 const PRELUDE: &str = include_str!("prelude.cuh");
 
@@ -59,6 +59,8 @@ sources! {
     Patchify: "ops/patchify/kernel.cu", ["OUT"];
     PixelShuffle: "ops/pixel_shuffle/kernel.cu", ["T"];
     Place: "ops/place/kernel.cu", ["IN"];
+    Product: "device/kernels/product.cu", ["T", "OUT"];
+    ProductF32: "device/kernels/product_f32.cu", ["OUT"];
     Reduce: "device/kernels/reduce.cu", [];
     Residual: "ops/residual/kernel.cu", ["IN"];
     Rope: "ops/rope/kernel.cu", ["T"];
@@ -66,6 +68,18 @@ sources! {
 }
 
 impl Source {
+    /// Whether it is never compiled with `name` defined as `format`.
+    fn leaves_out(self, name: &str, format: Precision) -> bool {
+        let wide = format == Precision::F32;
+        match (self, name) {
+            // Operands of tensor cores have 16 bits.
+            (Self::Product, "T") => wide,
+            // Operands of f32 give f32.
+            (Self::ProductF32, _) => !wide,
+            _ => false,
+        }
+    }
+
     /// Every set of defines that it is compiled with: formats of numbers, of which two of 16 bits never meet.
     fn sets(self) -> Vec<Module> {
         let mut modules = vec![(Module::new(self), Precision::F32)];
@@ -75,10 +89,19 @@ impl Source {
                 let fits = move |format: &Precision| {
                     [narrow, *format].contains(&Precision::F32) || narrow == *format
                 };
-                FORMATS.into_iter().filter(fits).map(move |format| {
-                    let narrow = if format == Precision::F32 { narrow } else { format };
-                    (module.format(name, format), narrow)
-                })
+                let known = move |format: &Precision| !self.leaves_out(name, *format);
+                FORMATS
+                    .into_iter()
+                    .filter(fits)
+                    .filter(known)
+                    .map(move |format| {
+                        let narrow = if format == Precision::F32 {
+                            narrow
+                        } else {
+                            format
+                        };
+                        (module.format(name, format), narrow)
+                    })
             };
             modules = modules.iter().flat_map(with).collect();
         }
@@ -162,7 +185,9 @@ impl Module {
 /// The word for `value` in a source.
 fn word(value: Value) -> String {
     match value {
-        Value::Format(precision) => precision.name().to_owned(),
+        Value::Format(Precision::F32) => "f32".to_owned(),
+        Value::Format(Precision::Bf16) => "bf16".to_owned(),
+        Value::Format(Precision::F16) => "f16".to_owned(),
         Value::Number(number) => number.to_string(),
     }
 }
@@ -195,7 +220,11 @@ mod tests {
                 let compiled = compiler.compile(&module.name(), &module.text(), architecture);
                 let (code, log) = compiled.expect("compiles");
                 assert!(!code.is_empty());
-                assert!(log.is_empty(), "{} for {architecture}: {log}", module.name());
+                assert!(
+                    log.is_empty(),
+                    "{} for {architecture}: {log}",
+                    module.name()
+                );
             }
         }
     }

@@ -74,7 +74,10 @@ impl Nvrtc {
                 false => vec![asked.clone()],
             };
             let file = files.iter().find(|file| file.is_file()).ok_or_else(|| {
-                format!("{VARIABLE} is {}, which is not and does not hold libnvrtc", asked.display())
+                format!(
+                    "{VARIABLE} is {}, which is not and does not hold libnvrtc",
+                    asked.display()
+                )
             })?;
             return Self::load(file)
                 .map_err(|problem| format!("{VARIABLE} is {}: {problem}", asked.display()));
@@ -131,7 +134,9 @@ impl Nvrtc {
             self.check((self.architectures)(known.as_mut_ptr()))?;
             known
         };
-        let known = known.into_iter().filter_map(|known| u32::try_from(known).ok());
+        let known = known
+            .into_iter()
+            .filter_map(|known| u32::try_from(known).ok());
         match known.filter(|known| *known <= wanted).max() {
             Some(best) if best == wanted => Ok(format!("sm_{wanted}")),
             Some(best) => Ok(format!("compute_{best}")),
@@ -169,15 +174,20 @@ impl Nvrtc {
         // SAFETY: the program was created above and is destroyed once, after its last use; there are as many options as
         // said, which live as long.
         unsafe {
-            let compiled =
-                self.check((self.compile)(program, options.len() as c_int, options.as_ptr()));
+            let compiled = self.check((self.compile)(
+                program,
+                options.len() as c_int,
+                options.as_ptr(),
+            ));
             let log = self.bytes(program, self.log_size, self.log);
             let code = match architecture.starts_with("sm_") {
                 true => self.bytes(program, self.binary_size, self.binary),
                 false => self.bytes(program, self.assembly_size, self.assembly),
             };
             (self.destroy)(&mut program);
-            let log = String::from_utf8_lossy(&log?).trim_matches(['\0', '\n']).to_owned();
+            let log = String::from_utf8_lossy(&log?)
+                .trim_matches(['\0', '\n'])
+                .to_owned();
             match compiled {
                 Ok(()) => Ok((code?, log)),
                 Err(problem) => Err(error(format!(

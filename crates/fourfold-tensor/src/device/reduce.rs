@@ -77,12 +77,7 @@ pub(crate) struct Rows<'a> {
 }
 
 /// `out = Σ rows`, or `out += Σ rows` where `accumulate` is set, of the columns from `first` on.
-pub(crate) fn sum_rows(
-    rows: Rows<'_>,
-    first: usize,
-    out: &Tensor,
-    accumulate: bool,
-) -> Result<()> {
+pub(crate) fn sum_rows(rows: Rows<'_>, first: usize, out: &Tensor, accumulate: bool) -> Result<()> {
     let args = SumPiecesArgs {
         pieces: rows.numbers.address() + (first * size_of::<f32>()) as Address,
         out: out.address(),
@@ -92,7 +87,9 @@ pub(crate) fn sum_rows(
         accumulate: i32::from(accumulate),
     };
     let spread = Spread::row(out.len().div_ceil(THREADS as usize), THREADS);
-    rows.numbers.gpu().launch(module(), "sum_pieces", spread, &args)
+    rows.numbers
+        .gpu()
+        .launch(module(), "sum_pieces", spread, &args)
 }
 
 /// The pieces of tensors of these lengths, each of `chunk` numbers but for the last of a tensor.
@@ -122,7 +119,12 @@ pub(crate) fn sum_of_squares(gpu: &Arc<Gpu>, tensors: &[&Tensor]) -> Result<f64>
         chunks: chunks.address(),
         sums: sums.address(),
     };
-    gpu.launch(module(), "squares_of_chunks", Spread::row(count, THREADS), &args)?;
+    gpu.launch(
+        module(),
+        "squares_of_chunks",
+        Spread::row(count, THREADS),
+        &args,
+    )?;
     let total = GpuBuffer::new(gpu, size_of::<f64>())?;
     let args = TotalArgs {
         sums: sums.address(),

@@ -1,8 +1,11 @@
 //! Matrix products.
 //!
-//! Four ways lead to a result: the blocked 16-bit product with a micro-kernel of this machine's instructions; `few_rows`
+//! Four ways lead to a result: the blocked bf16 product with a micro-kernel of this machine's instructions; `few_rows`
 //! for up to 64 rows against a weight that has no packed form; `skinny` for a row or, without AMX, up to eight; and
 //! `portable` for everything else. Each gives the same bits for any number of threads.
+//!
+//! Products in f16 are simulated: operands are rounded to f16 and multiplied in f32, where the product of two such numbers
+//! is exact, and the f32 sum is rounded once. It is what tensor cores do, at the speed of f32.
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;
@@ -37,10 +40,11 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 use crate::Isa;
 use crate::ops::Gelu;
+use crate::ops::formats::convert_all;
+use crate::pool::Words;
 use crate::tensor::View;
 use crate::{Precision, Result, Tensor, TensorError};
-use half::bf16;
-pub(crate) use portable::{round, round_all};
+use half::{bf16, f16};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use register_loops::register_loop;
 pub(crate) use small::{Packed, Session, SmallProducts};
@@ -140,7 +144,7 @@ impl Output<'_> {
 
 /// `out (+)= a · b + bias` with `a: [m, k]`, `b: [k, n]`, `bias: [n]`, `out: [m, n]`, all row-major.
 ///
-/// In [`Precision::Bf16`] both operands are rounded to 16 bits, the sums are f32.
+/// In the 16-bit precisions both operands are rounded to 16 bits, the sums are f32.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -195,5 +199,27 @@ pub fn product(
         }
     }
     portable::product(a, b, bias, precision, output);
+    Ok(())
+}
+
+/// `out = a · b + bias` as [`product`] has it, rounded to f16 numbers.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn product_to_f16(
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    bias: Option<&[f32]>,
+    precision: Precision,
+    out: &mut [f16],
+) -> Result<()> {
+    let mut sums = Words::take(out.len() * size_of::<f32>());
+    let sums: &mut [f32] = sums.as_mut_slice(out.len());
+    let output = Output::F32 {
+        out: &mut *sums,
+        accumulate: false,
+    };
+    product(a, b, bias, precision, output)?;
+    convert_all(sums, out);
     Ok(())
 }

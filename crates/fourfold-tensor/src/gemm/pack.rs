@@ -9,13 +9,14 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use bytemuck::Pod;
-use half::bf16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::Matrix;
 use super::cut::{Cut, Part};
 use super::kernel_avx512bf16::Avx512Bf16;
 use super::lanes::SIDE;
+use crate::ops::formats::convert;
 use crate::pool::Words;
 use crate::tensor::View;
 pub(super) use block::transpose_sums;
@@ -128,7 +129,7 @@ pub(super) fn panels(
     });
 }
 
-/// Calls `work` with the stored numbers as a source of either format.
+/// Calls `work` with the stored numbers as a source of either format; those of a third are brought into f32 first.
 fn with_source(
     view: View<'_>,
     lines: usize,
@@ -149,6 +150,16 @@ fn with_source(
             depth,
             depth_contiguous,
         }),
+        View::F16(values) => {
+            let mut wide = Numbers::<f32>::new(values.len());
+            convert::<(f16, f32)>(values, wide.numbers_mut());
+            work(&Source::<f32> {
+                values: wide.numbers(),
+                lines,
+                depth,
+                depth_contiguous,
+            });
+        }
     }
 }
 

@@ -3,16 +3,17 @@
 //! Its parent `gemm` would add four other number types, which take longer to compile than all of this crate.
 
 use gemm_common::Parallelism;
-use half::bf16;
+use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::{Matrix, Output, SMALL, f32_kernels};
+use crate::Precision;
 use crate::isa::multiversion;
+use crate::ops::formats::{Formats, convert, convert_all, with_view};
 use crate::ops::gelu_in_place;
 use crate::parallel::for_rows;
 use crate::pool::Words;
-use crate::tensor::View;
-use crate::{Element, Precision};
+use crate::tensor::{Storable, View};
 
 /// Numbers that one task converts.
 const NUMBERS_PER_TASK: usize = 32 * 1024;
@@ -52,7 +53,7 @@ pub(super) fn product(
                 for_rows(sums, n, |_, rows| begin_with(rows, bias, false));
             }
             f32_product(a, a_values, b, b_values, sums, bias.is_some());
-            round_all(sums, out);
+            convert_all(sums, out);
         }
         Output::Gelu(out, kind) => {
             product(a, b, bias, precision, Output::Bf16(&mut *out));
@@ -73,21 +74,16 @@ fn begin_with(rows: &mut [f32], bias: &[f32], add: bool) {
     }
 }
 
-/// The stored numbers in f32, rounded to 16 bits on the way where the product is a 16-bit one.
+/// The stored numbers in f32, rounded on the way where the product is of another format.
 fn in_f32<'a>(view: View<'a>, precision: Precision, memory: &'a mut Option<Words>) -> &'a [f32] {
-    match (view, precision) {
-        (View::F32(values), Precision::F32) => values,
-        (View::F32(values), Precision::Bf16) => {
-            let out = take(memory, values.len());
-            convert(values, out, round_in_place);
-            out
-        }
-        (View::Bf16(values), _) => {
-            let out = take(memory, values.len());
-            convert(values, out, widen);
-            out
-        }
+    if let (View::F32(values), Precision::F32) = (view, precision) {
+        return values;
     }
+    with_view!(view, |values| {
+        let out = take(memory, values.len());
+        rounded_all(values, precision, out);
+        out
+    })
 }
 
 fn take(memory: &mut Option<Words>, len: usize) -> &mut [f32] {
@@ -95,38 +91,30 @@ fn take(memory: &mut Option<Words>, len: usize) -> &mut [f32] {
     memory.insert(words).as_mut_slice(len)
 }
 
-/// Calls `work` for matching pieces, in parallel.
-fn convert<T: Sync>(values: &[T], out: &mut [f32], work: impl Fn(&[T], &mut [f32]) + Sync) {
+/// Numbers that `precision` has and that are nearest to `values`, in f32, in parallel.
+fn rounded_all<T: Storable>(values: &[T], precision: Precision, out: &mut [f32]) {
     out.par_chunks_mut(NUMBERS_PER_TASK)
         .zip(values.par_chunks(NUMBERS_PER_TASK))
-        .for_each(|(out, values)| work(values, out));
+        .for_each(|(out, values)| rounded(values, precision, out));
 }
 
-/// Rounds f32 numbers to 16 bits, in parallel.
-pub(crate) fn round_all(values: &[f32], out: &mut [bf16]) {
-    out.par_chunks_mut(NUMBERS_PER_TASK)
-        .zip(values.par_chunks(NUMBERS_PER_TASK))
-        .for_each(|(out, values)| round(values, out));
-}
-
-multiversion! {
-    pub(crate) fn round(values: &[f32], out: &mut [bf16]) {
-        let pairs = out.iter_mut().zip(values);
-        pairs.for_each(|(out, value)| *out = Element::store(*value));
+/// The same by the calling thread. A product in f32 takes 16-bit numbers as they are.
+pub(super) fn rounded<T: Storable>(values: &[T], precision: Precision, out: &mut [f32]) {
+    match precision {
+        _ if precision == T::PRECISION => convert::<(T, f32)>(values, out),
+        Precision::F32 => convert::<(T, f32)>(values, out),
+        Precision::Bf16 => convert_through::<(T, bf16)>(values, out),
+        Precision::F16 => convert_through::<(T, f16)>(values, out),
     }
 }
 
 multiversion! {
-    fn round_in_place(values: &[f32], out: &mut [f32]) {
-        let pairs = out.iter_mut().zip(values);
-        pairs.for_each(|(out, value)| *out = <bf16 as Element>::store(*value).load());
-    }
-}
-
-multiversion! {
-    fn widen(values: &[bf16], out: &mut [f32]) {
-        let pairs = out.iter_mut().zip(values);
-        pairs.for_each(|(out, value)| *out = value.load());
+    /// The numbers in the second format of `F`, in f32.
+    fn convert_through<F: Formats>(values: &[F::In], out: &mut [f32]) {
+        use crate::Element;
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = <F::Out as Element>::store(value.load()).load();
+        }
     }
 }
 

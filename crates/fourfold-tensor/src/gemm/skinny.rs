@@ -9,11 +9,12 @@ use crate::Element as Number;
 #[cfg(target_arch = "x86_64")]
 use avx512::Widen as Number;
 
-use half::bf16;
 use rayon::prelude::*;
 
+use super::portable::rounded;
 use super::{Matrix, Output};
 use crate::isa::{fma, multiversion};
+use crate::ops::formats::{convert_all, with_view};
 use crate::ops::gelu_in_place;
 use crate::pool::Words;
 use crate::tensor::View;
@@ -28,7 +29,7 @@ const NUMBERS_PER_TASK: usize = 64 * 1024;
 
 /// Whether the product is of this kind.
 pub(super) fn suits(a: Matrix<'_>, b: Matrix<'_>, precision: Precision) -> bool {
-    let rounding_the_weight = matches!(b.view, View::F32(_)) && precision == Precision::Bf16;
+    let rounding_the_weight = precision != Precision::F32 && precision != b.view.precision();
     a.rows <= MOST_ROWS && a.columns > 0 && !a.transposed && b.transposed && !rounding_the_weight
 }
 
@@ -46,12 +47,19 @@ pub(super) fn product(
     }
     let mut rows = Words::take(m * k * size_of::<f32>());
     let rows: &mut [f32] = rows.as_mut_slice(m * k);
-    load(a.view, precision, rows);
+    with_view!(a.view, |values| rounded(values, precision, rows));
     let mut sums = Words::take(m * n * size_of::<f32>());
     let sums: &mut [f32] = sums.as_mut_slice(m * n);
     match b.view {
         View::F32(weight) => all_dots(rows, weight, k, sums),
         View::Bf16(weight) => all_dots(rows, weight, k, sums),
+        // No kernel reads it: it is converted whole, each time.
+        View::F16(weight) => {
+            let mut wide = Words::take(weight.len() * size_of::<f32>());
+            let wide: &mut [f32] = wide.as_mut_slice(weight.len());
+            convert_all(weight, wide);
+            all_dots(rows, &*wide, k, sums);
+        }
     }
     let value =
         |row: usize, column: usize| sums[column * m + row] + bias.map_or(0.0, |bias| bias[column]);
@@ -80,21 +88,6 @@ fn each<T>(out: &mut [T], n: usize, write: impl Fn(&mut T, usize, usize)) {
         for (column, out) in out.iter_mut().enumerate() {
             write(out, row, column);
         }
-    }
-}
-
-/// The numbers in f32, rounded to 16 bits where the product is a 16-bit one.
-fn load(view: View<'_>, precision: Precision, out: &mut [f32]) {
-    let out = out.iter_mut();
-    match (view, precision) {
-        (View::F32(values), Precision::F32) => {
-            out.zip(values).for_each(|(out, value)| *out = *value);
-        }
-        (View::F32(values), Precision::Bf16) => {
-            out.zip(values)
-                .for_each(|(out, value)| *out = <bf16 as Element>::store(*value).load());
-        }
-        (View::Bf16(values), _) => out.zip(values).for_each(|(out, value)| *out = value.load()),
     }
 }
 

@@ -1,8 +1,10 @@
-use half::bf16;
+use half::{bf16, f16};
 
 use super::*;
 use crate::Element;
 use crate::testing::Random;
+
+const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::F16];
 
 /// Where a product's result goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +53,7 @@ impl Case {
     ) -> Self {
         let mut numbers = |len: usize| (0..len).map(|_| random.next() as f32).collect::<Vec<f32>>();
         let (a, b, bias, before) = (numbers(m * k), numbers(k * n), numbers(n), numbers(m * n));
-        let mut coin = || random.next() >= 0.0;
+        let mut third = || (1.5 * (random.next() + 1.0)) as usize;
         let mut tensor = |values: &[f32], rows: usize, columns: usize, transposed: bool| {
             let shape = if transposed {
                 [columns, rows]
@@ -60,11 +62,7 @@ impl Case {
             };
             let tensor =
                 Tensor::from_f32(&shape, values).expect("as many numbers as the shape says");
-            tensor.to_precision(if coin() {
-                Precision::F32
-            } else {
-                Precision::Bf16
-            })
+            tensor.to_precision(PRECISIONS[third().min(2)])
         };
         let (a, b) = (
             tensor(&a, m, k, a_transposed),
@@ -144,6 +142,7 @@ impl Case {
         let round = |value: f32| match self.precision {
             Precision::F32 => f64::from(value),
             Precision::Bf16 => f64::from(bf16::from_f32(value).to_f32()),
+            Precision::F16 => f64::from(f16::from_f32(value).to_f32()),
         };
         let (a, b) = (self.a.to_f32_vec(), self.b.to_f32_vec());
         let mut results = Vec::with_capacity(m * n);
@@ -262,7 +261,7 @@ fn cases(seed: u64, precision: Precision) -> impl Iterator<Item = Case> {
 
 #[test]
 fn products_agree_with_sums_in_f64() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in PRECISIONS {
         for case in cases(1, precision) {
             case.check(&case.product());
         }
@@ -312,7 +311,7 @@ fn adversarial_cases(precision: Precision) -> impl Iterator<Item = Case> {
 
 #[test]
 fn products_of_adversarial_shapes_agree_with_sums_in_f64() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in PRECISIONS {
         for case in adversarial_cases(precision) {
             case.check(&case.product());
             case.check(&case.run(|a, b, bias, output| {
@@ -325,6 +324,38 @@ fn products_of_adversarial_shapes_agree_with_sums_in_f64() {
                 }
             }
         }
+    }
+}
+
+/// The sum is in f32 and rounded to f16 a single time, infinite where it is beyond the highest number.
+#[test]
+fn a_result_in_f16_is_rounded_once() {
+    let mut random = Random(8);
+    for size in [[1, 70, 33], [20, 31, 9], [40, 300, 17]] {
+        let case = Case::of(
+            &mut random,
+            size,
+            Precision::F16,
+            (false, true),
+            Kind::Written,
+            true,
+        );
+        let wide = case.product();
+        let (a, b) = case.operands();
+        let mut narrow = vec![f16::NAN; wide.len()];
+        product_to_f16(a, b, case.bias.as_deref(), Precision::F16, &mut narrow).expect("fits");
+        let once: Vec<f16> = wide.iter().map(|value| f16::from_f32(*value)).collect();
+        assert_eq!(narrow, once, "{case}");
+    }
+    // Each term is within the range of f16, and so is the sum only in f32.
+    let row = Tensor::from_f32(&[1, 3], &[200.0, 200.0, -200.0]).expect("three numbers");
+    let (row, mut out) = (row.to_precision(Precision::F16), [f16::NAN]);
+    let weights = [[200.0, 200.0, 200.0], [200.0, 200.0, -200.0]];
+    for (weight, wanted) in weights.iter().zip([40_000.0, f32::INFINITY]) {
+        let weight = Tensor::from_f32(&[1, 3], weight).expect("three numbers");
+        let b = Matrix::new(&weight).t();
+        product_to_f16(Matrix::new(&row), b, None, Precision::F16, &mut out).expect("fits");
+        assert_eq!(out[0].to_f32(), wanted);
     }
 }
 
@@ -419,7 +450,7 @@ fn threads_do_not_change_a_bit() {
         assert!(pools.iter().all(|pool| bits(pool) == alone), "{case}");
     };
     let mut random = Random(4);
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in PRECISIONS {
         for size in [
             [3, 1025, 700],
             [300, 150, 200],
@@ -443,7 +474,7 @@ fn threads_do_not_change_a_bit() {
 #[test]
 fn an_empty_sum_is_its_bias_and_an_empty_result_nothing() {
     let bias = [1.0, -2.0, 3.0];
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in PRECISIONS {
         for rows in [2, 20] {
             let (a, b) = (Tensor::zeros(&[rows, 0]), Tensor::zeros(&[3, 0]));
             for accumulate in [false, true] {

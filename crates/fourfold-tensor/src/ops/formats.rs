@@ -1,11 +1,13 @@
 //! Loops between number formats, shared by the operations that only move rows.
 
+use rayon::prelude::*;
+
 use crate::isa::multiversion;
-use crate::tensor::{Storable, View};
+use crate::tensor::Storable;
 use crate::{Precision, Result, Tensor, TensorError};
 
 /// The format that a kernel reads and the one that it writes; implemented by pairs of them.
-pub(super) trait Formats {
+pub(crate) trait Formats {
     type In: Storable;
     type Out: Storable;
 }
@@ -17,7 +19,7 @@ impl<In: Storable, Out: Storable> Formats for (In, Out) {
 
 multiversion! {
     /// `out = values`, rounded where `out` is the narrower format.
-    pub(super) fn convert<F: Formats>(values: &[F::In], out: &mut [F::Out]) {
+    pub(crate) fn convert<F: Formats>(values: &[F::In], out: &mut [F::Out]) {
         use crate::Element;
         for (out, value) in out.iter_mut().zip(values) {
             *out = Element::store(value.load());
@@ -25,16 +27,35 @@ multiversion! {
     }
 }
 
+/// Numbers that one task converts.
+const NUMBERS_PER_TASK: usize = 32 * 1024;
+
+/// [`convert`], in parallel.
+pub(crate) fn convert_all<In: Storable, Out: Storable>(values: &[In], out: &mut [Out]) {
+    out.par_chunks_mut(NUMBERS_PER_TASK)
+        .zip(values.par_chunks(NUMBERS_PER_TASK))
+        .for_each(|(out, values)| convert::<(In, Out)>(values, out));
+}
+
 /// Runs an expression with the tensor's numbers bound in the format that they are stored in.
 macro_rules! with_numbers {
     ($tensor:expr, |$numbers:ident| $body:expr) => {
-        match $tensor.view() {
+        $crate::ops::formats::with_view!($tensor.view(), |$numbers| $body)
+    };
+}
+pub(crate) use with_numbers;
+
+/// The same for a view.
+macro_rules! with_view {
+    ($view:expr, |$numbers:ident| $body:expr) => {
+        match $view {
             $crate::tensor::View::F32($numbers) => $body,
             $crate::tensor::View::Bf16($numbers) => $body,
+            $crate::tensor::View::F16($numbers) => $body,
         }
     };
 }
-pub(super) use with_numbers;
+pub(crate) use with_view;
 
 /// `Tensor::build` in a precision known at run time.
 macro_rules! build_in {
@@ -42,10 +63,11 @@ macro_rules! build_in {
         match $precision {
             $crate::Precision::F32 => $crate::Tensor::build::<f32>($shape, |$out| $body),
             $crate::Precision::Bf16 => $crate::Tensor::build::<half::bf16>($shape, |$out| $body),
+            $crate::Precision::F16 => $crate::Tensor::build::<half::f16>($shape, |$out| $body),
         }
     };
 }
-pub(super) use build_in;
+pub(crate) use build_in;
 
 /// Demands that `tensors` are f32, wherever they lie.
 pub(super) fn check_f32<'a>(
@@ -68,10 +90,7 @@ pub(super) fn check_f32<'a>(
 
 /// The tensor's numbers, which must be of format `T`.
 pub(super) fn numbers<T: Storable>(tensor: &Tensor) -> Result<&[T]> {
-    let same = match tensor.view() {
-        View::F32(values) => bytemuck::try_cast_slice(values),
-        View::Bf16(values) => bytemuck::try_cast_slice(values),
-    };
+    let same = with_numbers!(tensor, |values| bytemuck::try_cast_slice(values));
     match same {
         Ok(values) if tensor.precision() == T::PRECISION => Ok(values),
         _ => Err(TensorError::shape(

@@ -10,7 +10,7 @@ mod average;
 mod cast;
 mod dropout;
 mod embedding;
-mod formats;
+pub(crate) mod formats;
 mod gated;
 mod gelu;
 mod gpu;
@@ -40,7 +40,10 @@ pub use gated::{Gate, gated};
 pub(crate) use gelu::gelu_at;
 pub(crate) use gelu::gelu_in_place;
 pub use gelu::{Gelu, gelu};
-pub use head_loss::{head_logits, head_loss, head_loss_rows, highest_logit, log_sum_exp};
+pub use head_loss::{
+    Highest, head_logits, head_loss, head_loss_rows, head_loss_rows_on_device, highest_logit,
+    highest_logits, log_sum_exp,
+};
 pub use head_norm::head_norm;
 pub use heads::Heads;
 pub use linear::{linear, linear_gelu, linear_residual};

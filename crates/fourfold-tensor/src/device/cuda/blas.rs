@@ -28,7 +28,8 @@ const VARIABLE: &str = "FOURFOLD_CUBLASLT";
 const WORKSPACE: usize = 32 << 20;
 
 /// Parts of a sum are added from the side memory, in order, and nowhere else.
-const REDUCTIONS: u32 = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+const REDUCTIONS: u32 =
+    sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
 
 pub(super) struct Blas {
     handle: sys::cublasLtHandle_t,
@@ -89,11 +90,11 @@ impl Blas {
     }
 
     /// Computes `product`; false where the library has no kernel for it.
-    pub(super) fn run(&mut self, product: &Product) -> Result<bool, String> {
-        // A bias has to be of the format of the result: `Gpu` adds other ones by itself.
-        if product.bias.is_some() && product.out_precision != Precision::F32 {
-            return Ok(false);
-        }
+    pub(super) fn run(
+        &mut self,
+        product: &Product,
+        rounded_bias: Option<Address>,
+    ) -> Result<bool, String> {
         let shape = Shape::of(product);
         let handle = self.handle;
         let plan = match self.plans.entry(shape) {
@@ -111,7 +112,7 @@ impl Blas {
         // SAFETY: the plan was made for this shape; addresses are of buffers that hold such matrices, which the trait
         // demands; the bias is set anew for every product.
         let done = unsafe {
-            plan.set_bias(product.bias).and_then(|()| {
+            plan.set_bias(rounded_bias.or(product.bias)).and_then(|()| {
                 result::matmul(
                     self.handle,
                     plan.description,
@@ -132,7 +133,8 @@ impl Blas {
                 )
             })
         };
-        done.map(|()| true).map_err(|error| format!("{:?} for {:?}", error.0, shape.extents))
+        done.map(|()| true)
+            .map_err(|error| format!("{:?} for {:?}", error.0, shape.extents))
     }
 }
 
@@ -166,7 +168,10 @@ impl Plan {
             sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
             Type::CUDA_R_32F,
         )?;
-        let (kind, out_kind) = (data_type(product.precision), data_type(product.out_precision));
+        let (kind, out_kind) = (
+            data_type(product.precision),
+            data_type(product.out_precision),
+        );
         let out = result::create_matrix_layout(out_kind, n as u64, m as u64, n as i64)?;
         let (left, right) = (layout(product.b, kind)?, layout(product.a, kind)?);
         let epilogue = match shape.has_bias {
@@ -200,11 +205,20 @@ impl Plan {
             )?;
             let [a, b, out_alignment, added] = shape.alignments;
             for (which, value) in [
-                (Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, REDUCTIONS),
+                (
+                    Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                    REDUCTIONS,
+                ),
                 (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b),
                 (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a),
-                (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, added),
-                (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, out_alignment),
+                (
+                    Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                    added,
+                ),
+                (
+                    Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+                    out_alignment,
+                ),
             ] {
                 prefer(which, (&raw const value).cast(), size_of::<u32>())?;
             }
@@ -260,5 +274,6 @@ fn data_type(precision: Precision) -> Type {
     match precision {
         Precision::F32 => Type::CUDA_R_32F,
         Precision::Bf16 => Type::CUDA_R_16BF,
+        Precision::F16 => Type::CUDA_R_16F,
     }
 }

@@ -68,7 +68,8 @@ struct Kernel {
 pub(super) fn find() -> std::result::Result<Vec<Found>, String> {
     let driver = start()?;
     let say = |what: &str, error: DriverError| format!("the NVIDIA driver {what}: {}", text(error));
-    let count = result::device::get_count().map_err(|error| say("does not count its GPUs", error))?;
+    let count =
+        result::device::get_count().map_err(|error| say("does not count its GPUs", error))?;
     if count == 0 {
         return Err(
             "the NVIDIA driver sees no GPU (is CUDA_VISIBLE_DEVICES empty, or the container without --gpus?)"
@@ -116,7 +117,10 @@ fn start() -> std::result::Result<(u32, u32), String> {
 fn look_at(number: c_int, driver: (u32, u32)) -> std::result::Result<Found, DriverError> {
     let device = result::device::get(number)?;
     let capability = capability(device)?;
-    let pools = attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED)?;
+    let pools = attribute(
+        device,
+        Attribute::CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED,
+    )?;
     let problem = if capability < CAPABILITY {
         Some(format!(
             "its compute capability is {}.{}; expected 8.0 or higher (Ampere, 2020, or newer), which has bf16",
@@ -146,8 +150,14 @@ fn attribute(device: sys::CUdevice, which: Attribute) -> std::result::Result<u32
 
 fn capability(device: sys::CUdevice) -> std::result::Result<(u32, u32), DriverError> {
     Ok((
-        attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-        attribute(device, Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        attribute(
+            device,
+            Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+        )?,
+        attribute(
+            device,
+            Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+        )?,
     ))
 }
 
@@ -160,7 +170,10 @@ impl Cuda {
         let refuse = |problem: String| TensorError::device(format!("cuda:{number}"), problem);
         let found = find().map_err(refuse)?;
         let Some(found) = found.get(number) else {
-            return Err(refuse(format!("there are {} GPUs, counted from 0", found.len())));
+            return Err(refuse(format!(
+                "there are {} GPUs, counted from 0",
+                found.len()
+            )));
         };
         if let Some(problem) = &found.problem {
             return Err(refuse(format!("{} cannot be used: {problem}", found.name)));
@@ -239,7 +252,9 @@ impl Cuda {
                     function,
                     shared: PLAIN_SHARED,
                 };
-                code.kernels.entry(launch.kernel.to_owned()).or_insert(kernel)
+                code.kernels
+                    .entry(launch.kernel.to_owned())
+                    .or_insert(kernel)
             }
         };
         if launch.shared > kernel.shared {
@@ -252,7 +267,10 @@ impl Cuda {
                 )
             };
             self.check(
-                &format!("{} bytes of shared memory for {}", launch.shared, launch.kernel),
+                &format!(
+                    "{} bytes of shared memory for {}",
+                    launch.shared, launch.kernel
+                ),
                 allowed,
             )?;
             kernel.shared = launch.shared;
@@ -368,7 +386,9 @@ impl Driver for Cuda {
         // Assembly has to end in a zero byte, and machine code does not mind one.
         let code = [code, &[0]].concat();
         // SAFETY: the code is what the compiler made, whose hash was checked.
-        let module = self.check("load", unsafe { result::module::load_data(code.as_ptr().cast()) })?;
+        let module = self.check("load", unsafe {
+            result::module::load_data(code.as_ptr().cast())
+        })?;
         let mut modules = lock(&self.modules);
         modules.push(Code {
             module,
@@ -397,15 +417,21 @@ impl Driver for Cuda {
         self.check(launch.kernel, launched)
     }
 
-    fn product(&self, product: &Product) -> Result<bool> {
+    fn product(&self, product: &Product, rounded_bias: Option<Address>) -> Result<bool> {
         self.enter()?;
-        let blas = self.blas.get_or_init(|| Blas::find(self.stream).map(Mutex::new));
+        let blas = self
+            .blas
+            .get_or_init(|| Blas::find(self.stream).map(Mutex::new));
         match blas {
             None => Ok(false),
             Some(blas) => lock(blas)
-                .run(product)
+                .run(product, rounded_bias)
                 .map_err(|problem| self.error(format!("cuBLASLt: {problem}"))),
         }
+    }
+
+    fn wants_rounded_bias(&self) -> bool {
+        true
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -416,7 +442,9 @@ impl Driver for Cuda {
 }
 
 fn text(error: DriverError) -> String {
-    let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
+    let text = error
+        .error_string()
+        .map(|text| text.to_string_lossy().into_owned());
     text.unwrap_or_else(|_| format!("{:?}", error.0))
 }
 

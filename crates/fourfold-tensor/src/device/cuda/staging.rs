@@ -66,7 +66,10 @@ impl Staging {
             // SAFETY: the half has room for as many bytes behind what is filled, and the GPU has read what was there
             // before (`turn`). The bytes at `to` are the caller's to write.
             unsafe {
-                let place = self.halves[self.current].start.cast::<u8>().add(self.filled);
+                let place = self.halves[self.current]
+                    .start
+                    .cast::<u8>()
+                    .add(self.filled);
                 place.copy_from_nonoverlapping(bytes[sent..].as_ptr(), count);
                 let staged = std::slice::from_raw_parts(place, count);
                 result::memcpy_htod_async(to + sent as Address, staged, self.stream)?;

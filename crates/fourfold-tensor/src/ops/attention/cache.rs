@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use half::bf16;
+use half::{bf16, f16};
 
 use super::forward::load_view;
 use super::tile::{TILE, padded, store_row};
@@ -30,7 +30,20 @@ pub struct KeyValueCache {
 pub(super) enum Tiles {
     F32(Vec<Sequence<f32>>),
     Bf16(Vec<Sequence<bf16>>),
+    F16(Vec<Sequence<f16>>),
 }
+
+/// Runs an expression with the tiles bound in the format that they are kept in.
+macro_rules! with_tiles {
+    ($all:expr, |$tiles:ident| $body:expr) => {
+        match $all {
+            $crate::ops::attention::cache::Tiles::F32($tiles) => $body,
+            $crate::ops::attention::cache::Tiles::Bf16($tiles) => $body,
+            $crate::ops::attention::cache::Tiles::F16($tiles) => $body,
+        }
+    };
+}
+pub(super) use with_tiles;
 
 pub(super) type Sequence<T> = Vec<Arc<Vec<T>>>;
 
@@ -55,6 +68,7 @@ impl KeyValueCache {
             tiles: match precision {
                 Precision::F32 => Tiles::F32(vec![Vec::new(); sequences]),
                 Precision::Bf16 => Tiles::Bf16(vec![Vec::new(); sequences]),
+                Precision::F16 => Tiles::F16(vec![Vec::new(); sequences]),
             },
         })
     }
@@ -105,10 +119,7 @@ impl KeyValueCache {
     pub fn clear(&mut self, sequence: usize) -> Result<()> {
         self.check_room(sequence, 0)?;
         self.lengths[sequence] = 0;
-        match &mut self.tiles {
-            Tiles::F32(tiles) => tiles[sequence].clear(),
-            Tiles::Bf16(tiles) => tiles[sequence].clear(),
-        }
+        with_tiles!(&mut self.tiles, |tiles| tiles[sequence].clear());
         Ok(())
     }
 
@@ -127,10 +138,9 @@ impl KeyValueCache {
         }
         self.lengths[to] = rows;
         let own = rows.div_ceil(TILE);
-        match &mut self.tiles {
-            Tiles::F32(tiles) => tiles[to] = tiles[from][..own].to_vec(),
-            Tiles::Bf16(tiles) => tiles[to] = tiles[from][..own].to_vec(),
-        }
+        with_tiles!(&mut self.tiles, |tiles| {
+            tiles[to] = tiles[from][..own].to_vec();
+        });
         Ok(())
     }
 
@@ -150,10 +160,9 @@ impl KeyValueCache {
             self.check_room(*sequence, 0)?;
         }
         self.lengths = from.iter().map(|from| self.lengths[*from]).collect();
-        match &mut self.tiles {
-            Tiles::F32(tiles) => *tiles = from.iter().map(|from| tiles[*from].clone()).collect(),
-            Tiles::Bf16(tiles) => *tiles = from.iter().map(|from| tiles[*from].clone()).collect(),
-        }
+        with_tiles!(&mut self.tiles, |tiles| {
+            *tiles = from.iter().map(|from| tiles[*from].clone()).collect();
+        });
         Ok(())
     }
 
@@ -208,10 +217,9 @@ impl KeyValueCache {
             );
             let (keys, values) = numbers[..columns].split_at(columns / 2);
             let at = self.lengths[sequence];
-            match &mut self.tiles {
-                Tiles::F32(tiles) => push(&mut tiles[sequence], at, width, keys, values),
-                Tiles::Bf16(tiles) => push(&mut tiles[sequence], at, width, keys, values),
-            }
+            with_tiles!(&mut self.tiles, |tiles| {
+                push(&mut tiles[sequence], at, width, keys, values);
+            });
             self.lengths[sequence] += 1;
         }
     }

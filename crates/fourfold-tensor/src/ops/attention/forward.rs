@@ -10,6 +10,7 @@ use super::plan::{cut, documents, keys_seen_by};
 use super::softmax::{Sight, online, scale_rows};
 use super::tile::{Rows, Strided, TILE, load_rows, padded, product, sized, store_row, transpose};
 use crate::gemm::{Matrix, Packed, Session, SmallProducts};
+use crate::ops::formats::with_view;
 use crate::ops::{Heads, Visibility};
 use crate::tensor::View;
 use crate::{Element, Precision};
@@ -66,10 +67,14 @@ pub(super) fn load_view(
     out: &mut [f32],
 ) {
     let first = rows.start * stride + column;
-    match values {
-        View::F32(values) => load_rows(&values[first..], stride, rows.len(), width, scale, out),
-        View::Bf16(values) => load_rows(&values[first..], stride, rows.len(), width, scale, out),
-    }
+    with_view!(values, |values| load_rows(
+        &values[first..],
+        stride,
+        rows.len(),
+        width,
+        scale,
+        out
+    ))
 }
 
 /// Buffers that a thread keeps from task to task.

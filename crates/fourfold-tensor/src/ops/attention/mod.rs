@@ -14,22 +14,21 @@ mod step;
 mod tests;
 mod tile;
 
-use half::bf16;
-
 pub use cache::KeyValueCache;
 pub use step::attention_step;
 
 use self::backward::Received;
 use self::forward::Problem;
+use super::formats::build_in;
 use super::{Heads, Visibility};
-use crate::{Precision, Result, Tape, Tensor, TensorError};
+use crate::{Result, Tape, Tensor, TensorError};
 
 /// Scaled dot-product attention: `qkv: [tokens, heads.columns()]` → `[tokens, query * width]` in the tape's
 /// precision.
 ///
 /// Row *i* of query head *h* becomes `Σ_j softmax_j(q_i · k_j / √width) v_j` over the keys *j* that `visibility`
 /// lets row *i* see, with the keys and values of the key-value head that *h* shares (see [`Heads`]). `qkv` may be
-/// f32 or bf16; scores, softmax and sums are f32. No `tokens × tokens` array is made, and keys that no row of a
+/// of any format; scores, softmax and sums are f32. No `tokens × tokens` array is made, and keys that no row of a
 /// block sees cost nothing: documents laid end to end take the time that they would take one by one.
 ///
 /// The result repeats bit for bit on any number of threads.
@@ -63,14 +62,9 @@ pub fn attention(
     };
     let shape = [qkv.rows(), heads.query * heads.width];
     let mut log_sums = vec![0.0; qkv.rows() * heads.query];
-    let output = match tape.precision() {
-        Precision::F32 => Tensor::build::<f32>(&shape, |out| {
-            forward::forward(&problem, out, &mut log_sums);
-        }),
-        Precision::Bf16 => Tensor::build::<bf16>(&shape, |out| {
-            forward::forward(&problem, out, &mut log_sums);
-        }),
-    };
+    let output = build_in!(tape.precision(), &shape, |out| {
+        forward::forward(&problem, out, &mut log_sums);
+    });
 
     let precision = tape.precision();
     let (node, qkv_kept, output_kept) = (qkv.node, qkv.detach(), output.detach());
@@ -87,14 +81,9 @@ pub fn attention(
             gradient: dy.view(),
             log_sums: &log_sums,
         };
-        let gradient = match qkv_kept.precision() {
-            Precision::F32 => Tensor::build::<f32>(qkv_kept.shape(), |out| {
-                backward::backward(&problem, &received, out);
-            }),
-            Precision::Bf16 => Tensor::build::<bf16>(qkv_kept.shape(), |out| {
-                backward::backward(&problem, &received, out);
-            }),
-        };
+        let gradient = build_in!(qkv_kept.precision(), qkv_kept.shape(), |out| {
+            backward::backward(&problem, &received, out);
+        });
         flow.add(node, gradient)
     }))
 }

@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use half::bf16;
 use rayon::prelude::*;
 
-use super::cache::{KeyValueCache, Sequence, Tiles, tile_sizes};
+use super::cache::{KeyValueCache, Sequence, tile_sizes, with_tiles};
 use super::forward::{BLOCK_ROWS, attend};
 use super::plan::cut;
 use super::softmax::Sight;
 use super::tile::{TILE, load_rows, padded, sized, store_row};
 use crate::ops::Heads;
-use crate::tensor::{Storable, View};
+use crate::ops::formats::{build_in, with_numbers};
+use crate::tensor::Storable;
 use crate::{Element, Precision, Result, Tensor, TensorError};
 
 /// New rows of some sequences: row *i* of `qkv: [n, heads.columns()]` belongs to `sequences[i]`, and several rows of one
@@ -54,14 +54,9 @@ pub fn attention_step(
         cache.append(run.sequence, qkv, heads, run.rows.clone());
     }
     let shape = [sequences.len(), heads.query * heads.width];
-    Ok(match qkv.precision() {
-        Precision::F32 => {
-            Tensor::build::<f32>(&shape, |out| step(qkv, heads, cache, &runs, window, out))
-        }
-        Precision::Bf16 => {
-            Tensor::build::<bf16>(&shape, |out| step(qkv, heads, cache, &runs, window, out))
-        }
-    })
+    Ok(build_in!(qkv.precision(), &shape, |out| step(
+        qkv, heads, cache, &runs, window, out
+    )))
 }
 
 /// Rows of one sequence that follow one another, its last ones.
@@ -121,14 +116,9 @@ fn step<T: Storable>(
         let length = cache.lengths[run.sequence];
         let sees = |place| run.sees(place, length, window);
         let source = (qkv, run.rows.clone(), key_value);
-        match &cache.tiles {
-            Tiles::F32(tiles) => {
-                attend_all(source, heads, &tiles[run.sequence], sees, scratch, out)
-            }
-            Tiles::Bf16(tiles) => {
-                attend_all(source, heads, &tiles[run.sequence], sees, scratch, out)
-            }
-        }
+        with_tiles!(&cache.tiles, |tiles| {
+            attend_all(source, heads, &tiles[run.sequence], sees, scratch, out);
+        });
     };
     parts.into_par_iter().for_each(|(run, out)| {
         // The query heads that share a key-value head lie side by side, of one row a task each. Those of several rows
@@ -167,10 +157,9 @@ fn attend_all<C: Storable, T: Element>(
     let scale = 1.0 / (width as f32).sqrt();
     for (row, queries) in rows.clone().zip(queries.chunks_mut(group * lanes)) {
         let first = row * heads.columns() + key_value * group * width;
-        match qkv.view() {
-            View::F32(values) => load_rows(&values[first..], width, group, width, scale, queries),
-            View::Bf16(values) => load_rows(&values[first..], width, group, width, scale, queries),
-        }
+        with_numbers!(qkv, |values| {
+            load_rows(&values[first..], width, group, width, scale, queries);
+        });
     }
     output.fill(0.0);
     let (mut max, mut sum) = (vec![f32::NEG_INFINITY; count], vec![0.0; count]);

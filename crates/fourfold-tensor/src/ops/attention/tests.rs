@@ -3,7 +3,7 @@
 use super::reference::Attention;
 use super::*;
 use crate::testing::{self, Case, Random, assert_close, weighted_sum};
-use crate::{Gradients, Parameters};
+use crate::{Gradients, Parameters, Precision};
 
 /// Interval of each row from a rule.
 fn visibility(rows: usize, rule: impl Fn(u32) -> (u32, u32)) -> Visibility {
@@ -280,7 +280,7 @@ fn decode_step_by_step(window: Option<usize>, at_once: usize) {
     let starts = starts.map(|(row, start)| first(row).max(*start)).collect();
     let visibility = Visibility::new(starts, whole.end().to_vec()).expect("holds each row");
     let rows = random_rows(5, 240, shape.columns());
-    for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)] {
+    for (precision, tolerance) in testing::PRECISIONS {
         let parameters = Parameters::new(precision);
         let tape = Tape::inference(&parameters);
         let qkv = Tensor::from_f32(&[240, shape.columns()], &rows).expect("fits");

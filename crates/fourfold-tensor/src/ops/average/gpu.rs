@@ -19,12 +19,7 @@ struct Args {
     pad: i32,
 }
 
-pub(super) fn average(
-    gpu: &Arc<Gpu>,
-    tape: &Tape<'_>,
-    x: &Tensor,
-    parts: usize,
-) -> Result<Tensor> {
+pub(super) fn average(gpu: &Arc<Gpu>, tape: &Tape<'_>, x: &Tensor, parts: usize) -> Result<Tensor> {
     let (rows, width) = (x.rows(), x.width() / parts);
     let (node, precision) = (x.node, x.precision());
     let run = move |gpu: &Arc<Gpu>, kernel, x: &Tensor, shape: &[usize]| {

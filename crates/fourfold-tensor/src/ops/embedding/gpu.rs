@@ -41,7 +41,11 @@ pub(super) fn embedding(
 ) -> Result<Tensor> {
     let y = gather(gpu, table, ids, &[ids.len(), table.width()], Precision::F32)?;
     let (gpu, node, shape) = (Arc::clone(gpu), table.node, table.shape().to_vec());
-    let ids = if node.is_some() { ids.to_vec() } else { Vec::new() };
+    let ids = if node.is_some() {
+        ids.to_vec()
+    } else {
+        Vec::new()
+    };
     Ok(tape.record(&[table], y, move |dy, flow| {
         flow.accumulate_on(&gpu, node, &shape, |out, accumulate| {
             Scatter::new(&gpu, &ids)?.add(&dy, out, 1.0, None, accumulate)

@@ -1,11 +1,10 @@
 //! Loss and gradients over the rows that have a target, a chunk of them at a time.
 
-use half::bf16;
 use rayon::prelude::*;
 
 use super::cpu;
 use crate::gemm::{Matrix, Output, product};
-use crate::ops::formats::{convert, with_numbers};
+use crate::ops::formats::{build_in, convert, with_numbers};
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
 use crate::{Element, Precision, Result, Tensor, TensorError};
@@ -117,7 +116,7 @@ impl Pass<'_> {
             return Ok((losses.collect(), logits));
         }
         let mut losses = Vec::new();
-        let gradient = Tensor::build::<bf16>(&shape, |out| {
+        let gradient = build_in!(self.precision, &shape, |out| {
             rows.zip(out.par_chunks_exact_mut(vocabulary))
                 .map(|((row, target), out)| {
                     let target = *target as usize;

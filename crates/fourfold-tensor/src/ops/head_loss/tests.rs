@@ -45,7 +45,7 @@ fn chunks_add_up_to_the_whole() {
     let (hidden, weight) = (random(&[50, 24], 1), random(&[70, 24], 2));
     let rows: Vec<u32> = (0..50).filter(|row| row % 7 != 0).collect();
     let targets: Vec<u32> = rows.iter().map(|row| row * 5 % 70).collect();
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         let run = |chunk| {
             let pass = Pass {
                 hidden: &hidden,

@@ -78,7 +78,12 @@ pub(super) fn head_norm(
         epsilon: norm.epsilon,
         pad: 0,
     };
-    gpu.launch(module(qkv), "head_norm_forward", norm.spread(qkv.rows()), &args)?;
+    gpu.launch(
+        module(qkv),
+        "head_norm_forward",
+        norm.spread(qkv.rows()),
+        &args,
+    )?;
     let (gpu, kept, weights) = (Arc::clone(gpu), qkv.clone(), norm.weights.clone());
     let inputs = [qkv, &weights[0], &weights[1]];
     Ok(tape.record(&inputs, y, move |dy, flow| {
@@ -98,7 +103,13 @@ impl HeadNorm {
         Spread::row((rows * heads).div_ceil(WARPS), THREADS)
     }
 
-    fn flow_back(&self, gpu: &Arc<Gpu>, x: &Tensor, dy: &Tensor, flow: &mut Flow<'_>) -> Result<()> {
+    fn flow_back(
+        &self,
+        gpu: &Arc<Gpu>,
+        x: &Tensor,
+        dy: &Tensor,
+        flow: &mut Flow<'_>,
+    ) -> Result<()> {
         let (heads, rows, width) = (self.heads, x.rows(), self.heads.width);
         let (query_heads, key_value_heads) = (int(heads.query), int(heads.key_value));
         let scales = rows * (heads.query + heads.key_value) * size_of::<f32>();
@@ -137,7 +148,12 @@ impl HeadNorm {
             rows_per_piece: int(cut.rows),
             pad: 0,
         };
-        gpu.launch(module(x), "head_norm_weight_pieces", cut.spread(width), &args)?;
+        gpu.launch(
+            module(x),
+            "head_norm_weight_pieces",
+            cut.spread(width),
+            &args,
+        )?;
         let sums = Rows {
             numbers: &pieces,
             count: cut.count,

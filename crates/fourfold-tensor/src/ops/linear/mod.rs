@@ -1,16 +1,18 @@
 //! `y = x · Wᵀ + b`, and the same added to a residual stream.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
-use half::bf16;
+use half::{bf16, f16};
 
+use super::formats::{check_f32, with_numbers};
 use super::{Gelu, gelu};
-use crate::gemm::{Matrix, Output, product};
+use crate::device::common;
+use crate::gemm::{Matrix, Output, product, product_to_f16};
 use crate::isa::multiversion;
 use crate::parallel::sum_over_rows;
 use crate::tape::{Flow, Node};
-use crate::tensor::View;
 use crate::{Element, Precision, Result, Tape, Tensor, TensorError};
 
 /// A linear layer: `x: [rows, in]`, `weight: [out, in]`, `bias: [out]` → `[rows, out]` in the tape's precision.
@@ -24,32 +26,46 @@ pub fn linear(
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
     let shape = check("linear", x, weight, bias)?;
+    if let Some(gpu) = common("linear", [x, weight].into_iter().chain(bias))? {
+        check_f32("linear", bias)?;
+        return gpu::linear(gpu, tape, x, weight, bias, None, &shape);
+    }
     let precision = tape.precision();
     let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
     let bias_values = bias.map(Tensor::f32).transpose()?;
-    let mut result = Ok(());
-    let y = match precision {
-        Precision::F32 => Tensor::build::<f32>(&shape, |out| {
-            result = product(
-                a,
-                b,
-                bias_values,
-                precision,
-                Output::F32 {
-                    out,
-                    accumulate: false,
-                },
-            );
-        }),
-        Precision::Bf16 => Tensor::build::<bf16>(&shape, |out| {
-            result = product(a, b, bias_values, precision, Output::Bf16(out));
-        }),
-    };
-    result?;
+    let y = product_in(precision, &shape, a, b, bias_values, precision)?;
     Ok(record(tape, x, weight, bias, None, y))
 }
 
-/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`], to the bit. Where nothing is recorded, 16-bit kernels activate numbers as
+/// `a · b + bias`, computed in `precision`, as a tensor of `format`.
+fn product_in(
+    format: Precision,
+    shape: &[usize],
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    bias: Option<&[f32]>,
+    precision: Precision,
+) -> Result<Tensor> {
+    let mut result = Ok(());
+    let y = match format {
+        Precision::F32 => Tensor::build::<f32>(shape, |out| {
+            let output = Output::F32 {
+                out,
+                accumulate: false,
+            };
+            result = product(a, b, bias, precision, output);
+        }),
+        Precision::Bf16 => Tensor::build::<bf16>(shape, |out| {
+            result = product(a, b, bias, precision, Output::Bf16(out));
+        }),
+        Precision::F16 => Tensor::build::<f16>(shape, |out| {
+            result = product_to_f16(a, b, bias, precision, out);
+        }),
+    };
+    result.map(|()| y)
+}
+
+/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`], to the bit. Where nothing is recorded, kernels for bf16 activate numbers as
 /// they write them.
 ///
 /// # Errors
@@ -63,10 +79,12 @@ pub fn linear_gelu(
 ) -> Result<Tensor> {
     let mut inputs = vec![x, weight];
     inputs.extend(bias);
-    if tape.precision() == Precision::F32 || tape.records(&inputs) {
+    let in_one = tape.precision() == Precision::Bf16 && x.gpu().is_none();
+    if !in_one || tape.records(&inputs) {
         return gelu(tape, &linear(tape, x, weight, bias)?, kind);
     }
     let shape = check("linear_gelu", x, weight, bias)?;
+    common("linear_gelu", inputs)?;
     let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
     let bias = bias.map(Tensor::f32).transpose()?;
     let mut result = Ok(());
@@ -96,6 +114,11 @@ pub fn linear_residual(
                 residual.shape()
             ),
         ));
+    }
+    let operands = [x, weight, residual].into_iter().chain(bias);
+    if let Some(gpu) = common("linear_residual", operands)? {
+        check_f32("linear_residual", [residual].into_iter().chain(bias))?;
+        return gpu::linear(gpu, tape, x, weight, bias, Some(residual), &shape);
     }
     let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
     let bias_values = bias.map(Tensor::f32).transpose()?;
@@ -193,26 +216,13 @@ impl Backward {
                 if !accumulate {
                     out.fill(0.0);
                 }
-                match dy.view() {
-                    View::F32(dy) => sum_columns(dy, out),
-                    View::Bf16(dy) => sum_columns(dy, out),
-                }
+                with_numbers!(dy, |dy| sum_columns(dy, out));
             });
         }
         if self.x_node.is_some() {
             let weight = Matrix::new(&self.weight);
-            let dx = match self.x_precision {
-                Precision::F32 => Tensor::build::<f32>(&self.x_shape, |out| {
-                    let output = Output::F32 {
-                        out,
-                        accumulate: false,
-                    };
-                    result = product(dy_matrix, weight, None, self.precision, output);
-                }),
-                Precision::Bf16 => Tensor::build::<bf16>(&self.x_shape, |out| {
-                    result = product(dy_matrix, weight, None, self.precision, Output::Bf16(out));
-                }),
-            };
+            let (format, shape) = (self.x_precision, &self.x_shape);
+            let dx = product_in(format, shape, dy_matrix, weight, None, self.precision)?;
             flow.add(self.x_node, dx)?;
         }
         result
@@ -245,6 +255,7 @@ multiversion! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DeviceChoice;
     use crate::testing::{self, Case};
 
     #[test]
@@ -263,8 +274,13 @@ mod tests {
             (5, 0, 7),
             (5, 7, 0),
         ] {
+            let mut devices = testing::devices();
+            if devices.len() > 1 {
+                devices.push(DeviceChoice::emulated_with_own_products());
+            }
             let case = Case::new(&[&[rows, inner], &[outer, inner], &[outer]]);
-            testing::check_operation(
+            testing::check_on(
+                &devices,
                 &case,
                 |tape, inputs| linear(tape, &inputs[0], &inputs[1], Some(&inputs[2])),
                 &reference::Linear {
@@ -276,7 +292,8 @@ mod tests {
             );
             let case =
                 Case::new(&[&[rows, inner], &[outer, inner], &[outer], &[rows, outer]]).keep_f32(3);
-            testing::check_operation(
+            testing::check_on(
+                &devices,
                 &case,
                 |tape, inputs| {
                     linear_residual(tape, &inputs[0], &inputs[1], Some(&inputs[2]), &inputs[3])
@@ -300,7 +317,7 @@ mod tests {
                 .collect();
             Tensor::from_f32(shape, &values).expect("as many")
         };
-        for precision in [Precision::F32, Precision::Bf16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
             let parameters = crate::Parameters::new(precision);
             let tape = Tape::inference(&parameters);
             // Whole tiles and ragged ones, few rows, and a sum of several parts.

@@ -89,11 +89,12 @@ mod tests {
                 across * patch + beside,
             ];
             let mut random = Random(7);
+            // Numbers that every format has.
             let values: Vec<f32> = (0..shape.iter().product())
-                .map(|_| half::bf16::from_f64(random.next()).to_f32())
+                .map(|_| (random.next() * 256.0).round() as f32 / 256.0)
                 .collect();
             let images = Tensor::from_f32(&shape, &values).expect("shape and values agree");
-            for precision in [Precision::F32, Precision::Bf16] {
+            for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
                 let patches = patchify(&images, patch, precision).expect("it fits");
                 assert_eq!(patches.precision(), precision);
                 let columns = channels * patch * patch;

@@ -56,6 +56,11 @@ fn shuffled(
         back: i32::from(back),
     };
     let module = Module::new(Source::PixelShuffle).format("T", x.precision());
-    gpu.launch(module, "pixel_shuffle", row_packs(rows, blocks.width), &args)?;
+    gpu.launch(
+        module,
+        "pixel_shuffle",
+        row_packs(rows, blocks.width),
+        &args,
+    )?;
     Ok(y)
 }

@@ -111,7 +111,12 @@ fn scale_gradient(
         rows_per_piece: int(cut.rows),
         pad: 0,
     };
-    gpu.launch(module(branch), "residual_scale_pieces", cut.spread(width), &args)?;
+    gpu.launch(
+        module(branch),
+        "residual_scale_pieces",
+        cut.spread(width),
+        &args,
+    )?;
     let sums = Rows {
         numbers: &pieces,
         count: cut.count,

@@ -51,6 +51,7 @@ pub fn rope(
         let in_place = match dy.precision() {
             Precision::F32 => dy.unique_mut::<f32>().map(|dy| turn.turn(dy, -1.0)),
             Precision::Bf16 => dy.unique_mut::<half::bf16>().map(|dy| turn.turn(dy, -1.0)),
+            Precision::F16 => dy.unique_mut::<half::f16>().map(|dy| turn.turn(dy, -1.0)),
         };
         let dx = match in_place {
             Some(()) => dy,
