@@ -22,6 +22,8 @@ mod nvrtc;
 mod products;
 pub(crate) mod reduce;
 pub(crate) mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

@@ -80,14 +80,17 @@ impl Source {
         }
     }
 
-    /// Every set of defines that it is compiled with: formats of numbers, of which two of 16 bits never meet.
+    /// Every set of defines that it is compiled with: formats of numbers, of which two of 16 bits meet only where one is
+    /// made of the other.
     fn sets(self) -> Vec<Module> {
         let mut modules = vec![(Module::new(self), Precision::F32)];
         for name in self.formats() {
             let with = |(module, narrow): &(Module, Precision)| {
                 let (module, narrow) = (*module, *narrow);
                 let fits = move |format: &Precision| {
-                    [narrow, *format].contains(&Precision::F32) || narrow == *format
+                    [narrow, *format].contains(&Precision::F32)
+                        || narrow == *format
+                        || self == Self::Copy
                 };
                 let known = move |format: &Precision| !self.leaves_out(name, *format);
                 FORMATS

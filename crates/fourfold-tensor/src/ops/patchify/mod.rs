@@ -65,7 +65,7 @@ pub fn patchify(images: &Tensor, patch: usize, precision: Precision) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use crate::testing::{Random, devices};
 
     #[test]
     fn agrees_with_its_reference() {
@@ -94,15 +94,17 @@ mod tests {
                 .map(|_| (random.next() * 256.0).round() as f32 / 256.0)
                 .collect();
             let images = Tensor::from_f32(&shape, &values).expect("shape and values agree");
-            for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
-                let patches = patchify(&images, patch, precision).expect("it fits");
-                assert_eq!(patches.precision(), precision);
-                let columns = channels * patch * patch;
-                assert_eq!(patches.shape(), [count * down * across, columns]);
-                assert_eq!(
-                    patches.to_f32_vec(),
-                    reference::patchify(&values, shape, patch)
-                );
+            let expected = reference::patchify(&values, shape, patch);
+            for device in devices() {
+                let images = images.to_device(&device).expect("room");
+                for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+                    let patches = patchify(&images, patch, precision).expect("it fits");
+                    assert_eq!(patches.device(), device);
+                    assert_eq!(patches.precision(), precision);
+                    let columns = channels * patch * patch;
+                    assert_eq!(patches.shape(), [count * down * across, columns]);
+                    assert_eq!(patches.to_f32_vec(), expected);
+                }
             }
         }
     }
