@@ -462,6 +462,14 @@ inline unsigned short f16_from_float(float value) {
     return (unsigned short)(sign | ((rounded - 0x38000000u) >> 13));
 }
 
+inline unsigned two_bf16(float low, float high) {
+    return bf16_from_float(low) | (unsigned(bf16_from_float(high)) << 16);
+}
+
+inline unsigned two_f16(float low, float high) {
+    return f16_from_float(low) | (unsigned(f16_from_float(high)) << 16);
+}
+
 // ---- matrix instructions and asynchronous copies ---------------------------------------------------------------------
 
 namespace emulator {
@@ -654,6 +662,7 @@ inline unsigned __float_as_uint(float value) {
 }
 
 #define UNROLL
+#define UNROLL_BY(count)
 #define SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::worker->shared)
 
 #define KERNEL(name, Args, threads)                                                                                    \

@@ -12,6 +12,8 @@
 
 // Before a loop over an array that is to lie in registers.
 #define UNROLL _Pragma("unroll")
+#define PRAGMA(text) _Pragma(#text)
+#define UNROLL_BY(count) PRAGMA(unroll count)
 
 // `name` points to the dynamic shared memory of the block.
 #define SHARED(type, name)                                             \
@@ -38,6 +40,19 @@ __device__ __forceinline__ unsigned short f16_from_float(float value) {
     unsigned short bits;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
     return bits;
+}
+
+// Two numbers in one word, the first in its low half.
+__device__ __forceinline__ unsigned two_bf16(float low, float high) {
+    unsigned word;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
+}
+
+__device__ __forceinline__ unsigned two_f16(float low, float high) {
+    unsigned word;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+    return word;
 }
 
 // `d += a · b` for matrices of 16 x 16, 16 x 8 and 16 x 8 numbers, spread over the lanes of a warp. With g = lane / 4 and
@@ -130,7 +145,7 @@ DEVICE float to_float(f16 value) {
     return float_from_f16(value.bits);
 }
 
-// The nearest number of a format, ties to even.
+// The nearest number of a format, ties to even; and two of them in one word, the first in its low half.
 template <class Format>
 struct Nearest;
 
@@ -146,12 +161,18 @@ struct Nearest<bf16> {
     static __device__ __forceinline__ bf16 to(float value) {
         return bf16{bf16_from_float(value)};
     }
+    static __device__ __forceinline__ unsigned two(float low, float high) {
+        return two_bf16(low, high);
+    }
 };
 
 template <>
 struct Nearest<f16> {
     static __device__ __forceinline__ f16 to(float value) {
         return f16{f16_from_float(value)};
+    }
+    static __device__ __forceinline__ unsigned two(float low, float high) {
+        return two_f16(low, high);
     }
 };
 
@@ -225,16 +246,10 @@ DEVICE void pack_words(f32* target, const Pack& pack) {
     }
 }
 
-// Two numbers in one word, the first in its low half.
-template <class Format>
-DEVICE unsigned two_in_a_word(float low, float high) {
-    return nearest<Format>(low).bits | (static_cast<unsigned>(nearest<Format>(high).bits) << 16);
-}
-
 template <class Format>
 DEVICE void pack_words(Format* target, const Pack& pack) {
     Words words;
-    for (int i = 0; i < 4; i++) words.at[i] = two_in_a_word<Format>(pack.at[2 * i], pack.at[2 * i + 1]);
+    for (int i = 0; i < 4; i++) words.at[i] = Nearest<Format>::two(pack.at[2 * i], pack.at[2 * i + 1]);
     *reinterpret_cast<Words*>(target) = words;
 }
 
@@ -471,4 +486,43 @@ DEVICE void right_operands(unsigned b[4], const Format* tile) {
 template <int ROW, class Format>
 DEVICE void right_operands_transposed(unsigned b[4], const Format* tile) {
     load_matrices(b, tile + (lane() / 16 * 8 + lane() % 8) * ROW + lane() / 8 % 2 * 8);
+}
+
+// The left operand that two neighbouring parts of a result make, rounded: 16 x 8 numbers each, as `mma` leaves them.
+template <class Format>
+DEVICE void as_left_operand(unsigned a[4], const float left[4], const float right[4]) {
+    a[0] = Nearest<Format>::two(left[0], left[1]);
+    a[1] = Nearest<Format>::two(left[2], left[3]);
+    a[2] = Nearest<Format>::two(right[0], right[1]);
+    a[3] = Nearest<Format>::two(right[2], right[3]);
+}
+
+// Writes PARTS neighbouring parts of a warp's result, 16 rows, to rows of memory: row r times factors[r / 8 of its lane],
+// by way of `tile`, 16 rows of shared memory that only this warp uses. `rows` and `columns` exist.
+template <int ROW, int PARTS, class Format>
+DEVICE void store_result(Format* out, long long stride, int rows, int columns, const float sums[PARTS][4],
+                         const float factors[2], Format* tile) {
+    UNROLL
+    for (int part = 0; part < PARTS; part++) {
+        UNROLL
+        for (int half = 0; half < 2; half++) {
+            Format* at = tile + (lane() / 4 + 8 * half) * ROW + 8 * part + lane() % 4 * 2;
+            const float low = sums[part][2 * half] * factors[half], high = sums[part][2 * half + 1] * factors[half];
+            *reinterpret_cast<unsigned*>(at) = Nearest<Format>::two(low, high);
+        }
+    }
+    __syncwarp();
+    const bool aligned = rows_are_aligned(out, stride);
+    for (int i = lane(); i < 16 * PARTS; i += WARP) {
+        const int row = i / PARTS, column = i % PARTS * PACK;
+        const int present = row < rows ? columns - column : 0;
+        const Format* from = tile + row * ROW + column;
+        Format* to = out + row * stride + column;
+        if (aligned && present >= PACK) {
+            *reinterpret_cast<Words*>(to) = *reinterpret_cast<const Words*>(from);
+        } else {
+            for (int j = 0; j < PACK && j < present; j++) to[j] = from[j];
+        }
+    }
+    __syncwarp();
 }
