@@ -7,6 +7,9 @@ use crate::Precision;
 /// The formats of numbers.
 const FORMATS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::F16];
 
+/// Widths of heads: those of published models, and some that no vector divides.
+const HEAD_WIDTHS: [u32; 12] = [1, 16, 33, 64, 72, 80, 96, 112, 128, 160, 192, 256];
+
 const PRELUDE: &str = include_str!("prelude.cuh");
 
 macro_rules! sources {
@@ -18,6 +21,7 @@ macro_rules! sources {
         }
 
         impl Source {
+            #[cfg(test)]
             const ALL: &[Self] = &[$(Self::$name,)*];
 
             fn file(self) -> &'static str {
@@ -46,6 +50,10 @@ sources! {
     AdamW: "device/kernels/adamw.cu", ["T"];
     AddColumns: "ops/add_columns/kernel.cu", ["T", "DELTA"];
     AddRows: "ops/add_rows/kernel.cu", ["IN", "TABLE"];
+    AttentionBackward: "ops/attention/backward.cu", ["T"];
+    AttentionForward: "ops/attention/forward.cu", ["T"];
+    AttentionPlain: "ops/attention/plain.cu", [];
+    AttentionStep: "ops/attention/step.cu", ["T", "CACHE"];
     Average: "ops/average/kernel.cu", ["T"];
     Copy: "device/kernels/copy.cu", ["IN", "OUT"];
     Dropout: "ops/dropout/kernel.cu", ["T"];
@@ -73,7 +81,7 @@ impl Source {
         let wide = format == Precision::F32;
         match (self, name) {
             // Operands of tensor cores have 16 bits.
-            (Self::Product, "T") => wide,
+            (Self::Product | Self::AttentionForward | Self::AttentionBackward, "T") => wide,
             // Operands of f32 give f32.
             (Self::ProductF32, _) => !wide,
             _ => false,
@@ -108,7 +116,13 @@ impl Source {
             };
             modules = modules.iter().flat_map(with).collect();
         }
-        modules.into_iter().map(|(module, _)| module).collect()
+        let modules = modules.into_iter().map(|(module, _)| module);
+        match self {
+            Self::AttentionForward | Self::AttentionBackward | Self::AttentionPlain => modules
+                .flat_map(|module| HEAD_WIDTHS.map(|width| module.number("HEAD_WIDTH", width)))
+                .collect(),
+            _ => modules.collect(),
+        }
     }
 }
 
@@ -143,7 +157,6 @@ impl Module {
     }
 
     /// The same with `name` defined as a number.
-    #[allow(dead_code)]
     pub(crate) fn number(self, name: &'static str, number: u32) -> Self {
         self.define(name, Value::Number(number))
     }
@@ -157,19 +170,36 @@ impl Module {
         self
     }
 
-    /// Every module that there is.
-    pub(super) fn all() -> Vec<Self> {
+    /// Every module that there is, with the numbers that are likely.
+    #[cfg(test)]
+    fn all() -> Vec<Self> {
         let sets = Source::ALL.iter().flat_map(|source| source.sets());
         sets.collect()
+    }
+
+    /// Whether it is listed, whatever numbers it has been given.
+    pub(super) fn is_listed(self) -> bool {
+        let kind = |module: Self| {
+            module.defines.map(|define| {
+                define.map(|(name, value)| match value {
+                    Value::Number(_) => (name, Value::Number(0)),
+                    format => (name, format),
+                })
+            })
+        };
+        let same = |listed: &Self| kind(*listed) == kind(self);
+        self.source.sets().iter().any(same)
     }
 
     /// A name for files and messages: the source's and the values of the defines.
     pub(super) fn name(self) -> String {
         let file = self.source.file();
         let name = file.trim_end_matches("/kernel.cu").trim_end_matches(".cu");
-        let name = name.rsplit('/').next().unwrap_or(name);
+        let name = name
+            .trim_start_matches("ops/")
+            .trim_start_matches("device/kernels/");
         let values = self.defines.iter().flatten();
-        values.fold(name.to_owned(), |name, (_, value)| {
+        values.fold(name.replace('/', "-"), |name, (_, value)| {
             format!("{name}-{}", word(*value))
         })
     }
