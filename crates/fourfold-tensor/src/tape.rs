@@ -398,15 +398,17 @@ fn sum(first: Tensor, second: &Tensor) -> Tensor {
 mod tests {
     use super::*;
     use crate::ops::{Gelu, dropout, gelu, linear};
-    use crate::testing::weighted_sum;
+    use crate::testing::{devices, weighted_sum};
 
     /// Gradients of two layers, the second of which may be computed again, with the trainable ones named.
-    fn gradients(trains: &str, recompute: bool) -> (usize, Vec<Option<Vec<f32>>>) {
+    fn gradients(device: &Device, trains: &str, recompute: bool) -> (usize, Vec<Option<Vec<f32>>>) {
         let mut parameters = Parameters::new(Precision::F32);
+        parameters.to_device(device).expect("room");
         let values: Vec<f32> = (0..16).map(|i| (i as f32 * 0.7).sin()).collect();
         let matrix = Tensor::from_f32(&[4, 4], &values).expect("sixteen numbers");
         let first = parameters.add("first", matrix.clone()).expect("new");
         let second = parameters.add("second", matrix.clone()).expect("new");
+        let matrix = matrix.to_device(device).expect("room");
         parameters.set_trainable(|name| trains.contains(name));
         let mut gradients = Gradients::new(&parameters);
         let tape = Tape::recording(&parameters);
@@ -454,13 +456,15 @@ mod tests {
 
     #[test]
     fn what_is_computed_again_has_the_same_gradients() {
-        for trains in ["first second", "first", "second", ""] {
-            let (kept, expected) = gradients(trains, false);
-            let (again, found) = gradients(trains, true);
-            assert_eq!(found, expected, "{trains}");
-            assert_eq!(kept > 0, again > 0, "{trains}");
-            // Three operations become one.
-            assert_eq!(again, kept.saturating_sub(2), "{trains}");
+        for device in devices() {
+            for trains in ["first second", "first", "second", ""] {
+                let (kept, expected) = gradients(&device, trains, false);
+                let (again, found) = gradients(&device, trains, true);
+                assert_eq!(found, expected, "{trains}");
+                assert_eq!(kept > 0, again > 0, "{trains}");
+                // Three operations become one.
+                assert_eq!(again, kept.saturating_sub(2), "{trains}");
+            }
         }
     }
 }

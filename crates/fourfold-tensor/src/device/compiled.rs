@@ -3,6 +3,7 @@
 //! A file holds the machine code and then its hash, so that one that was cut short or damaged is seen and made anew. It is
 //! written beside its place and moved there, so that no other process finds half of it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,6 +52,11 @@ fn folder() -> PathBuf {
         return beside.join("kernels");
     }
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    folder_by(set)
+}
+
+/// The same by what environment variables are `set` to.
+fn folder_by(set: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let folder = if let Some(own) = set("FOURFOLD_CACHE") {
         PathBuf::from(own)
     } else if let Some(cache) = set("XDG_CACHE_HOME") {
@@ -95,7 +101,54 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::emulated::{Emulated, Products};
+    use super::super::{Device, Gpu};
     use super::*;
+    use crate::{Parameters, Precision, Tape, Tensor, ops};
+
+    #[test]
+    fn the_folder_is_the_one_that_is_asked_for() {
+        let folder = |known: &[(&str, &str)]| {
+            let set = |name: &str| known.iter().find(|(known, _)| *known == name);
+            folder_by(|name| set(name).map(|(_, value)| OsString::from(value)))
+        };
+        let (own, cache, home) = (
+            ("FOURFOLD_CACHE", "/own"),
+            ("XDG_CACHE_HOME", "/cache"),
+            ("HOME", "/home/me"),
+        );
+        assert_eq!(folder(&[home, cache, own]), Path::new("/own/kernels"));
+        assert_eq!(folder(&[home, cache]), Path::new("/cache/fourfold/kernels"));
+        let at_home = Path::new("/home/me/.cache/fourfold/kernels");
+        assert_eq!(folder(&[home]), at_home);
+        assert!(folder(&[]).starts_with(std::env::temp_dir()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_compiled_anew() {
+        let scaled = || {
+            let driver = Emulated::new(Products::Host).expect("a C++ compiler");
+            let device = Device::Gpu(Gpu::new("own", Box::new(driver)));
+            let parameters = Parameters::new(Precision::F16);
+            let tape = Tape::inference(&parameters);
+            let x = Tensor::from_f32(&[2], &[1.0, -3.0]).expect("two numbers");
+            let x = x.to_precision(Precision::F16).to_device(&device);
+            let y = ops::scale(&tape, &x.expect("room"), 2.0);
+            y.expect("any shape").to_f32_vec()
+        };
+        assert_eq!(scaled(), [2.0, -6.0]);
+        let files = fs::read_dir(folder()).expect("it was written to");
+        let file = files
+            .filter_map(|file| Some(file.ok()?.path()))
+            .find(|file| file.to_string_lossy().contains("/scale-f16-"))
+            .expect("a compiled module");
+        let whole = fs::read(&file).expect("readable");
+        // Another file at the same place: the first one may be in use.
+        fs::remove_file(&file).expect("it is there");
+        fs::write(&file, &whole[..whole.len() / 2]).expect("writable");
+        assert_eq!(scaled(), [2.0, -6.0]);
+        assert!(read(&file).is_some());
+    }
 
     #[test]
     fn a_file_that_is_not_whole_is_not_read() {

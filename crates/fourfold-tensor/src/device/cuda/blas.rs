@@ -133,8 +133,15 @@ impl Blas {
                 )
             })
         };
-        done.map(|()| true)
-            .map_err(|error| format!("{:?} for {:?}", error.0, shape.extents))
+        match done {
+            Ok(()) => Ok(true),
+            // What it proposed does not do after all.
+            Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => {
+                self.plans.insert(shape, None);
+                Ok(false)
+            }
+            Err(error) => Err(format!("{:?} for {:?}", error.0, shape.extents)),
+        }
     }
 }
 

@@ -29,9 +29,6 @@ const CAPABILITY: (u32, u32) = (8, 0);
 /// Drivers that can do less than this lack functions that are used.
 const DRIVER: (u32, u32) = (12, 0);
 
-/// More dynamic shared memory than this a kernel gets only if it is asked for beforehand.
-const PLAIN_SHARED: u32 = 48 << 10;
-
 /// A GPU in use.
 pub(super) struct Cuda {
     number: usize,
@@ -60,7 +57,7 @@ struct Code {
 #[derive(Clone, Copy)]
 struct Kernel {
     function: sys::CUfunction,
-    /// The most dynamic shared memory that it was allowed so far.
+    /// The most dynamic shared memory that was asked for so far: large amounts have to be, beforehand.
     shared: u32,
 }
 
@@ -250,7 +247,7 @@ impl Cuda {
                 let function = self.check(launch.kernel, found)?;
                 let kernel = Kernel {
                     function,
-                    shared: PLAIN_SHARED,
+                    shared: 0,
                 };
                 code.kernels
                     .entry(launch.kernel.to_owned())

@@ -223,8 +223,15 @@ fn logits_are_the_product() {
     let parameters = Parameters::new(Precision::F32);
     let tape = Tape::inference(&parameters);
     let (hidden, weight) = (random(&[3, 5], 1), random(&[4, 5], 2));
-    let logits = head_logits(&tape, &hidden, &weight).expect("fits");
-    assert_eq!(logits.shape(), [3, 4]);
+    for device in testing::devices() {
+        let there = |tensor: &Tensor| tensor.to_device(&device).expect("room");
+        let logits = head_logits(&tape, &there(&hidden), &there(&weight)).expect("fits");
+        assert_eq!((logits.shape(), logits.device()), (&[3, 4][..], device));
+        are_the_product(&hidden, &weight, &logits);
+    }
+}
+
+fn are_the_product(hidden: &Tensor, weight: &Tensor, logits: &Tensor) {
     let (h, w) = (hidden.to_f32_vec(), weight.to_f32_vec());
     for (at, logit) in logits.to_f32_vec().iter().enumerate() {
         let (row, token) = (at / 4 * 5, at % 4 * 5);
