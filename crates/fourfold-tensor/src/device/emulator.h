@@ -470,6 +470,11 @@ inline unsigned two_f16(float low, float high) {
     return f16_from_float(low) | (unsigned(f16_from_float(high)) << 16);
 }
 
+inline float power_of_two(float x) {
+    const float value = exp2f(x);
+    return value < 0x1p-126f ? 0.0f : value;
+}
+
 // ---- matrix instructions and asynchronous copies ---------------------------------------------------------------------
 
 namespace emulator {

@@ -55,6 +55,13 @@ __device__ __forceinline__ unsigned two_f16(float low, float high) {
     return word;
 }
 
+// 2^x to within two units of the last place; numbers below the smallest normal one are 0.
+__device__ __forceinline__ float power_of_two(float x) {
+    float value;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
+    return value;
+}
+
 // `d += a · b` for matrices of 16 x 16, 16 x 8 and 16 x 8 numbers, spread over the lanes of a warp. With g = lane / 4 and
 // m = 2 (lane % 4), two numbers a word:
 //   a: rows g, g + 8, g, g + 8 at columns m, m, m + 8, m + 8;  b: rows m, m + 8 of column g;
@@ -524,5 +531,6 @@ DEVICE void store_result(Format* out, long long stride, int rows, int columns, c
             for (int j = 0; j < PACK && j < present; j++) to[j] = from[j];
         }
     }
+    // The tile may be written again.
     __syncwarp();
 }

@@ -294,7 +294,7 @@ KERNEL(attention_backward_keys, AttentionBackwardArgs, THREADS) {
             for (int i = 0; i < 4; i++) {
                 const int key = first + warp() * 16 + lane() / 4 + i / 2 * 8, row = 8 * part + lane() % 4 * 2 + i % 2;
                 const bool seen = whole || (key >= starts[stage][row] && key < ends[stage][row]);
-                const float weight = exp2f(fmaf(products.first[part][i], scale, -log_sums[stage][row]));
+                const float weight = power_of_two(fmaf(products.first[part][i], scale, -log_sums[stage][row]));
                 products.first[part][i] = seen ? weight : 0.0f;
                 products.second[part][i] = seen ? weight * (products.second[part][i] - deltas[stage][row]) : 0.0f;
             }
@@ -397,7 +397,7 @@ KERNEL(attention_backward_queries, AttentionBackwardArgs, THREADS) {
             for (int i = 0; i < 4; i++) {
                 const int half = i / 2, at = key + 8 * part + lane() % 4 * 2 + i % 2;
                 const bool seen = whole || (at >= start[half] && at < end[half]);
-                const float weight = exp2f(fmaf(products.first[part][i], scale, -log_sum[half]));
+                const float weight = power_of_two(fmaf(products.first[part][i], scale, -log_sum[half]));
                 products.second[part][i] = seen ? weight * (products.second[part][i] - delta[half]) : 0.0f;
             }
         }

@@ -15,6 +15,8 @@ inline constexpr int KEYS = PADDED > 128 ? 32 : 64;
 inline constexpr int STEPS = PADDED / 16;
 // Whether a warp's queries stay in registers.
 inline constexpr bool HELD = PADDED <= 128;
+// What is loaded for each step takes registers that wide heads do not have for all steps at once.
+inline constexpr int STEPS_AT_ONCE = HELD ? STEPS : 4;
 
 struct AttentionArgs {
     // [rows, (query + 2 · key_value) · width]: query heads, key heads, value heads.
@@ -95,7 +97,7 @@ KERNEL(attention_forward, AttentionArgs, THREADS) {
             }
         }
         float scores[KEYS / 8][4] = {};
-        UNROLL
+        UNROLL_BY(STEPS_AT_ONCE)
         for (int step = 0; step < STEPS; step++) {
             unsigned query[4];
             if constexpr (HELD) {
@@ -135,14 +137,14 @@ KERNEL(attention_forward, AttentionArgs, THREADS) {
             high = Larger()(high, __shfl_xor_sync(ALL_LANES, high, 2));
             // A row that has seen nothing yet has no largest score.
             const float base = high == -INFINITE ? 0.0f : high;
-            correction[half] = exp2f(largest[half] - base);
+            correction[half] = power_of_two(largest[half] - base);
             largest[half] = high;
             sum[half] *= correction[half];
             UNROLL
             for (int part = 0; part < KEYS / 8; part++) {
                 UNROLL
                 for (int i = 2 * half; i < 2 * half + 2; i++) {
-                    scores[part][i] = exp2f(scores[part][i] - base);
+                    scores[part][i] = power_of_two(scores[part][i] - base);
                     sum[half] += scores[part][i];
                 }
             }

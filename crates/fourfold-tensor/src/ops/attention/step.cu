@@ -197,3 +197,24 @@ KERNEL(join_pieces, StepArgs, 256) {
         args.out[number * args.width + column] = nearest<T>(total / sum);
     }
 }
+
+struct CopyArgs {
+    // [count]: what is copied, keys and values of a sequence each by themselves, and where to. No copy may write what
+    // another one reads.
+    const CACHE* const* from;
+    CACHE* const* to;
+    // [count]: how many rows.
+    const unsigned* rows;
+    int count;
+    // key_value · width.
+    int columns;
+};
+
+// Makes sequences the beginnings of others: `KeyValueCache::copy` and `reorder`.
+// Grid: (the most rows · (columns / 8 rounded up) / 256, rounded up, count). Block: 256.
+KERNEL(copy_sequences, CopyArgs, 256) {
+    RowPack own;
+    if (!own_row_pack(own, args.rows[blockIdx.y], args.columns)) return;
+    const CACHE* from = args.from[blockIdx.y] + own.at;
+    store_pack(args.to[blockIdx.y] + own.at, load_pack(from, own.length), own.length);
+}
