@@ -1,8 +1,8 @@
 // Decoding: new rows of sequences over the keys and values that are kept of earlier ones.
 //
-// A sequence keeps its keys in one array [capacity, key_value · width] and its values in another. What a new row sees is cut
-// into pieces of PIECE keys, so that few rows keep a whole GPU busy: `attend_pieces` weighs the values of each piece,
-// `join_pieces` makes one result of them. How a row is cut depends on what it sees alone.
+// A sequence keeps its keys in one array [capacity, key_value · width] and its values in another. What a new row sees
+// is cut into pieces of PIECE keys, so that few rows keep a whole GPU busy: `attend_pieces` weighs the values of each
+// piece, `join_pieces` makes one result of them. How a row is cut depends on what it sees alone.
 //
 // Defines: T, the format of new rows and results; CACHE, that of what is kept.
 
@@ -102,8 +102,8 @@ KERNEL(attend_pieces, StepArgs, THREADS) {
     }
     __syncthreads();
 
-    // Scores: the threads that share a key read it side by side, once for all query heads. Every thread takes as many turns,
-    // as those of a warp exchange what they found.
+    // Scores: the threads that share a key read it side by side, once for all query heads. Every thread takes as many
+    // turns, as those of a warp exchange what they found.
     const int sharer = threadIdx.x % SHARE;
     for (int turn = 0; turn < PIECE; turn += THREADS / SHARE) {
         if (turn >= count) break;
