@@ -7,10 +7,11 @@
 //   - a barrier that threads of the block never reach; lanes of a warp that meet at different instructions,
 //   - addresses that are not aligned as an instruction wants them,
 //   - writing behind the dynamic shared memory that was asked for.
+//
 // Others change the result: dynamic shared memory is filled with NaN before each block; between two barriers threads run
-// in rising order and then, after the next, in falling order, and an asynchronous copy happens at once in one stretch
-// and as late as it may in the next. Results are the same on any number of the system's threads, as blocks know nothing
-// of each other.
+// in rising order and then, after the next, in falling order, and an asynchronous copy happens as late as it may in one
+// stretch and at once in the next. Results are the same on any number of the system's threads, as blocks know nothing of
+// each other.
 #pragma once
 
 #include <math.h>
@@ -32,8 +33,8 @@ constexpr int LANES = 32;
 constexpr int MOST_THREADS = 1024;
 constexpr size_t STACK_BYTES = 128 << 10;
 constexpr size_t SHARED_BYTES = 227 << 10;
-// Behind the shared memory of a block lie so many bytes that nothing may write.
-constexpr size_t GUARD_BYTES = 1024;
+// Behind the dynamic shared memory of a block, where it has any, lie so many bytes that nothing may write.
+constexpr size_t GUARD_BYTES = 16 << 10;
 constexpr int MOST_COPIES = 64;
 
 struct Index {
@@ -117,7 +118,7 @@ static thread_local Worker* worker;
     abort();
 }
 
-// ---- fibers ----------------------------------------------------------------------------------------------------------
+// ---- fibers ---------------------------------------------------------------------------------------------------------
 
 extern "C" void fourfold_fiber_main();
 
@@ -206,7 +207,7 @@ inline void resume(Fiber& fiber) {
     if (fiber.state == DONE) worker->stacks[worker->free_stacks++] = fiber.stack;
 }
 
-// ---- a block ---------------------------------------------------------------------------------------------------------
+// ---- a block --------------------------------------------------------------------------------------------------------
 
 // Whether threads run in falling order at present.
 inline bool falling() {
@@ -245,7 +246,8 @@ inline void run_block(const Launch& launch, unsigned long long number) {
     w.barriers = 0;
     w.fiber = nullptr;
     // All bits set are NaN in every format, and -1 as a number.
-    memset(w.shared, 0xff, launch.shared_bytes + GUARD_BYTES);
+    const size_t guarded = launch.shared_bytes > 0 ? GUARD_BYTES : 0;
+    memset(w.shared, 0xff, launch.shared_bytes + guarded);
     const Index size = launch.block;
     const int threads = int(size.x * size.y * size.z), warps = threads / LANES;
     for (int i = 0; i < threads; i++) {
@@ -272,14 +274,14 @@ inline void run_block(const Launch& launch, unsigned long long number) {
         for (int i = 0; i < threads; i++) w.fibers[i].state = READY;
         w.barriers++;
     }
-    for (size_t i = 0; i < GUARD_BYTES; i++) {
-        if (w.shared[launch.shared_bytes + i] != 0xff) {
-            fail("wrote byte %zu behind its %u bytes of shared memory", i, launch.shared_bytes);
-        }
+    const unsigned char* guard = w.shared + launch.shared_bytes;
+    // All bytes are 0xff where the first is and each is as the one before it.
+    if (guarded > 0 && (guard[0] != 0xff || memcmp(guard, guard + 1, guarded - 1) != 0)) {
+        fail("wrote behind its %u bytes of dynamic shared memory", launch.shared_bytes);
     }
 }
 
-// ---- a launch --------------------------------------------------------------------------------------------------------
+// ---- a launch -------------------------------------------------------------------------------------------------------
 
 static pthread_mutex_t idle_lock = PTHREAD_MUTEX_INITIALIZER;
 static Worker* idle;
@@ -320,8 +322,9 @@ inline void refuse(const char* name, const char* problem) {
 
 inline void launch(const char* name, unsigned most_threads, void (*kernel)(const void*), const void* args,
                    const unsigned grid[3], const unsigned block[3], unsigned shared_bytes) {
-    Launch launch = {name, kernel, args, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, shared_bytes, 0, 0};
-    launch.blocks = 1ull * grid[0] * grid[1] * grid[2];
+    const unsigned long long blocks = 1ull * grid[0] * grid[1] * grid[2];
+    const Index grid_size = {grid[0], grid[1], grid[2]}, block_size = {block[0], block[1], block[2]};
+    Launch launch = {name, kernel, args, grid_size, block_size, shared_bytes, blocks, 0};
     const unsigned long long threads = 1ull * block[0] * block[1] * block[2];
     if (launch.blocks == 0) refuse(name, "an empty grid");
     if (grid[1] > 65535 || grid[2] > 65535) refuse(name, "a grid of more than 65535 in y or z");
@@ -338,15 +341,15 @@ inline void launch(const char* name, unsigned most_threads, void (*kernel)(const
     for (int i = 0; i < started; i++) pthread_join(helper[i], nullptr);
 }
 
-// ---- what threads of a block do together -----------------------------------------------------------------------------
+// ---- what threads of a block do together ----------------------------------------------------------------------------
 
 inline void block_barrier() {
     worker->fiber->state = AT_BLOCK;
     give_way();
 }
 
-// Lets the lanes of the warp meet at `act`: each brings `mine`, the last lets `act` turn what all brought into what each
-// takes along, which is left in `mine`.
+// Lets the lanes of the warp meet at `act`: each brings `mine`, the last lets `act` turn what all brought into what
+// each takes along, which is left in `mine`.
 template <class Brought>
 inline void meet(void (*act)(Warp&), Brought& mine) {
     static_assert(sizeof(Brought) <= sizeof(Warp::slot[0]), "more than a lane can bring");
@@ -414,7 +417,7 @@ inline void act_ballot(Warp& warp) {
     for (int lane = 0; lane < LANES; lane++) memcpy(warp.slot[lane], &votes, sizeof votes);
 }
 
-// ---- number formats --------------------------------------------------------------------------------------------------
+// ---- number formats -------------------------------------------------------------------------------------------------
 
 inline float float_from_bits(uint32_t bits) {
     float value;
@@ -470,7 +473,12 @@ inline unsigned two_f16(float low, float high) {
     return f16_from_float(low) | (unsigned(f16_from_float(high)) << 16);
 }
 
-// ---- matrix instructions and asynchronous copies ---------------------------------------------------------------------
+inline float power_of_two(float x) {
+    const float value = exp2f(x);
+    return value < 0x1p-126f ? 0.0f : value;
+}
+
+// ---- matrix instructions and asynchronous copies --------------------------------------------------------------------
 
 namespace emulator {
 
@@ -521,7 +529,8 @@ inline void check_shared(const void* address, size_t bytes, size_t alignment) {
     const unsigned char* at = static_cast<const unsigned char*>(address);
     const bool within = at >= worker->shared && at + bytes <= worker->shared + worker->launch->shared_bytes;
     if (!within) fail("an address outside of the dynamic shared memory");
-    if (reinterpret_cast<uintptr_t>(address) % alignment != 0) fail("a shared address that is no multiple of %zu", alignment);
+    const bool aligned = reinterpret_cast<uintptr_t>(address) % alignment == 0;
+    if (!aligned) fail("a shared address that is no multiple of %zu", alignment);
 }
 
 // Four matrices of 8 x 8 numbers of 16 bits; lane 8 i + r brings the address of row r of matrix i.
@@ -616,7 +625,7 @@ inline void wait_for_copies() {
     emulator::wait_for_copies(PENDING);
 }
 
-// ---- the names of CUDA -----------------------------------------------------------------------------------------------
+// ---- the names of CUDA ----------------------------------------------------------------------------------------------
 
 #define __device__
 #define __forceinline__ inline

@@ -3,10 +3,10 @@
 
 #ifndef FOURFOLD_EMULATED
 
-// ---- the machine -----------------------------------------------------------------------------------------------------
+// ---- the machine ----------------------------------------------------------------------------------------------------
 
-// A kernel with one parameter, the plain struct `args`: pointers first, then 64-bit numbers, then 32-bit ones, a multiple
-// of 8 bytes long. Blocks may have fewer than `threads` threads, in whole warps.
+// A kernel with one parameter, the plain struct `args`: pointers first, then 64-bit numbers, then 32-bit ones, a
+// multiple of 8 bytes long. Blocks may have fewer than `threads` threads, in whole warps.
 #define KERNEL(name, Args, threads) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args args)
 
@@ -55,8 +55,15 @@ __device__ __forceinline__ unsigned two_f16(float low, float high) {
     return word;
 }
 
-// `d += a · b` for matrices of 16 x 16, 16 x 8 and 16 x 8 numbers, spread over the lanes of a warp. With g = lane / 4 and
-// m = 2 (lane % 4), two numbers a word:
+// 2^x to within two units of the last place; numbers below the smallest normal one are 0.
+__device__ __forceinline__ float power_of_two(float x) {
+    float value;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
+    return value;
+}
+
+// `d += a · b` for matrices of 16 x 16, 16 x 8 and 16 x 8 numbers, spread over the lanes of a warp. With g = lane / 4
+// and m = 2 (lane % 4), two numbers a word:
 //   a: rows g, g + 8, g, g + 8 at columns m, m, m + 8, m + 8;  b: rows m, m + 8 of column g;
 //   d: row g at columns m, m + 1, then row g + 8.
 __device__ __forceinline__ void mma_bf16(float d[4], const unsigned a[4], const unsigned b[2]) {
@@ -79,8 +86,9 @@ __device__ __forceinline__ unsigned shared_address(const void* pointer) {
     return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
 }
 
-// Four matrices of 8 x 8 numbers of 16 bits from shared memory: lane 8 i + r names row r of matrix i (16 bytes, aligned),
-// and gets of each matrix the numbers 2 (lane % 4) and the next of row lane / 4 (of column lane / 4 where transposed).
+// Four matrices of 8 x 8 numbers of 16 bits from shared memory: lane 8 i + r names row r of matrix i (16 bytes,
+// aligned), and gets of each matrix the numbers 2 (lane % 4) and the next of row lane / 4 (of column lane / 4 where
+// transposed).
 __device__ __forceinline__ void load_matrices(unsigned out[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
@@ -121,7 +129,7 @@ inline constexpr int WARP = 32;
 inline constexpr unsigned ALL_LANES = 0xffffffffu;
 #define INFINITE __uint_as_float(0x7f800000u)
 
-// ---- number formats --------------------------------------------------------------------------------------------------
+// ---- number formats -------------------------------------------------------------------------------------------------
 
 typedef float f32;
 
@@ -181,7 +189,7 @@ DEVICE Format nearest(float value) {
     return Nearest<Format>::to(value);
 }
 
-// ---- packs: eight numbers that lie side by side ----------------------------------------------------------------------
+// ---- packs: eight numbers that lie side by side ---------------------------------------------------------------------
 
 inline constexpr int PACK = 8;
 
@@ -265,7 +273,7 @@ DEVICE void store_pack(Format* target, const Pack& pack, int length) {
     }
 }
 
-// ---- who am I --------------------------------------------------------------------------------------------------------
+// ---- who am I -------------------------------------------------------------------------------------------------------
 
 // The number of this thread in a launch whose grid and blocks have one dimension.
 DEVICE long long global_thread() {
@@ -303,7 +311,7 @@ DEVICE bool own_row_pack(RowPack& own, int rows, int width) {
     return true;
 }
 
-// ---- activations -----------------------------------------------------------------------------------------------------
+// ---- activations ----------------------------------------------------------------------------------------------------
 
 // The function at x is x times `gate`, its slope there is `slope`.
 struct Activation {
@@ -331,7 +339,7 @@ DEVICE Activation gelu_tanh(float x) {
     return Activation{gate, rest == 0.0f ? gate : fmaf(x * inner, rest, gate)};
 }
 
-// ---- sums over a warp and a block of one dimension, the same in all of their threads, always in the same order -------
+// ---- sums over a warp and a block of one dimension, the same in all of their threads, always in the same order ------
 
 struct Add {
     template <class Value>
@@ -386,10 +394,11 @@ DEVICE Value block_sum(Value value) {
     return block_combine(value, Value(0), Add());
 }
 
-// ---- sums over rows: by column, in two steps -------------------------------------------------------------------------
+// ---- sums over rows: by column, in two steps ------------------------------------------------------------------------
 //
-// Blocks of 256 threads sum over pieces of the rows, 32 columns each: grid (width / 32 rounded up, pieces). `sum_pieces`
-// (device/kernels/reduce.cu) then adds the pieces. How many rows a piece has must depend on the number of rows alone.
+// Blocks of 256 threads sum over pieces of the rows, 32 columns each: grid (width / 32 rounded up, pieces).
+// `sum_pieces` (device/kernels/reduce.cu) then adds the pieces. How many rows a piece has must depend on the number of
+// rows alone.
 
 inline constexpr int COLUMN_STEP = 256 / WARP;
 
@@ -407,7 +416,8 @@ DEVICE ColumnPiece own_column_piece(int rows, int width, int rows_per_piece) {
     return ColumnPiece{column, begin + warp(), column < width ? end : 0};
 }
 
-// Writes the sum of what the threads of a column found, in order, to `sums[column]`. All threads of the block have to come here.
+// Writes the sum of what the threads of a column found, in order, to `sums[column]`. All threads of the block have to
+// come here.
 DEVICE void store_column_sum(float* sums, float sum, const ColumnPiece& piece, int width) {
     __shared__ float of_thread[COLUMN_STEP][WARP];
     of_thread[warp()][lane()] = sum;
@@ -420,10 +430,10 @@ DEVICE void store_column_sum(float* sums, float sum, const ColumnPiece& piece, i
     __syncthreads();
 }
 
-// ---- tiles of 16-bit numbers in shared memory, and the fragments of `mma` in them ------------------------------------
+// ---- tiles of 16-bit numbers in shared memory, and the fragments of `mma` in them -----------------------------------
 //
-// Rows of a tile are TILE_GAP numbers longer than they need to be: the eight rows of a small matrix then lie in different
-// banks.
+// Rows of a tile are TILE_GAP numbers longer than they need to be: the eight rows of a small matrix then lie in
+// different banks.
 
 inline constexpr int TILE_GAP = 8;
 
@@ -497,8 +507,8 @@ DEVICE void as_left_operand(unsigned a[4], const float left[4], const float righ
     a[3] = Nearest<Format>::two(right[2], right[3]);
 }
 
-// Writes PARTS neighbouring parts of a warp's result, 16 rows, to rows of memory: row r times factors[r / 8 of its lane],
-// by way of `tile`, 16 rows of shared memory that only this warp uses. `rows` and `columns` exist.
+// Writes PARTS neighbouring parts of a warp's result, 16 rows, to rows of memory: row r times factors[r / 8 of its
+// lane], by way of `tile`, 16 rows of shared memory that only this warp uses. `rows` and `columns` exist.
 template <int ROW, int PARTS, class Format>
 DEVICE void store_result(Format* out, long long stride, int rows, int columns, const float sums[PARTS][4],
                          const float factors[2], Format* tile) {
@@ -524,5 +534,6 @@ DEVICE void store_result(Format* out, long long stride, int rows, int columns, c
             for (int j = 0; j < PACK && j < present; j++) to[j] = from[j];
         }
     }
+    // The tile may be written again.
     __syncwarp();
 }

@@ -1,8 +1,8 @@
 // Matrix products of f32 numbers, every one of them fused multiply-adds in order: for machines without cuBLASLt, and to
 // check what it gives.
 //
-// A block computes 64 x 64 numbers of the result, stretches of 16 of the sum at a time. A thread has 4 x 4 numbers, whose
-// rows and columns lie 16 apart.
+// A block computes 64 x 64 numbers of the result, stretches of 16 of the sum at a time. A thread has 4 x 4 numbers,
+// whose rows and columns lie 16 apart.
 //
 // Define: OUT, the format of the result.
 

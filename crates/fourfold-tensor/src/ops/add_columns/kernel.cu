@@ -15,7 +15,8 @@ struct AddColumnsArgs {
     int pad;
 };
 
-// out = y with factor · delta added to some columns, for y, out: [rows, width] and delta: [rows, columns]; may be in place.
+// out = y with factor · delta added to some columns, for y, out: [rows, width] and delta: [rows, columns]; may be in
+// place.
 // Grid: packs of rows of `width` (see `own_row_pack`). Block: 256.
 KERNEL(add_columns, AddColumnsArgs, 256) {
     RowPack own;

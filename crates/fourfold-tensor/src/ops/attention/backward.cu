@@ -1,8 +1,9 @@
 // The gradient of attention on tensor cores, from the logarithms of sums that the forward pass left.
 //
 // With weights p = e^(score - log_sum), dp = dy · vᵀ and delta = Σ dy · y of a row, the gradient of a score is
-// ds = p · (dp - delta), and dv = pᵀ · dy, dk = dsᵀ · q / √width, dq = ds · k / √width. One kernel goes through the rows
-// for each tile of keys, another through the keys for each tile of rows: both compute scores anew, and no two blocks add to
+//     ds = p · (dp - delta),
+// and dv = pᵀ · dy, dk = dsᵀ · q / √width, dq = ds · k / √width. One kernel goes through the rows for each tile of keys,
+// another through the keys for each tile of rows: both compute scores anew, and no two blocks add to
 // the same number.
 //
 // Defines: T, the format (bf16 or f16); HEAD_WIDTH, the numbers of a head, at most 256.
@@ -103,8 +104,8 @@ struct AttentionBackwardArgs {
     int pad;
 };
 
-// What both kernels compute of a warp's 16 own rows and all passing ones: products of the first and of the second of the
-// two operands that each has.
+// What both kernels compute of a warp's 16 own rows and all passing ones: products of the first and of the second of
+// the two operands that each has.
 struct Products {
     float first[PASSING / 8][4];
     float second[PASSING / 8][4];
@@ -192,10 +193,10 @@ DEVICE Layout layout_of(const AttentionBackwardArgs& args) {
 
 inline constexpr float LOG2_E = 1.4426950f;
 
-// dk and dv of a tile of keys: the query heads that share them one after the other, and of each the tiles of rows that see
-// any of the keys.
-// Grid: (rows / own rounded up, key-value heads, columns) with `padded` the width rounded up to a multiple of 16; own is
-// 32 and columns padded / 128 rounded up where that is above 128, else 64 and 1. Block: 2 · own.
+// dk and dv of a tile of keys: the query heads that share them one after the other, and of each the tiles of rows that
+// see any of the keys.
+// Grid: (rows / own rounded up, key-value heads, columns) with `padded` the width rounded up to a multiple of 16; own
+// is 32 and columns padded / 128 rounded up where that is above 128, else 64 and 1. Block: 2 · own.
 // Shared: 2 · (2 · own + 64 · stages) · (padded + 8) bytes; stages is 1 where padded is above 128, else 2.
 KERNEL(attention_backward_keys, AttentionBackwardArgs, THREADS) {
     SHARED(T, keys);
@@ -294,7 +295,7 @@ KERNEL(attention_backward_keys, AttentionBackwardArgs, THREADS) {
             for (int i = 0; i < 4; i++) {
                 const int key = first + warp() * 16 + lane() / 4 + i / 2 * 8, row = 8 * part + lane() % 4 * 2 + i % 2;
                 const bool seen = whole || (key >= starts[stage][row] && key < ends[stage][row]);
-                const float weight = exp2f(fmaf(products.first[part][i], scale, -log_sums[stage][row]));
+                const float weight = power_of_two(fmaf(products.first[part][i], scale, -log_sums[stage][row]));
                 products.first[part][i] = seen ? weight : 0.0f;
                 products.second[part][i] = seen ? weight * (products.second[part][i] - deltas[stage][row]) : 0.0f;
             }
@@ -397,7 +398,7 @@ KERNEL(attention_backward_queries, AttentionBackwardArgs, THREADS) {
             for (int i = 0; i < 4; i++) {
                 const int half = i / 2, at = key + 8 * part + lane() % 4 * 2 + i % 2;
                 const bool seen = whole || (at >= start[half] && at < end[half]);
-                const float weight = exp2f(fmaf(products.first[part][i], scale, -log_sum[half]));
+                const float weight = power_of_two(fmaf(products.first[part][i], scale, -log_sum[half]));
                 products.second[part][i] = seen ? weight * (products.second[part][i] - delta[half]) : 0.0f;
             }
         }

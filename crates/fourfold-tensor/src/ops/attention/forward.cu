@@ -1,8 +1,8 @@
 // Attention, tile by tile with an online softmax, as in FlashAttention-2 (Dao, arXiv 2307.08691), on tensor cores.
 //
-// A block takes 64 rows of one query head, 16 a warp, and goes through the keys that any of them sees. As each row sees an
-// interval that holds itself, these are one interval. Scores stay in registers; keys of the next tile are on their way
-// while weights are computed, values while scores are.
+// A block takes 64 rows of one query head, 16 a warp, and goes through the keys that any of them sees. As each row sees
+// an interval that holds itself, these are one interval. Scores stay in registers; keys of the next tile are on their
+// way while weights are computed, values while scores are.
 //
 // Defines: T, the format (bf16 or f16); HEAD_WIDTH, the numbers of a head, at most 256.
 
@@ -15,6 +15,8 @@ inline constexpr int KEYS = PADDED > 128 ? 32 : 64;
 inline constexpr int STEPS = PADDED / 16;
 // Whether a warp's queries stay in registers.
 inline constexpr bool HELD = PADDED <= 128;
+// What is loaded for each step takes registers that wide heads do not have for all steps at once.
+inline constexpr int STEPS_AT_ONCE = HELD ? STEPS : 4;
 
 struct AttentionArgs {
     // [rows, (query + 2 · key_value) · width]: query heads, key heads, value heads.
@@ -34,9 +36,9 @@ struct AttentionArgs {
 
 // out = softmax(q · kᵀ / √width) · v over the keys that each row sees. Query head h reads key-value head
 // h / (query / key_value).
-// Grid: (rows / 64 rounded up, query heads). Block: 128. Shared: 2 · (64 + 2 · keys) · (padded + 8) bytes with `padded` the
-// width rounded up to a multiple of 16, `keys` 32 where that is above 128 and else 64. Rows of memory whose heads begin
-// at multiples of 16 bytes are read that much at a time.
+// Grid: (rows / 64 rounded up, query heads). Block: 128. Shared: 2 · (64 + 2 · keys) · (padded + 8) bytes with `padded`
+// the width rounded up to a multiple of 16, `keys` 32 where that is above 128 and else 64. Rows of memory whose heads
+// begin at multiples of 16 bytes are read that much at a time.
 KERNEL(attention_forward, AttentionArgs, THREADS) {
     SHARED(T, queries);
     T* keys = queries + ROWS * ROW;
@@ -69,7 +71,8 @@ KERNEL(attention_forward, AttentionArgs, THREADS) {
     }
 
     auto load_keys = [&](int key) {
-        load_tile<KEYS, PADDED, THREADS>(keys, of_keys + key * stride, stride, args.rows - key, HEAD_WIDTH, keys_aligned);
+        const int rows = args.rows - key;
+        load_tile<KEYS, PADDED, THREADS>(keys, of_keys + key * stride, stride, rows, HEAD_WIDTH, keys_aligned);
         commit_copies();
     };
     load_tile<ROWS, PADDED, THREADS>(queries, of_queries, stride, args.rows - first, HEAD_WIDTH, queries_aligned);
@@ -95,7 +98,7 @@ KERNEL(attention_forward, AttentionArgs, THREADS) {
             }
         }
         float scores[KEYS / 8][4] = {};
-        UNROLL
+        UNROLL_BY(STEPS_AT_ONCE)
         for (int step = 0; step < STEPS; step++) {
             unsigned query[4];
             if constexpr (HELD) {
@@ -135,14 +138,14 @@ KERNEL(attention_forward, AttentionArgs, THREADS) {
             high = Larger()(high, __shfl_xor_sync(ALL_LANES, high, 2));
             // A row that has seen nothing yet has no largest score.
             const float base = high == -INFINITE ? 0.0f : high;
-            correction[half] = exp2f(largest[half] - base);
+            correction[half] = power_of_two(largest[half] - base);
             largest[half] = high;
             sum[half] *= correction[half];
             UNROLL
             for (int part = 0; part < KEYS / 8; part++) {
                 UNROLL
                 for (int i = 2 * half; i < 2 * half + 2; i++) {
-                    scores[part][i] = exp2f(scores[part][i] - base);
+                    scores[part][i] = power_of_two(scores[part][i] - base);
                     sum[half] += scores[part][i];
                 }
             }

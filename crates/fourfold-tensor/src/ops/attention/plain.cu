@@ -1,5 +1,5 @@
-// Attention and its gradient in f32, with fused multiply-adds: what the kernels on tensor cores do, for numbers that those
-// do not take. Four threads share a row of a tile; each has every fourth number of it.
+// Attention and its gradient in f32, with fused multiply-adds: what the kernels on tensor cores do, for numbers that
+// those do not take. Four threads share a row of a tile; each has every fourth number of it.
 //
 // Define: HEAD_WIDTH, the numbers of a head, at most 256.
 
@@ -58,9 +58,8 @@ DEVICE void add_products(float sums[NUMBERS], const float* weights, const float*
         const float weight = weights[row];
         UNROLL
         for (int i = 0; i < NUMBERS; i++) {
-            // Behind the last number of a row begins the next one; what comes of it is not stored, and the last row of the
-            // tile has no next one.
-            const bool present = HEAD_WIDTH % SHARE == 0 || i + 1 < NUMBERS || threadIdx.x % SHARE + SHARE * i < HEAD_WIDTH;
+            // The last of a thread's numbers may lie behind the row.
+            const bool present = i + 1 < NUMBERS || threadIdx.x % SHARE + SHARE * i < HEAD_WIDTH;
             if (present) sums[i] = fmaf(weight, number[row * ROW + SHARE * i], sums[i]);
         }
     }
@@ -227,8 +226,8 @@ struct AttentionBackwardArgs {
     int pad;
 };
 
-// dk and dv of a tile of keys: the query heads that share them one after the other, and of each the tiles of rows that see
-// any of the keys.
+// dk and dv of a tile of keys: the query heads that share them one after the other, and of each the tiles of rows that
+// see any of the keys.
 // Grid: (rows / tile rounded up, key-value heads), where tile is 16 for widths above 128 and else 32. Block: 4 · tile.
 // Shared: 4 · (4 · tile · odd + 2 · tile · (tile + 1)) bytes, where odd is the width, or one more where it is even.
 KERNEL(attention_backward_keys, AttentionBackwardArgs, THREADS) {

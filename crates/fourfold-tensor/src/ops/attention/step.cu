@@ -1,8 +1,8 @@
 // Decoding: new rows of sequences over the keys and values that are kept of earlier ones.
 //
-// A sequence keeps its keys in one array [capacity, key_value · width] and its values in another. What a new row sees is cut
-// into pieces of PIECE keys, so that few rows keep a whole GPU busy: `attend_pieces` weighs the values of each piece,
-// `join_pieces` makes one result of them. How a row is cut depends on what it sees alone.
+// A sequence keeps its keys in one array [capacity, key_value · width] and its values in another. What a new row sees
+// is cut into pieces of PIECE keys, so that few rows keep a whole GPU busy: `attend_pieces` weighs the values of each
+// piece, `join_pieces` makes one result of them. How a row is cut depends on what it sees alone.
 //
 // Defines: T, the format of new rows and results; CACHE, that of what is kept.
 
@@ -102,8 +102,8 @@ KERNEL(attend_pieces, StepArgs, THREADS) {
     }
     __syncthreads();
 
-    // Scores: the threads that share a key read it side by side, once for all query heads. Every thread takes as many turns,
-    // as those of a warp exchange what they found.
+    // Scores: the threads that share a key read it side by side, once for all query heads. Every thread takes as many
+    // turns, as those of a warp exchange what they found.
     const int sharer = threadIdx.x % SHARE;
     for (int turn = 0; turn < PIECE; turn += THREADS / SHARE) {
         if (turn >= count) break;
@@ -196,4 +196,25 @@ KERNEL(join_pieces, StepArgs, 256) {
         }
         args.out[number * args.width + column] = nearest<T>(total / sum);
     }
+}
+
+struct CopyArgs {
+    // [count]: what is copied, keys and values of a sequence each by themselves, and where to. No copy may write what
+    // another one reads.
+    const CACHE* const* from;
+    CACHE* const* to;
+    // [count]: how many rows.
+    const unsigned* rows;
+    int count;
+    // key_value · width.
+    int columns;
+};
+
+// Makes sequences the beginnings of others: `KeyValueCache::copy` and `reorder`.
+// Grid: (the most rows · (columns / 8 rounded up) / 256, rounded up, count). Block: 256.
+KERNEL(copy_sequences, CopyArgs, 256) {
+    RowPack own;
+    if (!own_row_pack(own, args.rows[blockIdx.y], args.columns)) return;
+    const CACHE* from = args.from[blockIdx.y] + own.at;
+    store_pack(args.to[blockIdx.y] + own.at, load_pack(from, own.length), own.length);
 }

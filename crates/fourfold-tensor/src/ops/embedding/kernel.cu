@@ -34,8 +34,8 @@ struct ScatterArgs {
     int distinct;
     int width;
     float factor;
-    // Whether the table's rows are added to, not replaced. Rows that no id names are left alone: where the table is to be
-    // replaced whole it is filled with zeros before.
+    // Whether the table's rows are added to, not replaced. Rows that no id names are left alone: where the table is to
+    // be replaced whole it is filled with zeros before.
     int accumulate;
 };
 

@@ -128,7 +128,8 @@ struct HeadNormWeightArgs {
     const T* x;
     const T* dy;
     const float* scales;
-    // [pieces, 2, width]: the gradient of the query heads' weight over the rows of a piece, then that of the key heads'.
+    // [pieces, 2, width]: the gradient of the query heads' weight over the rows of a piece, then that of the key
+    // heads'.
     float* pieces;
     int rows;
     int query_heads;

@@ -82,8 +82,8 @@ struct NormBackwardArgs {
     int pad;
 };
 
-// dx = scale · (g - mean(g) - normal · mean(g · normal)) with g = dy · weight and normal = (x - mean) · scale; the RMS norm
-// has no mean(g). Grid and block as for `norm_forward`.
+// dx = scale · (g - mean(g) - normal · mean(g · normal)) with g = dy · weight and normal = (x - mean) · scale; the RMS
+// norm has no mean(g). Grid and block as for `norm_forward`.
 KERNEL(norm_backward, NormBackwardArgs, 256) {
     const long long row = static_cast<long long>(blockIdx.x) * args.width;
     const Statistics of_row = statistics_of(args.x + row, args.width, args.centred, args.epsilon);
@@ -133,7 +133,8 @@ struct NormWeightArgs {
     int pad;
 };
 
-// The gradients of weight and bias over pieces of rows; `sum_pieces` (device/kernels/reduce.cu) adds those of the pieces.
+// The gradients of weight and bias over pieces of rows; `sum_pieces` (device/kernels/reduce.cu) adds those of the
+// pieces.
 // Grid: (width / 32 rounded up, pieces). Block: 256.
 KERNEL(norm_weight_pieces, NormWeightArgs, 256) {
     const ColumnPiece piece = own_column_piece(args.rows, args.width, args.rows_per_piece);

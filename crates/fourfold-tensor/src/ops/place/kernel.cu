@@ -23,7 +23,8 @@ KERNEL(place_forward, PlaceArgs, 256) {
     if (!own_row_pack(own, args.tokens, args.width)) return;
     const unsigned source = args.source[own.row];
     const long long at = static_cast<long long>(source) * args.width + own.first;
-    const Pack pack = source == OWN_ROW ? load_pack(args.rows + own.at, own.length) : load_pack(args.values + at, own.length);
+    const bool kept = source == OWN_ROW;
+    const Pack pack = kept ? load_pack(args.rows + own.at, own.length) : load_pack(args.values + at, own.length);
     store_pack(args.y + own.at, pack, own.length);
 }
 
