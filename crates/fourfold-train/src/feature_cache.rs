@@ -27,6 +27,8 @@ pub type Features = BTreeMap<ImageKey, Tensor>;
 /// again.
 pub struct FeatureCache {
     augment: Option<Augment>,
+    /// The format of the features, and of the products that make them.
+    precision: Precision,
     known: Arc<Known>,
     kept: Features,
     store: Option<FeatureStore>,
@@ -82,15 +84,22 @@ impl KnownImages for Known {
 }
 
 impl FeatureCache {
-    /// The cache that `stage` wants, if any. That of the stage before goes on where both vary images alike: an
-    /// encoder that stays frozen has not changed in between.
-    pub fn for_stage(before: Option<Self>, stage: &Stage, limit_mib: usize) -> Option<Self> {
+    /// The cache that `stage` wants, if any, for features in `precision`. That of the stage before goes on where both vary
+    /// images and compute alike: an encoder that stays frozen has not changed in between.
+    pub fn for_stage(
+        before: Option<Self>,
+        stage: &Stage,
+        precision: Precision,
+        limit_mib: usize,
+    ) -> Option<Self> {
         if !stage.cache_features {
             return None;
         }
-        let before = before.filter(|cache| cache.augment == stage.augment);
+        let before =
+            before.filter(|cache| cache.augment == stage.augment && cache.precision == precision);
         Some(before.unwrap_or_else(|| Self {
             augment: stage.augment.clone(),
+            precision,
             known: Arc::default(),
             kept: Features::new(),
             store: None,

@@ -16,6 +16,7 @@ pub mod files;
 pub mod hub;
 pub mod import;
 pub mod input;
+pub mod loss_scale;
 pub mod measure;
 pub mod metrics;
 pub mod optimizer;

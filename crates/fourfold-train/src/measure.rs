@@ -62,15 +62,14 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
     in_pool(recipe.threads, || {
         let sources = Sources::new(recipe);
         let text = text(recipe, &sources, None)?;
-        let precision = recipe.precision.resolve();
-        let mut assembled = assemble(recipe, text, precision)?;
+        let mut assembled = assemble(recipe, text, recipe.precision.resolve())?;
         let config = assembled.model.config();
         let plans = StagePlan::all(recipe, &sources, config, &assembled.reading)?;
         let mut speeds = Vec::new();
         let limit = recipe.training.feature_cache_mib;
         for plan in plans {
             plan.prepare(&mut assembled.model);
-            let mut cache = FeatureCache::for_stage(None, &plan.stage, limit);
+            let mut cache = FeatureCache::for_stage(None, &plan.stage, plan.precision, limit);
             let mut pass = |at_most: usize, watched: usize| -> Result<Pass> {
                 let mut updater = Updater::new(&plan, &assembled.model, watched)?;
                 let mut loader = plan.load_endlessly(cache.as_ref())?;
@@ -99,7 +98,7 @@ pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed
                 // The same batches again, most of whose images are kept by now: the difference is what the encoder
                 // took for those that were new.
                 let again = pass(first.updates, 0)?.seconds_per_update();
-                let room = FeatureCache::capacity(limit, assembled.model.config(), precision);
+                let room = FeatureCache::capacity(limit, assembled.model.config(), plan.precision);
                 let share = |updates: usize| {
                     let looks = first.images as f64 / first.updates as f64 * updates as f64;
                     plan.encoded_images(looks, room) / looks.max(1.0)

@@ -38,11 +38,13 @@ pub struct StepRecord {
     /// Documents left out since they were too long.
     #[serde(default)]
     pub dropped: usize,
-    /// Mean cross-entropy over the targets, in nats.
+    /// Mean cross-entropy over the targets, in nats; no number, `null`, where it overflowed in fp16.
+    #[serde(with = "number_or_null")]
     pub loss: f64,
     /// The learning rate of each part that trains.
     pub lr: BTreeMap<Part, f64>,
-    /// Norm of all gradients before clipping.
+    /// Norm of all gradients before clipping; likewise.
+    #[serde(with = "number_or_null")]
     pub grad_norm: f64,
     /// Seconds that the update took, waiting for data included.
     pub seconds: f64,
@@ -53,9 +55,28 @@ pub struct StepRecord {
     /// Where the features of its images came from, in a stage that keeps them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features: Option<Origins>,
+    /// What the loss was multiplied by on the way back, in fp16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f64>,
+    /// Updates of the stage so far that were skipped since gradients overflowed, in fp16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped_updates: Option<u64>,
     /// Memory of the process, where the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<f64>,
+}
+
+/// JSON has no infinity, and nothing else that is no number.
+mod number_or_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        number.is_finite().then_some(number).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Option::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
+    }
 }
 
 /// The open `metrics.jsonl` of a run.
@@ -155,6 +176,8 @@ mod tests {
             data_wait_seconds: 0.1,
             tokens_per_second: 200.0,
             features: None,
+            loss_scale: None,
+            skipped_updates: None,
             memory_mib: None,
         }
     }
@@ -174,6 +197,25 @@ mod tests {
         let steps: Vec<usize> = read(&path).unwrap().iter().map(|r| r.step).collect();
         assert_eq!(steps, [1, 2, 3, 4]);
         assert_eq!(read(&path).unwrap()[3], record(4));
+    }
+
+    #[test]
+    fn an_update_that_overflowed_is_written_and_read() {
+        let skipped = StepRecord {
+            loss: f64::NAN,
+            grad_norm: f64::INFINITY,
+            loss_scale: Some(65536.0),
+            skipped_updates: Some(1),
+            ..record(1)
+        };
+        let line = files::json_line(&skipped).unwrap();
+        assert!(line.contains("\"loss\":null") && line.contains("\"skipped_updates\":1"));
+        let read: StepRecord = serde_json::from_str(&line).unwrap();
+        assert!(read.loss.is_nan() && read.grad_norm.is_nan());
+        assert_eq!(read.loss_scale, Some(65536.0));
+        // Of other precisions as before.
+        let line = files::json_line(&record(1)).unwrap();
+        assert!(!line.contains("loss_scale") && !line.contains("skipped_updates"));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub fn peak(recipe: &Recipe, stage: &str, updates: usize) -> Result<StagePeak> {
         })?;
         plan.prepare(&mut assembled.model);
         let limit = recipe.training.feature_cache_mib;
-        let mut cache = FeatureCache::for_stage(None, &plan.stage, limit);
+        let mut cache = FeatureCache::for_stage(None, &plan.stage, plan.precision, limit);
         let mut updater = Updater::new(plan, &assembled.model, plan.updates)?;
         let mut loader = plan.load_endlessly(cache.as_ref())?;
         let mut found = StagePeak {

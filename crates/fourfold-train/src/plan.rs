@@ -24,7 +24,7 @@ pub struct Plan {
     pub visual_tokens: usize,
     /// Tokens that the language model knows.
     pub vocabulary: usize,
-    /// The number format of products.
+    /// The number format of products, where a stage has no other.
     pub precision: &'static str,
     /// Devices that share every batch.
     pub devices: usize,
@@ -37,6 +37,8 @@ pub struct Plan {
 pub struct StageCost {
     /// Its name.
     pub name: String,
+    /// The number format of its products.
+    pub precision: &'static str,
     /// Numbers that train.
     pub trainable: usize,
     /// Updates.
@@ -121,11 +123,10 @@ pub fn plan_with(recipe: &Recipe, given: Given) -> Result<Plan> {
     let sources = Sources::new(recipe);
     let text = text(recipe, &sources, None)?;
     let config = model_config(recipe, &text.tokenizer)?;
-    let precision = recipe.precision.resolve();
     let training = &recipe.training;
     let outline = Outline {
         config: &config,
-        precision,
+        precision: recipe.precision,
         devices: given.devices.max(1),
         memory_mib: training.feature_cache_mib,
         disk_mib: match training.feature_cache {
@@ -173,7 +174,7 @@ pub fn plan_with(recipe: &Recipe, given: Given) -> Result<Plan> {
         parameters: config.parameter_counts()?,
         visual_tokens: config.visual_tokens(),
         vocabulary: config.vocabulary(),
-        precision: precision.name(),
+        precision: recipe.precision.resolve().name(),
         devices: outline.devices,
         stages: stages?,
     })

@@ -10,6 +10,7 @@ use fourfold_data::{
     SamplerState, Shard, Source, sample_rng, training_document,
 };
 use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
+use fourfold_tensor::Precision;
 
 use crate::assemble::Reading;
 use crate::feature_cache::FeatureCache;
@@ -26,6 +27,8 @@ pub struct StagePlan {
     /// How many updates it makes, or is expected to make where it counts in packs or tokens.
     pub updates: usize,
     length: Length,
+    /// What its products are computed in.
+    pub precision: Precision,
     /// What a row may see.
     pub visibility: VisibilityKind,
     /// Turns samples into documents.
@@ -53,7 +56,16 @@ impl StagePlan {
             let mixture = sources
                 .mixture(&stage.mixture)
                 .with_context(|| format!("in the mixture of stage '{}'", stage.name))?;
-            Self::new(index, stage, mixture, model, reading, recipe.seed)
+            let precision = recipe.precision_of(stage);
+            Self::new(
+                index,
+                stage,
+                precision,
+                mixture,
+                model,
+                reading,
+                recipe.seed,
+            )
         };
         recipe.stage.iter().enumerate().map(plan).collect()
     }
@@ -61,6 +73,7 @@ impl StagePlan {
     fn new(
         index: usize,
         stage: &Stage,
+        precision: Precision,
         mixture: Mixture,
         model: &ModelConfig,
         reading: &Reading,
@@ -135,6 +148,7 @@ impl StagePlan {
             index,
             updates,
             length,
+            precision,
             visibility: stage.visibility.unwrap_or(model.visibility),
             encoder: Arc::new(encoder),
             budget,
@@ -205,12 +219,13 @@ impl StagePlan {
         stage_seed(stage_seed(self.seed, update), pack)
     }
 
-    /// Makes the stage's parts trainable and no other, and notes its visibility in the model.
+    /// Makes the stage's parts trainable and no other, and the model compute and see as in this stage.
     pub fn prepare(&self, model: &mut Model) {
         let stage = &self.stage;
         model
             .parameters
             .set_trainable(|name| Part::of(name).is_some_and(|part| stage.trains(part)));
+        model.parameters.set_precision(self.precision);
         model.set_visibility(self.visibility);
     }
 

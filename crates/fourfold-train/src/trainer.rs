@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fourfold_data::SamplerState;
 use fourfold_model::{Model, Part};
+use fourfold_tensor::Precision;
 
 use crate::assemble::{Reading, assemble, text};
 use crate::checkpoint::{self, Checkpoint, State, TensorRef};
@@ -18,6 +19,7 @@ use crate::evaluation::check_evaluations;
 use crate::feature_cache::{FeatureCache, Origins};
 use crate::feature_store::{self, FeatureStore};
 use crate::hub::{Hub, Need, Pins};
+use crate::loss_scale;
 use crate::metrics::{Metrics, StepRecord, memory_mib};
 use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
@@ -140,8 +142,8 @@ impl<'a> Session<'a> {
                 (checkpoint, kept, commits(&run.environment())?, Some(lock))
             }
         };
+        recipe.settle_precision();
         let precision = recipe.precision.resolve();
-        recipe.precision = precision.into();
         // Every file once: those of the data are among all.
         let files = recipe.data_files(folder)?;
         let all = hash_files(&recipe.all_files(folder)?)?;
@@ -172,6 +174,9 @@ impl<'a> Session<'a> {
             checkpoint.demand_position(|stage| plans.get(stage).map(most))?;
         }
         check_evaluations(&recipe, &sources)?;
+        if plans.iter().any(|plan| plan.precision == Precision::F16) {
+            progress.note(loss_scale::SIMULATED);
+        }
         if let Some(folder) = &recipe.training.feature_cache {
             feature_store::prepare(folder)?;
         }
@@ -277,7 +282,7 @@ impl<'a> Session<'a> {
         let watched = if done == 0 { plan.updates } else { 0 };
         let mut updater = Updater::new(plan, &self.model, watched)?;
         if let Some(checkpoint) = resume.filter(|_| done > 0) {
-            updater.optimizer.restore(&self.model, &checkpoint)?;
+            updater.restore(&self.model, &checkpoint)?;
         }
         let info = StageInfo {
             name: stage.name.clone(),
@@ -340,7 +345,8 @@ impl<'a> Session<'a> {
     fn features_for(&mut self, plan: &StagePlan) -> Result<Option<FeatureCache>> {
         let (stage, training) = (&plan.stage, &self.recipe.training);
         let limit = training.feature_cache_mib;
-        let cache = FeatureCache::for_stage(self.features.take(), stage, limit);
+        let before = self.features.take();
+        let cache = FeatureCache::for_stage(before, stage, plan.precision, limit);
         let (mut cache, root) = match (cache, &training.feature_cache) {
             (Some(cache), Some(root)) => (cache, root),
             (cache, _) => return Ok(cache),
@@ -382,6 +388,9 @@ impl<'a> Session<'a> {
         let features = self.features.as_mut();
         let updated = updater.update(plan, &mut self.model, features, &batch, update)?;
         self.looked.add(updated.features.unwrap_or_default());
+        if let Some(note) = updated.note(&plan.stage, update) {
+            self.progress.note(&note);
+        }
         for note in self.features.iter_mut().flat_map(FeatureCache::take_notes) {
             self.progress.note(&note);
         }
@@ -406,6 +415,8 @@ impl<'a> Session<'a> {
             data_wait_seconds,
             tokens_per_second: batch.tokens as f64 / seconds.max(1e-9),
             features: updated.features,
+            loss_scale: updated.scaled.map(|scaled| scaled.scale),
+            skipped_updates: updated.scaled.map(|scaled| scaled.skipped),
             memory_mib: memory_mib(),
         };
         self.metrics.write(&record)?;
@@ -442,6 +453,9 @@ impl<'a> Session<'a> {
             optimizer_steps: optimizer.map_or(0, |optimizer| optimizer.steps()),
             parameter_steps: optimizer
                 .map_or_else(BTreeMap::new, |o| o.parameter_steps(&self.model)),
+            loss_scale: updater
+                .and_then(Updater::scaler)
+                .map(|scaler| scaler.state()),
             frozen: self.never_trained.clone(),
             tensors: BTreeMap::new(),
         };

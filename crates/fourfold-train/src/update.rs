@@ -3,12 +3,15 @@
 use anyhow::{Context, Result};
 use fourfold_data::Batch;
 use fourfold_model::{LossOptions, Model};
-use fourfold_tensor::{Gradients, Tape, awake};
+use fourfold_tensor::{Gradients, Precision, Tape, awake};
 
+use crate::checkpoint::Checkpoint;
 use crate::checks::{GradientWatch, demand_finite};
 use crate::feature_cache::{FeatureCache, Features, Origins};
 use crate::input::PackInput;
+use crate::loss_scale::{LossScaler, Scaled, Verdict};
 use crate::optimizer::Optimizer;
+use crate::recipe::Stage;
 use crate::stage::StagePlan;
 
 /// What an update found.
@@ -20,6 +23,26 @@ pub struct Updated {
     pub grad_norm: f64,
     /// Where the features of its images came from, if they are kept.
     pub features: Option<Origins>,
+    /// How its loss was scaled, in fp16. Where it was skipped, loss or norm are no numbers.
+    pub scaled: Option<Scaled>,
+}
+
+impl Updated {
+    /// What is to be told of it, as update `update` of `stage`: that it was skipped.
+    pub fn note(&self, stage: &Stage, update: usize) -> Option<String> {
+        let scaled = self.scaled.filter(|s| s.verdict == Verdict::Skipped)?;
+        let what = match self.loss.is_finite() {
+            true => "gradients overflowed",
+            false => "the loss overflowed on its way forward",
+        };
+        Some(format!(
+            "update {} of stage '{}' is skipped: {what} in fp16 at a loss scale of {}; skipped so far: {}",
+            update + 1,
+            stage.name,
+            scaled.scale,
+            scaled.skipped
+        ))
+    }
 }
 
 /// Makes the updates of one stage.
@@ -28,6 +51,8 @@ pub struct Updater {
     pub optimizer: Optimizer,
     gradients: Gradients,
     watch: GradientWatch,
+    /// In fp16.
+    scaler: Option<LossScaler>,
 }
 
 impl Updater {
@@ -41,7 +66,30 @@ impl Updater {
             optimizer: Optimizer::new(plan.stage.betas, plan.stage.weight_decay, model)?,
             gradients: Gradients::new(&model.parameters),
             watch: GradientWatch::new(&model.parameters, watched),
+            scaler: (plan.precision == Precision::F16)
+                .then(|| LossScaler::new(plan.stage.loss_scale.unwrap_or_default())),
         })
+    }
+
+    /// Takes from a checkpoint what went on from update to update.
+    ///
+    /// # Errors
+    /// When it lacks something.
+    pub fn restore(&mut self, model: &Model, checkpoint: &Checkpoint) -> Result<()> {
+        self.optimizer.restore(model, checkpoint)?;
+        if let Some(scaler) = &mut self.scaler {
+            let state = checkpoint.state.loss_scale;
+            scaler.restore(state.context(
+                "the checkpoint has no loss scale, which a stage in fp16 goes on with: it is altered; delete it to go on \
+                 from an older one, or start the run again with --force",
+            )?);
+        }
+        Ok(())
+    }
+
+    /// What scales the loss, in fp16.
+    pub fn scaler(&self) -> Option<&LossScaler> {
+        self.scaler.as_ref()
     }
 
     /// Update `update` of the stage, counted from 0, on `batch`; with `cache`, the encoder is asked only for images
@@ -50,7 +98,8 @@ impl Updater {
     /// The loss is the mean over all targets of the batch: how it is split into packs changes nothing.
     ///
     /// # Errors
-    /// When loss or gradients are no numbers, or a parameter received no gradient for too long.
+    /// When loss or gradients are no numbers, or in fp16 have been none for too long, or a parameter received no gradient
+    /// for too long.
     pub fn update(
         &mut self,
         plan: &StagePlan,
@@ -64,10 +113,28 @@ impl Updater {
             let (loss, features) = self
                 .accumulate(plan, model, cache, batch, update)
                 .with_context(within)?;
-            self.watch
-                .note(&self.gradients, &model.parameters)
-                .with_context(within)?;
-            let grad_norm = self.gradients.norm();
+            if loss.is_finite() {
+                self.watch
+                    .note(&self.gradients, &model.parameters)
+                    .with_context(within)?;
+            }
+            let loss_scale = self.loss_scale();
+            let grad_norm = match loss.is_finite() {
+                true => self.gradients.norm() / loss_scale,
+                false => f64::NAN,
+            };
+            let scaled = match &mut self.scaler {
+                Some(scaler) => Some(scaler.judge(grad_norm.is_finite()).with_context(within)?),
+                None => None,
+            };
+            if scaled.is_some_and(|scaled| scaled.verdict == Verdict::Skipped) {
+                return Ok(Updated {
+                    loss,
+                    grad_norm,
+                    features,
+                    scaled,
+                });
+            }
             demand_finite("gradient norm", grad_norm, &plan.stage, update)?;
             let clip = plan.stage.clip;
             let scale = if clip > 0.0 && grad_norm > clip {
@@ -80,15 +147,21 @@ impl Updater {
                     model,
                     &self.gradients,
                     &plan.rates(plan.place(update, batch.progress)),
-                    scale as f32,
+                    (scale / loss_scale) as f32,
                 )
                 .with_context(within)?;
             Ok(Updated {
                 loss,
                 grad_norm,
                 features,
+                scaled,
             })
         })
+    }
+
+    /// What the loss is multiplied by before the way back.
+    fn loss_scale(&self) -> f64 {
+        self.scaler.as_ref().map_or(1.0, LossScaler::scale)
     }
 
     fn accumulate(
@@ -100,9 +173,13 @@ impl Updater {
         update: usize,
     ) -> Result<(f64, Option<Origins>)> {
         self.gradients.clear();
+        let loss_scale = self.loss_scale();
+        // The gradients of logits are the first numbers of 16 bits on the way back, and none of them is larger than this
+        // scale: it is the loss scale over the targets that has to stay below 65504. So a large batch needs, and takes, a
+        // larger loss scale than a small one.
         let options = LossOptions {
             visibility: plan.visibility,
-            scale: 1.0 / batch.targets.max(1) as f32,
+            scale: loss_scale as f32 / batch.targets.max(1) as f32,
             recompute: plan.stage.recompute,
         };
         let mut total = 0.0;
@@ -126,9 +203,13 @@ impl Updater {
             let loss = model
                 .loss(&tape, &input.as_input(), options)
                 .with_context(|| describe(pack))?;
-            let value = loss.f32()?.first().copied().map_or(f64::NAN, f64::from);
-            demand_finite("loss", value, &plan.stage, update)?;
+            let value = loss.f32()?.first().copied().map_or(f64::NAN, f64::from) / loss_scale;
             total += value;
+            if self.scaler.is_some() && !value.is_finite() {
+                // The update will be skipped: what the other packs would add is not needed.
+                break;
+            }
+            demand_finite("loss", value, &plan.stage, update)?;
             // A pack of text alone teaches a projector nothing; the watch tells if that is all there is.
             if tape.recorded() > 0 {
                 tape.backward(&loss, &mut self.gradients)?;

@@ -45,6 +45,8 @@ mixture = ["d"]
 samples = 8
 batch = 8
 lr = 1e-3
+precision = "fp16"
+[stage.loss_scale]
 [stage.augment]
 [training.samples]
 data = "d"
@@ -61,7 +63,7 @@ const GPT2: &str =
     "model_type = \"gpt2\"\nn_embd = 16\nn_layer = 1\nn_head = 2\nn_positions = 64\n";
 
 /// A key that no section has, and the heading that the section's keys stand under.
-const SECTIONS: [(&str, &str); 17] = [
+const SECTIONS: [(&str, &str); 18] = [
     ("unknown", "## The top"),
     ("model.unknown", "## `[model]`"),
     ("model.vision.unknown", "## `[model.vision]`"),
@@ -77,6 +79,7 @@ const SECTIONS: [(&str, &str); 17] = [
     ("image.unknown", "## `[image]`"),
     ("data.d.unknown", "## `[data.NAME]`"),
     ("stage.s.unknown", "## `[[stage]]`"),
+    ("stage.s.loss_scale.unknown", "## `[stage.loss_scale]`"),
     ("stage.s.augment.unknown", "## `[stage.augment]`"),
     ("training.unknown", "## `[training]`"),
     ("training.samples.unknown", "## `[training.samples]`"),
@@ -85,8 +88,9 @@ const SECTIONS: [(&str, &str); 17] = [
 ];
 
 /// Keys with a word of a few, and the heading that these are explained under.
-const WORDS: [(&str, &str); 13] = [
+const WORDS: [(&str, &str); 14] = [
     ("precision=unknown", "## The top"),
+    ("stage.s.precision=unknown", "## `[[stage]]`"),
     ("model.visibility=unknown", "## `[model]`"),
     ("model.projector.kind=unknown", "## `[model.projector]`"),
     ("model.language.model_type=unknown", "## `[model.language]`"),

@@ -107,6 +107,10 @@ impl StageBar {
 
     /// The mean of about the last twenty updates.
     fn note_loss(&mut self, loss: f64) {
+        // In fp16 that of a skipped update may be none.
+        if !loss.is_finite() {
+            return;
+        }
         let before = self.loss.unwrap_or(loss);
         self.loss = Some(before + (loss - before) / 20.0_f64.min((self.info.done + 1) as f64));
     }

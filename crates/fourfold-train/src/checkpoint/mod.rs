@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use fourfold_data::SamplerState;
 use serde::{Deserialize, Serialize};
 
+use crate::loss_scale::LossScaleState;
 use crate::recipe::Fingerprint;
 
 pub use read::Checkpoint;
@@ -46,6 +47,9 @@ pub struct State {
     pub optimizer_steps: u64,
     /// Steps that each parameter took part in.
     pub parameter_steps: BTreeMap<String, u64>,
+    /// Where the scaling of the loss is, in a stage in fp16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScaleState>,
     /// Checksums of the parameters that no stage trains: they are not stored.
     pub frozen: BTreeMap<String, u64>,
     /// Checksums of the stored tensors.

@@ -17,6 +17,7 @@ fn state(step: usize) -> State {
         sampler: None,
         optimizer_steps: 2,
         parameter_steps: BTreeMap::new(),
+        loss_scale: None,
         frozen: BTreeMap::new(),
         tensors: BTreeMap::new(),
     }

@@ -35,12 +35,18 @@ fn image(number: u8) -> DocumentImage {
 }
 
 fn cache(limit_mib: usize) -> FeatureCache {
-    FeatureCache::for_stage(None, &stage("cache_features = true"), limit_mib).unwrap()
+    FeatureCache::for_stage(
+        None,
+        &stage("cache_features = true"),
+        Precision::F32,
+        limit_mib,
+    )
+    .unwrap()
 }
 
 #[test]
 fn features_do_not_depend_on_the_images_beside() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         let model = model(precision);
         let all: Vec<DocumentImage> = (0..11).map(image).collect();
         let together = cache(1).missing(&model, all.iter()).unwrap().0;
@@ -117,11 +123,16 @@ fn a_cache_goes_on_only_where_nothing_of_it_changes() {
         cache.keep(fresh).unwrap();
         cache
     };
-    let next = |more: &str| FeatureCache::for_stage(Some(filled()), &stage(more), 1);
+    let next_in =
+        |precision, more: &str| FeatureCache::for_stage(Some(filled()), &stage(more), precision, 1);
+    let next = |more: &str| next_in(Precision::F32, more);
     let same = next("cache_features = true").unwrap();
     assert!(same.known().contains(&key(1)));
     let varied = next("cache_features = true\naugment = { noise = 0.1, views = 2 }").unwrap();
     assert!(!varied.known().contains(&key(1)));
+    // What was made in one format is of no use in another.
+    let rounded = next_in(Precision::F16, "cache_features = true").unwrap();
+    assert!(!rounded.known().contains(&key(1)));
     // As every stage whose encoder trains.
     assert!(next("").is_none());
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use fourfold_data::ImageKey;
 use fourfold_tensor::{Precision, Tensor};
+use half::{bf16, f16};
 
 use super::about::{About, Shape};
 use crate::checksum::checksum_words;
@@ -115,21 +116,28 @@ pub fn read(path: &Path, begin: u64, shape: Shape, image: &ImageKey) -> Result<O
     tensor(numbers, shape).map(Some)
 }
 
-/// Numbers as they lie in a record. bf16 goes through f32, which holds every one of them.
+/// Numbers as they lie in a record. Those of 16 bits go through f32, which holds every one of them.
 fn tensor(words: &[u32], shape: Shape) -> Result<Tensor> {
     let count = shape.numbers();
     let values: Vec<f32> = match shape.precision {
         Precision::F32 => words[..count].iter().map(|w| f32::from_bits(*w)).collect(),
-        Precision::Bf16 => {
-            let halves: &[u16] = bytemuck::cast_slice(words);
-            let widen = |half: &u16| f32::from_bits(u32::from(*half) << 16);
-            halves[..count].iter().map(widen).collect()
-        }
+        Precision::Bf16 => halves(words)
+            .map(|bits| bf16::from_bits(bits).to_f32())
+            .take(count)
+            .collect(),
+        Precision::F16 => halves(words)
+            .map(|bits| f16::from_bits(bits).to_f32())
+            .take(count)
+            .collect(),
     };
     let one = Tensor::from_f32(&[1, shape.patches, shape.width], &values)?;
     // Copied into memory of its own size: it may be kept for long.
     let copy = one.to_precision(shape.precision).unstack().pop();
     copy.context("a stack of one image is empty")
+}
+
+fn halves(words: &[u32]) -> impl Iterator<Item = u16> {
+    bytemuck::cast_slice(words).iter().copied()
 }
 
 /// Adds the record of one image to `out`.
@@ -151,10 +159,8 @@ pub fn push(image: &ImageKey, features: &Tensor, shape: Shape, out: &mut Vec<u8>
     for (place, value) in numbers.chunks_exact_mut(size).zip(features.to_f32_vec()) {
         match shape.precision {
             Precision::F32 => place.copy_from_slice(&value.to_bits().to_ne_bytes()),
-            // Its upper half is all that there is of a bf16.
-            Precision::Bf16 => {
-                place.copy_from_slice(&((value.to_bits() >> 16) as u16).to_ne_bytes());
-            }
+            Precision::Bf16 => place.copy_from_slice(&bf16::from_f32(value).to_ne_bytes()),
+            Precision::F16 => place.copy_from_slice(&f16::from_f32(value).to_ne_bytes()),
         }
     }
     let sum = split(checksum_words(&words[CHECKSUM..]));

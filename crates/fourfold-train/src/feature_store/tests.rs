@@ -80,7 +80,7 @@ fn filled(model: &Model) -> (Scratch, PathBuf) {
 
 #[test]
 fn a_later_run_finds_the_same_bits_and_writes_nothing() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         let model = model(precision);
         let (scratch, shard) = filled(&model);
         let length = fs::metadata(&shard).unwrap().len();

@@ -7,7 +7,7 @@ use fourfold_tensor::{Isa, Precision};
 use super::shapes::Shapes;
 use super::{Average, Memory, StageCost};
 use crate::feature_cache::FeatureCache;
-use crate::recipe::Stage;
+use crate::recipe::{PrecisionChoice, Stage};
 
 /// Batches that the loader makes ahead, and the one in use.
 const BATCHES: f64 = 3.0;
@@ -20,7 +20,8 @@ const WAITING: f64 = 0.1;
 /// What the costs of all stages depend on.
 pub(super) struct Outline<'a> {
     pub config: &'a ModelConfig,
-    pub precision: Precision,
+    /// Where a stage does not say otherwise.
+    pub precision: PrecisionChoice,
     pub devices: usize,
     /// The most that kept features may take in memory and on disk, in MiB.
     pub memory_mib: usize,
@@ -37,7 +38,8 @@ impl Outline<'_> {
         average: Average,
         encoded: impl Fn(f64, f64) -> f64,
     ) -> Result<StageCost> {
-        let (config, precision) = (self.config, self.precision);
+        let config = self.config;
+        let precision = stage.precision.unwrap_or(self.precision).resolve();
         let counts = config.parameter_counts()?;
         let trainable: usize = counts
             .iter()
@@ -51,7 +53,7 @@ impl Outline<'_> {
         let copies = match precision {
             Precision::F32 => 0.0,
             Precision::Bf16 if Isa::current().has_bf16() => 2.0 * (all + (all - trainable)) as f64,
-            Precision::Bf16 => 2.0 * all as f64,
+            Precision::Bf16 | Precision::F16 => 2.0 * all as f64,
         };
         // What one of the devices has of each batch.
         let share = Stage {
@@ -80,6 +82,7 @@ impl Outline<'_> {
         let activations = shapes.activations(&share, average, precision);
         Ok(StageCost {
             name: stage.name.clone(),
+            precision: precision.name(),
             trainable,
             updates,
             samples,

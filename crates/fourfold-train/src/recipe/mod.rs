@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fourfold_data::{ImageFiles, ImageTransform, SourceConfig};
+use fourfold_tensor::Precision;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -39,7 +40,7 @@ pub use sections::{
     ModelSection, PrecisionChoice, SampleSelection, StoredFormat, TokenizerSection, TrainTokenizer,
     Training,
 };
-pub use stage::{Rates, Schedule, Stage, Weights};
+pub use stage::{LossScale, Rates, Schedule, Stage, Weights};
 pub use task::{Found, Submission, Task};
 
 use text::RecipeText;
@@ -216,6 +217,19 @@ impl Recipe {
             && language.vocabulary() == 0
         {
             language.set_vocabulary(tokens);
+        }
+    }
+
+    /// The number format of matrix products in `stage`, on this machine.
+    pub fn precision_of(&self, stage: &Stage) -> Precision {
+        stage.precision.unwrap_or(self.precision).resolve()
+    }
+
+    /// Replaces `auto` by what it means on this machine: a run does not change its formats where it goes on.
+    pub(crate) fn settle_precision(&mut self) {
+        let stages = self.stage.iter_mut().filter_map(|s| s.precision.as_mut());
+        for precision in stages.chain([&mut self.precision]) {
+            *precision = precision.resolve().into();
         }
     }
 

@@ -13,7 +13,7 @@ use super::backbone::{self, Backbone};
 use super::key::{KeyError, KeyPath};
 use super::origin::Origin;
 
-/// `precision = "auto" | "f32" | "bf16"`.
+/// `precision = "auto" | "f32" | "bf16" | "fp16"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
@@ -24,6 +24,8 @@ pub enum PrecisionChoice {
     F32,
     /// 16-bit brain floats into 32-bit sums.
     Bf16,
+    /// 16-bit floats of five bits of exponent into 32-bit sums, with a loss that is scaled.
+    Fp16,
 }
 
 impl PrecisionChoice {
@@ -33,6 +35,7 @@ impl PrecisionChoice {
             Self::Auto => Precision::fastest(),
             Self::F32 => Precision::F32,
             Self::Bf16 => Precision::Bf16,
+            Self::Fp16 => Precision::F16,
         }
     }
 }
@@ -42,6 +45,7 @@ impl From<Precision> for PrecisionChoice {
         match precision {
             Precision::F32 => Self::F32,
             Precision::Bf16 => Self::Bf16,
+            Precision::F16 => Self::Fp16,
         }
     }
 }

@@ -8,6 +8,7 @@ use fourfold_model::{Part, VisibilityKind};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::PrecisionChoice;
 use super::key::unknown_word;
 
 /// One stage of training.
@@ -68,6 +69,12 @@ pub struct Stage {
     /// AdamW's decay rates of the first and second moment.
     #[serde(default = "betas")]
     pub betas: [f64; 2],
+    /// The number format of matrix products in this stage; the recipe's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<PrecisionChoice>,
+    /// How the loss of a stage in fp16 is scaled, where it is not as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
     /// Random changes to training images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub augment: Option<Augment>,
@@ -130,6 +137,26 @@ impl Stage {
     /// Whether `part` trains in this stage.
     pub fn trains(&self, part: Part) -> bool {
         self.train.contains(&part)
+    }
+}
+
+/// `[stage.loss_scale]`: what the loss of a stage in fp16 is multiplied by, so that small gradients do not vanish. The
+/// defaults are PyTorch's (`torch.amp.GradScaler`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LossScale {
+    /// By how much at first.
+    pub initial: f64,
+    /// After so many updates in a row whose gradients are finite it is doubled; it is halved after one whose are not.
+    pub growth_interval: u64,
+}
+
+impl Default for LossScale {
+    fn default() -> Self {
+        Self {
+            initial: 65536.0,
+            growth_interval: 2000,
+        }
     }
 }
 

@@ -51,6 +51,40 @@ fn an_override_addresses_a_stage_by_its_name() {
 }
 
 #[test]
+fn a_stage_may_compute_otherwise_than_the_recipe() {
+    let read = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Recipe::parse("r.toml", RECIPE, &overrides).expect("valid")
+    };
+    let of = |overrides: &[&str]| {
+        let recipe = read(overrides);
+        recipe.precision_of(&recipe.stage[0])
+    };
+    assert_eq!(of(&[]), Precision::fastest());
+    assert_eq!(of(&["precision=fp16"]), Precision::F16);
+    let own = ["precision=fp16", "stage.align.precision=f32"];
+    assert_eq!(of(&own), Precision::F32);
+    let mut recipe = read(&["precision=f32", "stage.align.precision=auto"]);
+    recipe.settle_precision();
+    assert_eq!(recipe.precision, PrecisionChoice::F32);
+    assert_eq!(recipe.stage[0].precision, Some(Precision::fastest().into()));
+    let scaled = read(&["precision=fp16", "stage.align.loss_scale.initial=1024"]);
+    let written = scaled.to_toml(Path::new("")).expect("written");
+    let again = Recipe::parse("r.toml", &written, &[]).expect("read back");
+    let scale = again.stage[0].loss_scale.expect("given");
+    assert_eq!((scale.initial, scale.growth_interval), (1024.0, 2000));
+}
+
+/// Runs that began before there were such keys go on.
+#[test]
+fn a_recipe_without_formats_of_stages_keeps_its_fingerprint() {
+    let recipe = Recipe::parse("r.toml", RECIPE, &["precision=f32".into()]).expect("valid");
+    let fingerprint = recipe.fingerprint(Path::new("")).expect("written");
+    let new = |key: &&String| key.contains("loss_scale") || key.ends_with(".precision");
+    assert_eq!(fingerprint.values.keys().find(new), None);
+}
+
+#[test]
 fn refusals_name_file_key_and_the_way_out() {
     let message = refusal("batch = 10", "bacth = 10", &[]);
     for part in [
@@ -95,6 +129,27 @@ fn refusals_name_file_key_and_the_way_out() {
             "key 'name'",
         ),
         (refusal("name = \"align\"", "name = 3", &[]), "name"),
+        (refusal("", "", &["precision=fp17"]), "did you mean 'fp16'?"),
+        (
+            refusal("", "", &["precision=bf16", "stage.align.loss_scale={}"]),
+            "stage.align.loss_scale': the stage computes in bf16",
+        ),
+        (
+            refusal(
+                "",
+                "",
+                &["precision=fp16", "stage.align.loss_scale.initial=0"],
+            ),
+            "loss_scale.initial': expected a number from 1 to",
+        ),
+        (
+            refusal(
+                "",
+                "",
+                &["precision=fp16", "stage.align.loss_scale.growth_interval=0"],
+            ),
+            "loss_scale.growth_interval': expected at least 1",
+        ),
         (
             refusal("batch = 10", "batch = -1", &[]),
             "key 'stage.align.batch': expected a whole number of at least 0, found integer `-1`",

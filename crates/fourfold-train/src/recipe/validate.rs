@@ -2,9 +2,11 @@
 
 use fourfold_data::{Augment, DataError};
 use fourfold_model::Part;
+use fourfold_tensor::Precision;
 
 use super::key::{KeyError, KeyPath};
-use super::{Backbone, Baseline, Recipe, Stage};
+use super::{Backbone, Baseline, LossScale, Recipe, Stage};
+use crate::loss_scale;
 
 type Checked = Result<(), KeyError>;
 
@@ -295,6 +297,7 @@ impl Recipe {
             },
         )?;
         validate_numbers(stage, path)?;
+        self.validate_loss_scale(stage, path)?;
         let endless = |augment: &Augment| !augment.is_none() && augment.views.is_none();
         demand(
             !stage.cache_features || !stage.trains(Part::Vision),
@@ -330,6 +333,34 @@ impl Recipe {
             )?;
         }
         Ok(())
+    }
+
+    fn validate_loss_scale(&self, stage: &Stage, path: &KeyPath) -> Checked {
+        let Some(LossScale {
+            initial,
+            growth_interval,
+        }) = stage.loss_scale
+        else {
+            return Ok(());
+        };
+        let path = path.key("loss_scale");
+        let precision = self.precision_of(stage);
+        demand(precision == Precision::F16, path.clone(), || {
+            format!(
+                "the stage computes in {}, whose range needs no scale; remove the key, or write `precision = \"fp16\"`",
+                precision.name()
+            )
+        })?;
+        demand(
+            (1.0..=loss_scale::HIGHEST).contains(&initial),
+            path.key("initial"),
+            || format!("expected a number from 1 to {}", loss_scale::HIGHEST),
+        )?;
+        demand(
+            growth_interval > 0,
+            path.key("growth_interval"),
+            at_least_one,
+        )
     }
 
     fn validate_evaluations(&self) -> Checked {

@@ -82,6 +82,16 @@ fn stages(records: &[StepRecord]) -> Vec<&[StepRecord]> {
     records.chunk_by(|a, b| a.stage == b.stage).collect()
 }
 
+/// What there is to say of a stage's updates in fp16, `last` being the last of them.
+fn overflowed(last: &StepRecord) -> String {
+    match last.skipped_updates {
+        None | Some(0) => String::new(),
+        Some(skipped) => {
+            format!(", {skipped} updates skipped whose gradients overflowed in fp16")
+        }
+    }
+}
+
 fn section(records: &[StepRecord]) -> String {
     let Some(last) = records.last() else {
         return String::new();
@@ -100,7 +110,7 @@ fn section(records: &[StepRecord]) -> String {
     ];
     let mut html = format!(
         "<h2>Stage {}</h2>\n<p class=\"facts\">{} updates, {} samples, {tokens} tokens in {seconds:.0} s \
-         ({:.0} tokens/s, {:.0} % waiting for data); {} draws of broken samples, {} documents cut</p>\n\
+         ({:.0} tokens/s, {:.0} % waiting for data); {} draws of broken samples, {} documents cut{}</p>\n\
          <div class=\"row\">",
         escape(&last.stage),
         records.len(),
@@ -109,6 +119,7 @@ fn section(records: &[StepRecord]) -> String {
         100.0 * waited / seconds.max(1e-9),
         total(|record| record.skipped),
         total(|record| record.truncated),
+        overflowed(last),
     );
     for (title, chart) in charts {
         let _ = write!(

@@ -48,7 +48,12 @@ fn the_page_is_whole_escaped_and_self_contained() {
         .0;
     let mut metrics = Metrics::open(&run.metrics(), 0).unwrap();
     for (step, stage) in ["align", "align", "unify"].iter().enumerate() {
-        metrics.write(&record(step + 1, stage)).unwrap();
+        let skipped_updates = (*stage == "unify").then_some(3);
+        let record = StepRecord {
+            skipped_updates,
+            ..record(step + 1, stage)
+        };
+        metrics.write(&record).unwrap();
     }
     let picture = b"\x89PNG picture";
     fs::write(run.samples().join("000.png"), picture).unwrap();
@@ -68,6 +73,8 @@ fn the_page_is_whole_escaped_and_self_contained() {
         "Stage unify",
         "2 updates, 8 samples",
         "expected: a cat",
+        "0 documents cut, 3 updates skipped whose gradients overflowed",
+        "0 documents cut</p>",
     ] {
         assert!(page.contains(part), "{part} is missing in {page}");
     }
@@ -100,6 +107,8 @@ fn record(step: usize, stage: &str) -> StepRecord {
         data_wait_seconds: 0.1,
         tokens_per_second: 200.0,
         features: None,
+        loss_scale: None,
+        skipped_updates: None,
         memory_mib: None,
     }
 }

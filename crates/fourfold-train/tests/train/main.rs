@@ -3,6 +3,7 @@
 mod adapters;
 mod features;
 mod formats;
+mod fp16;
 mod learning;
 mod mistakes;
 mod packing;

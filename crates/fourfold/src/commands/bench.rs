@@ -28,7 +28,7 @@ pub struct Bench {
     #[arg(value_name = "WORK", value_parser = PossibleValuesParser::new(Work::ALL.map(Work::name)))]
     works: Vec<String>,
     /// The number format of products; the fastest of this machine when absent
-    #[arg(long, value_parser = ["bf16", "f32"])]
+    #[arg(long, value_parser = ["bf16", "f32", "fp16"])]
     precision: Option<String>,
     /// Compute blocks a second time on the way back rather than keep what they computed
     #[arg(long)]
@@ -70,6 +70,7 @@ impl Bench {
         let precision = match self.precision.as_deref() {
             Some("f32") => Precision::F32,
             Some("bf16") => Precision::Bf16,
+            Some("fp16") => Precision::F16,
             _ => Precision::fastest(),
         };
         let works: Result<Vec<Work>> = if self.works.is_empty() {

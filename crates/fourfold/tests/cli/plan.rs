@@ -55,6 +55,21 @@ fn memory_is_foreseen() {
     }
 }
 
+#[test]
+fn a_stage_of_another_precision_is_named() {
+    let place = workplace();
+    let plan = |more: &[&str]| {
+        let given = [&["plan", "--measure", "0", "tiny.toml"], more].concat();
+        good(place.path(), &given).out
+    };
+    assert!(plan(&[]).contains("; products in f32\n"));
+    let other = plan(&["--set", "stage.unify.precision=fp16"]);
+    assert!(
+        other.contains("; products in f32, of unify in fp16\n"),
+        "{other}"
+    );
+}
+
 /// The tiny recipe with a tokenizer of its own, its data gone.
 fn without_data() -> tempfile::TempDir {
     let place = workplace();

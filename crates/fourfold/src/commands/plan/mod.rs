@@ -127,7 +127,9 @@ impl Plan {
         say(tables::parts(&costs))?;
         say(format_args!(
             "an image becomes {} visual tokens; the vocabulary has {} tokens; products in {}\n",
-            costs.visual_tokens, costs.vocabulary, costs.precision
+            costs.visual_tokens,
+            costs.vocabulary,
+            tables::precisions(&costs)
         ))?;
         say(tables::stages(&costs, &speeds))?;
         say(format_args!("\n{}", tables::memory(&costs)))?;

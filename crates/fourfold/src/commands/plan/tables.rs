@@ -21,6 +21,14 @@ pub fn parts(costs: &Costs) -> String {
     columns(&rows)
 }
 
+/// The number format of products, and of those stages that have another.
+pub fn precisions(costs: &Costs) -> String {
+    let other = |stage: &&StageCost| stage.precision != costs.precision;
+    let others = costs.stages.iter().filter(other);
+    let named = others.map(|stage| format!(", of {} in {}", stage.name, stage.precision));
+    format!("{}{}", costs.precision, named.collect::<String>())
+}
+
 /// What each stage goes through, and how long it takes here.
 pub fn stages(costs: &Costs, speeds: &[StageSpeed]) -> String {
     let titles = [
