@@ -160,14 +160,20 @@ fn check(kind: &str, precision: Precision, tolerance: f64) {
     for recompute in [false, true] {
         check_step(&Device::Cpu, kind, precision, tolerance, recompute);
     }
-    let device = DeviceChoice::Emulated.open().expect("a C++ compiler");
+    let mut devices = vec![DeviceChoice::Emulated.open().expect("a C++ compiler")];
+    if let Ok(name) = std::env::var("FOURFOLD_TEST_DEVICE") {
+        let choice: DeviceChoice = name.parse().expect("the name of a device");
+        devices.push(choice.open().expect("a device that can be used"));
+    }
     // Tensor cores take the weights of attention and their gradients in 16 bits, where a CPU keeps f32.
     let more = if precision == Precision::F32 {
         1.0
     } else {
         1.5
     };
-    check_step(&device, kind, precision, more * tolerance, false);
+    for device in devices {
+        check_step(&device, kind, precision, more * tolerance, false);
+    }
 }
 
 fn check_step(device: &Device, kind: &str, precision: Precision, tolerance: f64, recompute: bool) {

@@ -129,12 +129,17 @@ pub(crate) fn check_on<R: Reference>(
     }
 }
 
-/// Where operations are checked: here, and as kernels for GPUs on the emulated device.
+/// Where operations are checked: here, as kernels for GPUs on the emulated device, and on the device that
+/// `FOURFOLD_TEST_DEVICE` names, if it does.
 pub(crate) fn devices() -> Vec<Device> {
     let mut devices = vec![Device::Cpu];
     // The lesser instruction sets, with which all tests run once more, change nothing of the emulated device.
     if std::env::var_os("FOURFOLD_ISA").is_none() {
         devices.push(DeviceChoice::Emulated.open().expect("a C++ compiler"));
+        if let Ok(name) = std::env::var("FOURFOLD_TEST_DEVICE") {
+            let choice: DeviceChoice = name.parse().expect("the name of a device");
+            devices.push(choice.open().expect("a device that can be used"));
+        }
     }
     devices
 }

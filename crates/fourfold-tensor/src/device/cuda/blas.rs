@@ -96,10 +96,10 @@ impl Blas {
         rounded_bias: Option<Address>,
     ) -> Result<bool, String> {
         let shape = Shape::of(product);
-        let handle = self.handle;
+        let (handle, bias) = (self.handle, rounded_bias.or(product.bias));
         let plan = match self.plans.entry(shape) {
             Entry::Occupied(found) => found.into_mut(),
-            Entry::Vacant(place) => place.insert(Plan::new(handle, product, &shape).ok()),
+            Entry::Vacant(place) => place.insert(Plan::new(handle, product, &shape, bias).ok()),
         };
         let Some(plan) = plan else {
             return Ok(false);
@@ -112,7 +112,7 @@ impl Blas {
         // SAFETY: the plan was made for this shape; addresses are of buffers that hold such matrices, which the trait
         // demands; the bias is set anew for every product.
         let done = unsafe {
-            plan.set_bias(rounded_bias.or(product.bias)).and_then(|()| {
+            set_bias(plan.description, bias).and_then(|()| {
                 result::matmul(
                     self.handle,
                     plan.description,
@@ -169,6 +169,7 @@ impl Plan {
         handle: sys::cublasLtHandle_t,
         product: &Product,
         shape: &Shape,
+        bias: Option<Address>,
     ) -> Result<Self, CublasError> {
         let [m, _, n] = product.extents();
         let description = result::create_matmul_desc(
@@ -186,7 +187,8 @@ impl Plan {
             false => sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_DEFAULT,
         };
         let preference = result::create_matmul_pref()?;
-        // SAFETY: description, layouts and preference were made above, and each value has the type of its attribute.
+        // SAFETY: description, layouts and preference were made above, and each value has the type of its attribute;
+        // the bias is one of such a product.
         let algorithm = unsafe {
             let set = |which, value: u32| {
                 result::set_matmul_desc_attribute(
@@ -201,6 +203,7 @@ impl Plan {
             set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, b)?;
             set(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, a)?;
             set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue as u32)?;
+            set_bias(description, bias)?;
             let prefer = |which, value: *const c_void, bytes| {
                 result::set_matmul_pref_attribute(preference, which, value, bytes)
             };
@@ -249,22 +252,25 @@ impl Plan {
             algorithm,
         })
     }
+}
 
-    /// # Safety
-    /// `bias`, if the plan was made for one, is the address of as many numbers as the result has columns.
-    unsafe fn set_bias(&self, bias: Option<Address>) -> Result<(), CublasError> {
-        let Some(bias) = bias else {
-            return Ok(());
-        };
-        // SAFETY: the attribute is an address; that it is one of a bias is what this function demands.
-        unsafe {
-            result::set_matmul_desc_attribute(
-                self.description,
-                Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                (&raw const bias).cast(),
-                size_of::<Address>(),
-            )
-        }
+/// # Safety
+/// `bias`, if it is given, is the address of as many numbers as the result that `description` is of has columns.
+unsafe fn set_bias(
+    description: sys::cublasLtMatmulDesc_t,
+    bias: Option<Address>,
+) -> Result<(), CublasError> {
+    let Some(bias) = bias else {
+        return Ok(());
+    };
+    // SAFETY: the attribute is an address; that it is one of a bias is what this function demands.
+    unsafe {
+        result::set_matmul_desc_attribute(
+            description,
+            Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+            (&raw const bias).cast(),
+            size_of::<Address>(),
+        )
     }
 }
 
