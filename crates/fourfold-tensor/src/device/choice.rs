@@ -140,6 +140,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_is_not_there_is_refused() {
+        let message = DeviceChoice::Cuda(4096).open().expect_err("so many");
+        let message = message.to_string();
+        let known = ["libcuda.so.1", "there are", "sees no GPU"];
+        assert!(message.starts_with("cuda:4096: "), "{message}");
+        assert!(known.iter().any(|part| message.contains(part)), "{message}");
+    }
+
+    #[test]
     fn a_device_is_opened_once() {
         let open = || DeviceChoice::Emulated.open().expect("a C++ compiler");
         assert_eq!(open(), open());

@@ -119,6 +119,15 @@ fn bytes_are_counted() {
 }
 
 #[test]
+fn memory_that_is_not_there_is_refused() {
+    let gpu = own();
+    let message = Tensor::on_gpu(&gpu, &[1 << 58], Precision::F32).expect_err("an exabyte");
+    assert!(message.to_string().contains("no memory"), "{message}");
+    assert_eq!((gpu.live_bytes(), gpu.peak_bytes()), (0, 0));
+    gpu.synchronize().expect("it goes on");
+}
+
+#[test]
 fn writing_outside_is_seen_and_the_kernel_named() {
     let gpu = own();
     let buffer = |len| GpuBuffer::of(&gpu, &vec![1.0f32; len]).expect("room");
