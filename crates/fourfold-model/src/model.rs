@@ -361,7 +361,7 @@ impl Model {
         let rows = self.visual_rows(input)?;
         let features = match input.images {
             Images::Pixels(images) => self.vision.forward(tape, images, recompute)?,
-            Images::Features(features) => features.clone(),
+            Images::Features(features) => features.to_device(tape.device())?,
         };
         let visual = self.projector.forward(tape, &features)?;
         Ok(ops::place(tape, &text, &visual, &rows)?)

@@ -7,7 +7,7 @@ use fourfold_model::{
     DocumentSpan, GenerateOptions, Generated, Images, Input, Model, ModelError, Prompt,
     PromptImage, Sampling, VisibilityKind, VisualSpan,
 };
-use fourfold_tensor::{Precision, Tensor};
+use fourfold_tensor::{DeviceChoice, Precision, Tensor};
 
 mod common;
 
@@ -146,6 +146,32 @@ fn greedy_over_a_cache_equals_whole_passes() {
             assert_eq!(found.len(), wanted.len(), "{kind} {visibility}");
             for (found, wanted) in found.iter().zip(wanted) {
                 assert!((found - wanted).abs() < 1e-4, "{kind} {visibility}");
+            }
+        }
+    }
+}
+
+/// With the kernels for GPUs, greedily and by beams.
+#[test]
+fn answers_are_the_same_on_a_device() {
+    let device = DeviceChoice::Emulated.open().expect("a C++ compiler");
+    for kind in PAIRS {
+        let here = model(kind);
+        let mut there = model(kind);
+        there.parameters.to_device(&device).expect("room");
+        for beams in [1, 3] {
+            let options = options(6, beams);
+            let wanted = here.generate(&prompts(), &options).expect("valid prompts");
+            let found = there.generate(&prompts(), &options).expect("valid prompts");
+            for (found, wanted) in found.iter().zip(&wanted) {
+                assert_eq!(found.tokens, wanted.tokens, "{kind} {beams}");
+                let pairs = found
+                    .log_probabilities
+                    .iter()
+                    .zip(&wanted.log_probabilities);
+                for (found, wanted) in pairs {
+                    assert!((found - wanted).abs() < 1e-4, "{kind} {beams}");
+                }
             }
         }
     }

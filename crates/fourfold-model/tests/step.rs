@@ -1,11 +1,11 @@
 //! Whole model steps against PyTorch and `transformers`: loss and the gradient of every parameter, for pairs of vision
-//! encoders and language models and every visibility. `fixtures/make.py` makes the expected numbers.
+//! encoders and language models and every visibility, here and with the kernels for GPUs. `fixtures/make.py` makes the expected numbers.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use fourfold_model::{DocumentSpan, Images, Input, LossOptions, Model, VisibilityKind, VisualSpan};
-use fourfold_tensor::{Gradients, Precision, Tape, Tensor};
+use fourfold_tensor::{Device, DeviceChoice, Gradients, Precision, Tape, Tensor};
 use safetensors::SafeTensors;
 
 mod common;
@@ -158,13 +158,28 @@ fn relative_error(found: &[f32], wanted: &[f32]) -> f64 {
 
 fn check(kind: &str, precision: Precision, tolerance: f64) {
     for recompute in [false, true] {
-        check_step(kind, precision, tolerance, recompute);
+        check_step(&Device::Cpu, kind, precision, tolerance, recompute);
+    }
+    let mut devices = vec![DeviceChoice::Emulated.open().expect("a C++ compiler")];
+    if let Ok(name) = std::env::var("FOURFOLD_TEST_DEVICE") {
+        let choice: DeviceChoice = name.parse().expect("the name of a device");
+        devices.push(choice.open().expect("a device that can be used"));
+    }
+    // Tensor cores take the weights of attention and their gradients in 16 bits, where a CPU keeps f32.
+    let more = if precision == Precision::F32 {
+        1.0
+    } else {
+        1.5
+    };
+    for device in devices {
+        check_step(&device, kind, precision, more * tolerance, false);
     }
 }
 
-fn check_step(kind: &str, precision: Precision, tolerance: f64, recompute: bool) {
+fn check_step(device: &Device, kind: &str, precision: Precision, tolerance: f64, recompute: bool) {
     let fixture = fixture(kind);
     let mut model = Model::load(&folder(kind), precision).expect("the fixture's weights");
+    model.parameters.to_device(device).expect("room");
     model.parameters.set_trainable(|_| true);
     for visibility in VISIBILITIES {
         let mut gradients = Gradients::new(&model.parameters);
@@ -190,13 +205,13 @@ fn check_step(kind: &str, precision: Precision, tolerance: f64, recompute: bool)
         };
         let loss = model.loss(&tape, &input, options).expect("a valid pack");
         let (found, wanted) = (
-            loss.f32().expect("f32")[0] / loss_scale,
+            loss.to_f32_vec()[0] / loss_scale,
             fixture.numbers[&format!("{visibility}.loss")][0],
         );
         let error = f64::from((found - wanted).abs() / wanted.abs());
         assert!(
             error <= tolerance,
-            "{kind} {visibility} {precision:?}: loss {found}, PyTorch {wanted}"
+            "{kind} {visibility} {precision:?} on {device}: loss {found}, PyTorch {wanted}"
         );
         tape.backward(&loss, &mut gradients)
             .expect("a recorded loss");
@@ -222,7 +237,7 @@ fn check_step(kind: &str, precision: Precision, tolerance: f64, recompute: bool)
             let error = relative_error(&gradient, &wanted);
             assert!(
                 error <= each,
-                "{kind} {visibility} {precision:?}: {name} off by {error:.2e}"
+                "{kind} {visibility} {precision:?} on {device}: {name} off by {error:.2e}"
             );
             all_found.extend(gradient);
             all_wanted.extend(wanted);
@@ -230,7 +245,7 @@ fn check_step(kind: &str, precision: Precision, tolerance: f64, recompute: bool)
         let error = relative_error(&all_found, &all_wanted);
         assert!(
             error <= tolerance,
-            "{kind} {visibility} {precision:?}: gradient off by {error:.2e}"
+            "{kind} {visibility} {precision:?} on {device}: gradient off by {error:.2e}"
         );
     }
 }

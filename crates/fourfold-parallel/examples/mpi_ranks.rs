@@ -10,9 +10,9 @@ use fourfold_parallel::{Collective, Result, connect_mpi, threads};
 fn main() -> Result<ExitCode> {
     let end = connect_mpi(|reason| eprintln!("{reason}"))?;
     let (rank, ranks) = (end.rank(), end.ranks());
-    let within = threads(ranks).into_iter().map(|end| {
-        thread::spawn(move || results(&end))
-    });
+    let within = threads(ranks)
+        .into_iter()
+        .map(|end| thread::spawn(move || results(&end)));
     let within: Vec<_> = within.collect();
     let within: Vec<_> = within.into_iter().map(|thread| thread.join()).collect();
     let same = match &within[rank] {
@@ -22,7 +22,10 @@ fn main() -> Result<ExitCode> {
     let all = end.exchange(vec![u8::from(same)])?;
     let good = all.iter().all(|one| one == &[1]);
     if rank == 0 {
-        println!("{ranks} ranks over MPI: {}", if good { "the same bits" } else { "DIFFERENT" });
+        println!(
+            "{ranks} ranks over MPI: {}",
+            if good { "the same bits" } else { "DIFFERENT" }
+        );
     }
     Ok(ExitCode::from(u8::from(!good)))
 }
@@ -41,7 +44,11 @@ fn results(end: &Arc<dyn Collective>) -> Result<Vec<Vec<f32>>> {
         let message = format!("rank {}", end.rank()).repeat(len);
         let heard = end.exchange(message.into_bytes())?;
         results.extend([sum, sent]);
-        results.extend(heard.into_iter().map(|bytes| bytes.into_iter().map(f32::from).collect()));
+        results.extend(
+            heard
+                .into_iter()
+                .map(|bytes| bytes.into_iter().map(f32::from).collect()),
+        );
     }
     Ok(results)
 }

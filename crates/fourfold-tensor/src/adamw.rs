@@ -3,9 +3,10 @@
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::Rounded;
+use crate::device::steps::Trained;
 use crate::isa::multiversion;
 use crate::ops::formats::convert;
+use crate::{Rounded, Tensor};
 
 /// Keeps the denominator away from 0, as in the paper and every implementation since.
 const EPSILON: f32 = 1e-8;
@@ -66,6 +67,23 @@ impl AdamW {
             Some(Rounded::F16(rounded)) => pieces
                 .zip(rounded.par_chunks_mut(CHUNK))
                 .for_each(|(piece, out)| convert::<(f32, f16)>(self.piece(piece, scale), out)),
+        }
+    }
+
+    /// The numbers of the step for a parameter that lies on a device.
+    pub(crate) fn on_gpu(self, [weights, gradient, first, second]: [&Tensor; 4]) -> Trained {
+        Trained {
+            weights: weights.address(),
+            rounded: 0,
+            gradient: gradient.address(),
+            first: first.address(),
+            second: second.address(),
+            count: weights.len() as u64,
+            rest: self.rest,
+            rate: self.rate,
+            unbias: self.unbias,
+            keep: self.keep,
+            pad: 0,
         }
     }
 

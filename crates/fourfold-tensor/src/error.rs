@@ -11,6 +11,14 @@ pub enum TensorError {
         /// What was expected and what was found.
         message: String,
     },
+    /// A device that is not there, cannot do what it was asked to, or failed.
+    #[error("{device}: {message}")]
+    Device {
+        /// What it is called.
+        device: String,
+        /// What happened, and the way out.
+        message: String,
+    },
     /// An environment variable that names no instruction set.
     #[error(
         "the environment variable FOURFOLD_ISA is '{value}'; expected portable, avx2, avx512, avx512bf16 or amx; \
@@ -32,6 +40,13 @@ pub enum TensorError {
 }
 
 impl TensorError {
+    pub(crate) fn device(device: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Device {
+            device: device.into(),
+            message: message.into(),
+        }
+    }
+
     pub(crate) fn shape(operation: &'static str, message: impl Into<String>) -> Self {
         Self::Shape {
             operation,

@@ -5,6 +5,7 @@
 //! many layers (the residual stream, gradients of parameters, norms, softmax) stays in f32.
 
 mod adamw;
+pub mod device;
 mod element;
 mod error;
 mod exp;
@@ -23,12 +24,13 @@ mod tensor;
 mod testing;
 
 pub use adamw::AdamW;
+pub use device::{Device, DeviceChoice};
 pub use element::Element;
 pub use error::TensorError;
 pub use isa::Isa;
 pub use mapped::MappedFile;
 pub use parallel::awake;
-pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Rounded};
+pub use parameters::{Gradients, Parameter, ParameterId, Parameters, Rounded, Update};
 pub use precision::Precision;
 pub use tape::Tape;
 pub use tensor::Tensor;

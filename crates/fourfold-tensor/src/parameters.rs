@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::device::{Device, common, copies, reduce, steps};
 use crate::isa::multiversion;
 use crate::ops::formats::convert_all;
 use crate::tape::Node;
-use crate::{Precision, Result, Tensor, TensorError};
+use crate::{AdamW, Precision, Result, Tensor, TensorError};
 
 /// Numbers whose squares one task adds.
 const SQUARES_PER_TASK: usize = 64 * 1024;
@@ -43,6 +45,14 @@ impl Parameter {
         self.trainable
     }
 
+    /// What refuses to write it while others read it.
+    fn held(&self) -> TensorError {
+        TensorError::shape(
+            "parameters",
+            format!("'{}' is updated while a tape still holds it", self.name),
+        )
+    }
+
     /// Whether it is a matrix: only matrices decay and are computed in 16 bits.
     pub fn is_matrix(&self) -> bool {
         self.master.shape().len() >= 2
@@ -68,25 +78,83 @@ impl Rounded<'_> {
     }
 }
 
+/// One step of AdamW for one parameter.
+#[derive(Debug)]
+pub struct Update<'a> {
+    /// The parameter.
+    pub id: ParameterId,
+    /// The numbers of the step.
+    pub step: AdamW,
+    /// As long as the parameter, f32 and where it lies; as are the moments, which nothing else may hold.
+    pub gradient: &'a Tensor,
+    /// The first moment.
+    pub first: &'a mut Tensor,
+    /// The second moment.
+    pub second: &'a mut Tensor,
+}
+
+impl Update<'_> {
+    /// Demands f32 numbers, as many as `parameter` has.
+    fn check(&self, parameter: &Parameter) -> Result<()> {
+        let fits = |tensor: &Tensor| {
+            tensor.len() == parameter.master.len() && tensor.precision() == Precision::F32
+        };
+        if fits(self.gradient) && fits(self.first) && fits(self.second) {
+            return Ok(());
+        }
+        Err(TensorError::shape(
+            "step",
+            format!(
+                "'{}' of {:?} with a gradient of {:?} and moments of {:?} and {:?}; expected f32 numbers, as many",
+                parameter.name,
+                parameter.master.shape(),
+                self.gradient.shape(),
+                self.first.shape(),
+                self.second.shape()
+            ),
+        ))
+    }
+}
+
 /// All parameters of a model.
 ///
 /// Each has an f32 master; a matrix has a working copy in the precision of the products besides. Vectors
-/// (biases, norm weights) are used in f32.
+/// (biases, norm weights) are used in f32. All of them lie on one device.
 #[derive(Debug)]
 pub struct Parameters {
     list: Vec<Parameter>,
     by_name: HashMap<String, ParameterId>,
     precision: Precision,
+    device: Device,
 }
 
 impl Parameters {
-    /// An empty set whose matrices are computed in `precision`.
+    /// An empty set on this processor, whose matrices are computed in `precision`.
     pub fn new(precision: Precision) -> Self {
         Self {
             list: Vec::new(),
             by_name: HashMap::new(),
             precision,
+            device: Device::Cpu,
         }
+    }
+
+    /// Where they lie.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Moves all of them to `device`, where those that are added later will lie too. Gradients have to be made anew.
+    ///
+    /// # Errors
+    /// When the device has no memory for them or has failed; some may be on either device then.
+    pub fn to_device(&mut self, device: &Device) -> Result<()> {
+        for parameter in &mut self.list {
+            parameter.master = parameter.master.to_device(device)?;
+            parameter.working = working_copy(&parameter.master, self.precision);
+        }
+        self.device = device.clone();
+        Ok(())
     }
 
     /// The precision of products.
@@ -113,7 +181,10 @@ impl Parameters {
     /// When `values` is not f32 or the name is taken.
     pub fn add(&mut self, name: impl Into<String>, values: Tensor) -> Result<ParameterId> {
         let name = name.into();
-        values.f32()?;
+        if values.precision() != Precision::F32 {
+            values.f32()?;
+        }
+        let values = values.to_device(&self.device)?;
         let id = ParameterId(self.list.len());
         if self.by_name.insert(name.clone(), id).is_some() {
             return Err(TensorError::shape(
@@ -166,6 +237,17 @@ impl Parameters {
     /// # Errors
     /// When a tape still holds the parameter.
     pub fn update(&mut self, id: ParameterId, change: impl FnOnce(&mut [f32])) -> Result<()> {
+        if self.device != Device::Cpu {
+            let mut master = self.list[id.0].master.to_host()?;
+            if let Some(master) = master.unique_mut::<f32>() {
+                change(master);
+            }
+            let master = master.to_device(&self.device)?;
+            let parameter = &mut self.list[id.0];
+            parameter.working = working_copy(&master, self.precision);
+            parameter.master = master;
+            return Ok(());
+        }
         self.update_both(id, |master, working| {
             change(master);
             if let Some(working) = working {
@@ -185,6 +267,15 @@ impl Parameters {
         change: impl FnOnce(&mut [f32], Option<Rounded<'_>>),
     ) -> Result<()> {
         let parameter = &mut self.list[id.0];
+        if self.device != Device::Cpu {
+            return Err(TensorError::shape(
+                "parameters",
+                format!(
+                    "'{}' lies on {}; update it with `update` or `step`",
+                    parameter.name, self.device
+                ),
+            ));
+        }
         let format = parameter.working.precision();
         let same = format == Precision::F32;
         if same {
@@ -201,19 +292,82 @@ impl Parameters {
             if same {
                 parameter.working = parameter.master.clone();
             }
-            return Err(TensorError::shape(
-                "parameters",
-                format!(
-                    "'{}' is updated while a tape still holds it",
-                    parameter.name
-                ),
-            ));
+            return Err(parameter.held());
         };
         change(master, working);
         if same {
             parameter.working = parameter.master.clone();
         }
         Ok(())
+    }
+
+    /// Makes one step of AdamW for each of `updates`, with gradients multiplied by `scale`: wherever the parameters lie, and
+    /// on a device in one go.
+    ///
+    /// # Errors
+    /// When a tape still holds a parameter, something lies elsewhere or is of another length, or a device fails. On a
+    /// device nothing is updated then; here, those before the one that is named are.
+    pub fn step(&mut self, updates: &mut [Update<'_>], scale: f32) -> Result<()> {
+        let Device::Gpu(gpu) = &self.device else {
+            return updates.iter_mut().try_for_each(|update| {
+                update.check(&self.list[update.id.0])?;
+                let held = |_| TensorError::shape("step", "moments that something else holds");
+                let gradient = update.gradient.f32()?;
+                let (step, first) = (update.step, update.first.unique_mut::<f32>());
+                let (first, second) = (first.ok_or(()).map_err(held)?, update.second.unique_mut());
+                let second = second.ok_or(()).map_err(held)?;
+                self.update_both(update.id, |master, working| {
+                    step.apply(master, working, gradient, scale, first, second);
+                })
+            });
+        };
+        let gpu = Arc::clone(gpu);
+        let mut table = Vec::with_capacity(updates.len());
+        for update in updates {
+            let parameter = &mut self.list[update.id.0];
+            update.check(parameter)?;
+            common(
+                "step",
+                [
+                    &parameter.master,
+                    update.gradient,
+                    update.first,
+                    update.second,
+                ],
+            )?;
+            let same = parameter.working.precision() == Precision::F32;
+            if same {
+                parameter.working = Tensor::zeros(&[0]);
+            }
+            let free = parameter.master.is_unique() && parameter.working.is_unique();
+            let mut trained = update.step.on_gpu([
+                &parameter.master,
+                update.gradient,
+                update.first,
+                update.second,
+            ]);
+            if same {
+                parameter.working = parameter.master.clone();
+            } else {
+                trained.rounded = parameter.working.address();
+            }
+            if !free {
+                return Err(parameter.held());
+            }
+            if !(update.first.is_unique() && update.second.is_unique()) {
+                return Err(TensorError::shape(
+                    "step",
+                    "moments that something else holds",
+                ));
+            }
+            table.push(trained);
+        }
+        let narrow = |precision| match precision {
+            // There are no working copies then, and so no format of theirs.
+            Precision::F32 => Precision::Bf16,
+            narrow => narrow,
+        };
+        steps::adamw(&gpu, &table, narrow(self.precision), scale)
     }
 
     /// The working copy of `id`, with its place on the tape if it is trainable.
@@ -252,7 +406,7 @@ impl Gradients {
     /// Room for the gradient of every trainable parameter and of no other.
     pub fn new(parameters: &Parameters) -> Self {
         let slot = |parameter: &Parameter| Slot {
-            values: Tensor::zeros(parameter.master.shape()),
+            values: Tensor::zeros_on(&parameters.device, parameter.master.shape()),
             written: false,
         };
         Self {
@@ -280,8 +434,25 @@ impl Gradients {
             .map(|slot| &slot.values)
     }
 
-    /// Square root of the sum of squares over all gradients, in f64.
+    /// Square root of the sum of squares over all gradients, in f64. Not a number on a device that fails, and every later
+    /// use of that says why.
     pub fn norm(&self) -> f64 {
+        let written: Vec<&Tensor> = self
+            .slots
+            .iter()
+            .flatten()
+            .filter(|slot| slot.written)
+            .map(|slot| &slot.values)
+            .collect();
+        if let Some(gpu) = written.first().and_then(|values| values.gpu()) {
+            return reduce::sum_of_squares(gpu, &written).map_or_else(
+                |error| {
+                    gpu.fail(&error);
+                    f64::NAN
+                },
+                f64::sqrt,
+            );
+        }
         self.slots
             .iter()
             .flatten()
@@ -303,14 +474,63 @@ impl Gradients {
             let message = format!("{} numbers for a gradient of {len}", values.len());
             return Err(TensorError::shape("gradients", message));
         }
-        self.accumulate(id, |out, _| out.copy_from_slice(values));
-        Ok(())
+        match slot.and_then(|slot| slot.values.gpu()).is_some() {
+            true => self.accumulate_on(id, |slot, _| {
+                slot.gpu_buffer()?.write(0, bytemuck::cast_slice(values))
+            }),
+            false => {
+                self.accumulate(id, |out, _| out.copy_from_slice(values));
+                Ok(())
+            }
+        }
+    }
+
+    /// Copies the gradient of `id`, wherever it lies, to `out`, which is as long; whether one reached it.
+    ///
+    /// # Errors
+    /// When it is not as long, or the device fails.
+    pub fn read(&self, id: ParameterId, out: &mut [f32]) -> Result<bool> {
+        let Some(gradient) = self.get(id) else {
+            return Ok(false);
+        };
+        let host = gradient.to_host()?;
+        let values = host.f32()?;
+        if values.len() != out.len() {
+            let message = format!("{} numbers of a gradient of {}", out.len(), values.len());
+            return Err(TensorError::shape("gradients", message));
+        }
+        out.copy_from_slice(values);
+        Ok(true)
     }
 
     /// Sum of squares over `place` of the gradient of `id`, in f64; 0 where none reached it.
-    pub fn squares(&self, id: ParameterId, place: Range<usize>) -> f64 {
-        let gradient = self.get(id).and_then(|gradient| gradient.f32().ok());
-        gradient.map_or(0.0, |values| squares(&values[place]))
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn squares(&self, id: ParameterId, place: Range<usize>) -> Result<f64> {
+        let Some(gradient) = self.get(id) else {
+            return Ok(0.0);
+        };
+        Ok(squares(&gradient.to_host()?.f32()?[place]))
+    }
+
+    /// Lets `write` put or (when its second argument says so) add a gradient for `id`, on the device where the parameter
+    /// lay when this was made.
+    pub(crate) fn accumulate_on(
+        &mut self,
+        id: ParameterId,
+        write: impl FnOnce(&Tensor, bool) -> Result<()>,
+    ) -> Result<()> {
+        let Some(slot) = &mut self.slots[id.0] else {
+            return Ok(());
+        };
+        slot.values.gpu_buffer()?;
+        if !slot.values.is_unique() {
+            slot.values = copies::own(slot.values.clone())?;
+        }
+        write(&slot.values, slot.written)?;
+        slot.written = true;
+        Ok(())
     }
 
     /// Lets `write` put or (when its second argument says so) add a gradient for `id`.

@@ -3,7 +3,7 @@
 use crate::Isa;
 
 /// The format of matrix products and of the activations between them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 32-bit floats throughout.
     F32,

@@ -3,7 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::sync::Arc;
 
+use crate::device::{Device, Gpu, copies};
 use crate::ops::formats::with_numbers;
 use crate::parameters::Gradients;
 use crate::tensor::{Storable, View};
@@ -81,6 +83,11 @@ impl<'p> Tape<'p> {
     /// The precision that products compute in.
     pub fn precision(&self) -> Precision {
         self.parameters.precision()
+    }
+
+    /// Where the parameters lie, and so where operations on them run.
+    pub fn device(&self) -> &Device {
+        self.parameters.device()
     }
 
     /// Whether the parameter `id` trains.
@@ -235,7 +242,7 @@ impl<'p> Tape<'p> {
                 "expected a recorded scalar: the loss depends on no trainable parameter of this stage",
             ));
         };
-        let gradient = Tensor::from_f32(loss.shape(), &[1.0])?;
+        let gradient = Tensor::from_f32(loss.shape(), &[1.0])?.to_device(&loss.device())?;
         let first_uses = self.first_uses.borrow().clone();
         let trains = |id: &ParameterId| self.parameters.get(*id).trainable();
         let unused = |id: &ParameterId| first_uses.get(id).is_none_or(|place| *place > last);
@@ -337,6 +344,12 @@ impl Flow<'_> {
     pub(crate) fn add(&mut self, node: Option<Node>, gradient: Tensor) -> Result<()> {
         match node {
             None => {}
+            Some(Node::Parameter(id)) if gradient.gpu().is_some() => {
+                self.note_late(id);
+                self.parameters.accumulate_on(id, |slot, add| {
+                    copies::add_scaled(slot, &gradient, 1.0, None, add)
+                })?;
+            }
             Some(Node::Parameter(id)) => {
                 let values = gradient.to_precision(Precision::F32);
                 let values = values.f32()?;
@@ -347,11 +360,48 @@ impl Flow<'_> {
             Some(Node::Step(step)) => {
                 self.pending[step] = Some(match self.pending[step].take() {
                     None => gradient.detach(),
-                    Some(first) => sum(first, &gradient),
+                    Some(first) => match gradient.gpu() {
+                        Some(_) => copies::sum(first, &gradient)?,
+                        None => sum(first, &gradient),
+                    },
                 });
             }
         }
         Ok(())
+    }
+
+    /// Lets `write` put or (when its second argument says so) add an f32 gradient of `shape` for `node`, on the device
+    /// `gpu`.
+    pub(crate) fn accumulate_on(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        node: Option<Node>,
+        shape: &[usize],
+        write: impl FnOnce(&Tensor, bool) -> Result<()>,
+    ) -> Result<()> {
+        match node {
+            None => Ok(()),
+            Some(Node::Parameter(id)) => {
+                self.note_late(id);
+                self.parameters.accumulate_on(id, write)
+            }
+            Some(Node::Step(step)) => {
+                let gradient = match self.pending[step].take() {
+                    None => {
+                        let gradient = Tensor::on_gpu(gpu, shape, Precision::F32)?;
+                        write(&gradient, false)?;
+                        gradient
+                    }
+                    Some(first) => {
+                        let first = copies::own(first.to_precision(Precision::F32))?;
+                        write(&first, true)?;
+                        first
+                    }
+                };
+                self.pending[step] = Some(gradient);
+                Ok(())
+            }
+        }
     }
 
     /// Lets `write` put or (when its second argument says so) add an f32 gradient of `shape` for `node`.
@@ -421,15 +471,17 @@ fn sum(first: Tensor, second: &Tensor) -> Tensor {
 mod tests {
     use super::*;
     use crate::ops::{Gelu, dropout, gelu, linear};
-    use crate::testing::weighted_sum;
+    use crate::testing::{devices, weighted_sum};
 
     /// Gradients of two layers, the second of which may be computed again, with the trainable ones named.
-    fn gradients(trains: &str, recompute: bool) -> (usize, Vec<Option<Vec<f32>>>) {
+    fn gradients(device: &Device, trains: &str, recompute: bool) -> (usize, Vec<Option<Vec<f32>>>) {
         let mut parameters = Parameters::new(Precision::F32);
+        parameters.to_device(device).expect("room");
         let values: Vec<f32> = (0..16).map(|i| (i as f32 * 0.7).sin()).collect();
         let matrix = Tensor::from_f32(&[4, 4], &values).expect("sixteen numbers");
         let first = parameters.add("first", matrix.clone()).expect("new");
         let second = parameters.add("second", matrix.clone()).expect("new");
+        let matrix = matrix.to_device(device).expect("room");
         parameters.set_trainable(|name| trains.contains(name));
         let mut gradients = Gradients::new(&parameters);
         let tape = Tape::recording(&parameters);
@@ -516,13 +568,15 @@ mod tests {
 
     #[test]
     fn what_is_computed_again_has_the_same_gradients() {
-        for trains in ["first second", "first", "second", ""] {
-            let (kept, expected) = gradients(trains, false);
-            let (again, found) = gradients(trains, true);
-            assert_eq!(found, expected, "{trains}");
-            assert_eq!(kept > 0, again > 0, "{trains}");
-            // Three operations become one.
-            assert_eq!(again, kept.saturating_sub(2), "{trains}");
+        for device in devices() {
+            for trains in ["first second", "first", "second", ""] {
+                let (kept, expected) = gradients(&device, trains, false);
+                let (again, found) = gradients(&device, trains, true);
+                assert_eq!(found, expected, "{trains}");
+                assert_eq!(kept > 0, again > 0, "{trains}");
+                // Three operations become one.
+                assert_eq!(again, kept.saturating_sub(2), "{trains}");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use half::{bf16, f16};
 
+use crate::device::{Address, Device, Gpu, GpuBuffer, common, copies};
 use crate::gemm::PackedWeight;
 use crate::ops::formats::{build_in, convert_all, with_numbers};
 use crate::pool::Words;
@@ -11,6 +12,9 @@ use crate::tape::Node;
 use crate::{Element, ParameterId, Precision, Result, TensorError};
 
 /// A dense array. Cloning is cheap: the numbers are shared.
+///
+/// It lies in the host's memory or in that of a device, and stays there until it is moved by [`Tensor::to_device`] or
+/// [`Tensor::to_host`]. An operation runs where its operands lie.
 ///
 /// The last dimension is contiguous. A tensor that an operation made while recording knows its place on the
 /// tape; one without a place is a constant, and nothing is recorded for it.
@@ -25,9 +29,14 @@ pub struct Tensor {
 
 #[derive(Debug)]
 struct Buffer {
-    words: Words,
+    storage: Storage,
     precision: Precision,
-    packed: PackedWeight,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Host { words: Words, packed: PackedWeight },
+    Gpu(GpuBuffer),
 }
 
 impl Tensor {
@@ -57,21 +66,118 @@ impl Tensor {
         fill: impl FnOnce(&mut [T]),
     ) -> Self {
         fill(words.as_mut_slice(shape.iter().product()));
+        let packed = PackedWeight::default();
+        Self::stored(shape, T::PRECISION, Storage::Host { words, packed })
+    }
+
+    fn stored(shape: &[usize], precision: Precision, storage: Storage) -> Self {
         Self {
             shape: shape.to_vec(),
-            buffer: Arc::new(Buffer {
-                words,
-                precision: T::PRECISION,
-                packed: PackedWeight::default(),
-            }),
+            buffer: Arc::new(Buffer { storage, precision }),
             node: None,
             fixed: false,
         }
     }
 
+    /// A tensor in the memory of `gpu` that a kernel is to write; it must write all of it.
+    pub(crate) fn on_gpu(gpu: &Arc<Gpu>, shape: &[usize], precision: Precision) -> Result<Self> {
+        let bytes = shape.iter().product::<usize>() * precision.bytes();
+        let buffer = GpuBuffer::new(gpu, bytes)?;
+        Ok(Self::stored(shape, precision, Storage::Gpu(buffer)))
+    }
+
+    /// What stands for a tensor that could not be made on a device, which has noted why.
+    fn lost(gpu: &Arc<Gpu>, shape: &[usize], precision: Precision, error: &TensorError) -> Self {
+        gpu.fail(error);
+        Self::stored(shape, precision, Storage::Gpu(GpuBuffer::lost(gpu)))
+    }
+
     /// An f32 tensor of zeros.
     pub fn zeros(shape: &[usize]) -> Self {
         Self::build::<f32>(shape, |out| out.fill(0.0))
+    }
+
+    /// An f32 tensor of zeros on `device`. If that fails, every later use of the device says so.
+    pub fn zeros_on(device: &Device, shape: &[usize]) -> Self {
+        let Device::Gpu(gpu) = device else {
+            return Self::zeros(shape);
+        };
+        let zeros = Self::on_gpu(gpu, shape, Precision::F32)
+            .and_then(|tensor| tensor.gpu_buffer()?.clear().map(|()| tensor));
+        zeros.unwrap_or_else(|error| Self::lost(gpu, shape, Precision::F32, &error))
+    }
+
+    /// Where its numbers lie.
+    pub fn device(&self) -> Device {
+        match self.gpu() {
+            None => Device::Cpu,
+            Some(gpu) => Device::Gpu(Arc::clone(gpu)),
+        }
+    }
+
+    /// The device that it lies on, unless that is the host.
+    pub(crate) fn gpu(&self) -> Option<&Arc<Gpu>> {
+        match &self.buffer.storage {
+            Storage::Host { .. } => None,
+            Storage::Gpu(buffer) => Some(buffer.gpu()),
+        }
+    }
+
+    /// Where its numbers begin in the memory of the device that it lies on.
+    pub(crate) fn address(&self) -> Address {
+        match &self.buffer.storage {
+            Storage::Host { .. } => 0,
+            Storage::Gpu(buffer) => buffer.address(),
+        }
+    }
+
+    pub(crate) fn gpu_buffer(&self) -> Result<&GpuBuffer> {
+        match &self.buffer.storage {
+            Storage::Gpu(buffer) => Ok(buffer),
+            Storage::Host { .. } => Err(TensorError::shape(
+                "tensor",
+                "expected one on a device, found one on cpu; move it with `to_device`",
+            )),
+        }
+    }
+
+    /// The same numbers on `device`: itself when it lies there. Carries no place on the tape.
+    ///
+    /// # Errors
+    /// When the device has no memory for it or has failed.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        if self.device() == *device {
+            return Ok(self.detach());
+        }
+        let host = self.to_host()?;
+        let Device::Gpu(gpu) = device else {
+            return Ok(host);
+        };
+        let tensor = Self::on_gpu(gpu, &self.shape, self.precision())?;
+        tensor.gpu_buffer()?.write(0, host.view().bytes())?;
+        Ok(tensor)
+    }
+
+    /// The same numbers in the host's memory: itself when it lies there. Carries no place on the tape.
+    ///
+    /// # Errors
+    /// When the device has failed.
+    pub fn to_host(&self) -> Result<Self> {
+        fn download<T: Storable>(buffer: &GpuBuffer, shape: &[usize]) -> Result<Tensor> {
+            let mut read = Ok(());
+            let tensor = Tensor::build::<T>(shape, |out| {
+                read = buffer.read(0, bytemuck::cast_slice_mut(out));
+            });
+            read.map(|()| tensor)
+        }
+        match &self.buffer.storage {
+            Storage::Host { .. } => Ok(self.detach()),
+            Storage::Gpu(buffer) => match self.precision() {
+                Precision::F32 => download::<f32>(buffer, &self.shape),
+                Precision::Bf16 => download::<bf16>(buffer, &self.shape),
+                Precision::F16 => download::<f16>(buffer, &self.shape),
+            },
+        }
     }
 
     /// Lengths of the dimensions, the contiguous one last.
@@ -135,6 +241,9 @@ impl Tensor {
             return Err(TensorError::shape("stack", message));
         }
         let shape = [&[tensors.len()], first.shape()].concat();
+        if let Some(gpu) = common("stack", tensors.iter().copied())? {
+            return copies::stack(gpu, tensors, &shape, first.precision());
+        }
         let views = tensors.iter().map(|tensor| tensor.view());
         Ok(match first.precision() {
             Precision::F32 => Self::gather(&shape, views.filter_map(View::as_f32)),
@@ -156,6 +265,13 @@ impl Tensor {
         }
         let shape = self.shape.get(1..).unwrap_or_default();
         let count = self.shape.first().copied().unwrap_or(0);
+        if let Some(gpu) = self.gpu() {
+            let entry = |index| {
+                let entry = copies::entry(gpu, self, index, shape);
+                entry.unwrap_or_else(|error| Self::lost(gpu, shape, self.precision(), &error))
+            };
+            return (0..count).map(entry).collect();
+        }
         with_numbers!(self, |values| copies(values, shape, count))
     }
 
@@ -173,20 +289,41 @@ impl Tensor {
         })
     }
 
-    /// The numbers in their stored format.
-    pub fn view(&self) -> View<'_> {
+    /// The numbers in their stored format, of a tensor that lies in the host's memory.
+    ///
+    /// # Panics
+    /// When it lies on a device: operations ask for that ([`common`]) before they look at numbers.
+    pub(crate) fn view(&self) -> View<'_> {
+        let words = match &self.buffer.storage {
+            Storage::Host { words, .. } => words,
+            Storage::Gpu(buffer) => panic!("{}", self.elsewhere(buffer)),
+        };
         match self.buffer.precision {
-            Precision::F32 => View::F32(self.buffer.words.as_slice(self.len())),
-            Precision::Bf16 => View::Bf16(self.buffer.words.as_slice(self.len())),
-            Precision::F16 => View::F16(self.buffer.words.as_slice(self.len())),
+            Precision::F32 => View::F32(words.as_slice(self.len())),
+            Precision::Bf16 => View::Bf16(words.as_slice(self.len())),
+            Precision::F16 => View::F16(words.as_slice(self.len())),
         }
     }
 
-    /// The numbers of an f32 tensor.
+    fn elsewhere(&self, buffer: &GpuBuffer) -> TensorError {
+        TensorError::shape(
+            "tensor",
+            format!(
+                "the numbers of {:?} lie on {}; bring them to the host with `to_host` first",
+                self.shape,
+                buffer.gpu().label()
+            ),
+        )
+    }
+
+    /// The numbers of an f32 tensor that lies in the host's memory.
     ///
     /// # Errors
-    /// When the tensor holds another format.
+    /// When the tensor holds another format or lies on a device.
     pub fn f32(&self) -> Result<&[f32]> {
+        if let Storage::Gpu(buffer) = &self.buffer.storage {
+            return Err(self.elsewhere(buffer));
+        }
         match self.view() {
             View::F32(values) => Ok(values),
             View::Bf16(_) | View::F16(_) => Err(TensorError::shape(
@@ -196,19 +333,34 @@ impl Tensor {
         }
     }
 
-    /// A copy of the numbers in f32, whatever their format.
+    /// A copy of the numbers in f32, whatever their format and wherever they lie. Those of a device that fails are NaN,
+    /// and every later use of it says why.
     pub fn to_f32_vec(&self) -> Vec<f32> {
-        match self.view() {
+        let host = match self.to_host() {
+            Ok(host) => host,
+            Err(error) => {
+                if let Some(gpu) = self.gpu() {
+                    gpu.fail(&error);
+                }
+                return vec![f32::NAN; self.len()];
+            }
+        };
+        match host.view() {
             View::F32(values) => values.to_vec(),
             View::Bf16(values) => values.iter().map(|value| value.load()).collect(),
             View::F16(values) => values.iter().map(|value| value.load()).collect(),
         }
     }
 
-    /// The tensor in `precision`: itself when it is so already. Carries no place on the tape.
+    /// The tensor in `precision`: itself when it is so already. Carries no place on the tape. If a device fails at it,
+    /// every later use of that says so.
     pub fn to_precision(&self, precision: Precision) -> Self {
         if self.precision() == precision {
             return self.detach();
+        }
+        if let Some(gpu) = self.gpu() {
+            return copies::cast(gpu, self, precision)
+                .unwrap_or_else(|error| Self::lost(gpu, &self.shape, precision, &error));
         }
         with_numbers!(self, |values| build_in!(precision, &self.shape, |out| {
             convert_all(values, out)
@@ -223,12 +375,20 @@ impl Tensor {
         }
     }
 
-    /// The numbers for writing, if no other tensor shares them and they are of format `T`.
+    /// The numbers for writing, if no other tensor shares them, and they are of format `T` and in the host's memory.
     pub(crate) fn unique_mut<T: Storable>(&mut self) -> Option<&mut [T]> {
         let len = self.len();
         let buffer = Arc::get_mut(&mut self.buffer)?;
-        buffer.packed = PackedWeight::default();
-        (buffer.precision == T::PRECISION).then(|| buffer.words.as_mut_slice(len))
+        let Storage::Host { words, packed } = &mut buffer.storage else {
+            return None;
+        };
+        *packed = PackedWeight::default();
+        (buffer.precision == T::PRECISION).then(|| words.as_mut_slice(len))
+    }
+
+    /// Whether no other tensor shares the numbers, so that a kernel may write them.
+    pub(crate) fn is_unique(&mut self) -> bool {
+        Arc::get_mut(&mut self.buffer).is_some()
     }
 
     /// The same tensor, whose numbers stay as they are for many products to come.
@@ -239,7 +399,10 @@ impl Tensor {
 
     /// Where a product may keep the packed copy of a fixed matrix.
     pub(crate) fn packed(&self) -> Option<&PackedWeight> {
-        self.fixed.then_some(&self.buffer.packed)
+        match &self.buffer.storage {
+            Storage::Host { packed, .. } if self.fixed => Some(packed),
+            _ => None,
+        }
     }
 
     /// The trainable parameter that this is, if it is one.
@@ -268,6 +431,15 @@ pub enum View<'a> {
 }
 
 impl<'a> View<'a> {
+    /// The numbers as they lie in memory.
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::F32(values) => bytemuck::cast_slice(values),
+            Self::Bf16(values) => bytemuck::cast_slice(values),
+            Self::F16(values) => bytemuck::cast_slice(values),
+        }
+    }
+
     /// The format of the numbers.
     pub fn precision(self) -> Precision {
         match self {

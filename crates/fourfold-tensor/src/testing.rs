@@ -2,7 +2,7 @@
 
 use num_traits::Float;
 
-use crate::{Gradients, Parameters, Precision, Result, Tape, Tensor};
+use crate::{Device, DeviceChoice, Gradients, Parameters, Precision, Result, Tape, Tensor};
 
 /// An operation and its gradient as plain loops over any float type.
 pub(crate) trait Reference {
@@ -93,6 +93,16 @@ pub(crate) fn check_operation<R: Reference>(
     operation: impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
     reference: &R,
 ) {
+    check_on(&devices(), case, operation, reference);
+}
+
+/// The same on some devices alone.
+pub(crate) fn check_on<R: Reference>(
+    devices: &[Device],
+    case: &Case,
+    operation: impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
+    reference: &R,
+) {
     let inputs = case.values();
     let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
     let inputs64: Vec<Vec<f64>> = inputs.iter().map(|input| wide(input)).collect();
@@ -107,8 +117,52 @@ pub(crate) fn check_operation<R: Reference>(
         check_central_differences(case, reference, &inputs64, &wide(&dy), &gradients64);
     }
 
-    for (precision, tolerance) in PRECISIONS {
-        let mut parameters = Parameters::new(precision);
+    for device in devices {
+        for (precision, tolerance) in PRECISIONS {
+            let check = Check {
+                device,
+                precision,
+                tolerance,
+            };
+            check.run(case, &inputs, &operation, &y64, &dy, &gradients64);
+        }
+    }
+}
+
+/// Where operations are checked: here, as kernels for GPUs on the emulated device, and on the device that
+/// `FOURFOLD_TEST_DEVICE` names, if it does.
+pub(crate) fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::Cpu];
+    // The lesser instruction sets, with which all tests run once more, change nothing of the emulated device.
+    if std::env::var_os("FOURFOLD_ISA").is_none() {
+        devices.push(DeviceChoice::Emulated.open().expect("a C++ compiler"));
+        if let Ok(name) = std::env::var("FOURFOLD_TEST_DEVICE") {
+            let choice: DeviceChoice = name.parse().expect("the name of a device");
+            devices.push(choice.open().expect("a device that can be used"));
+        }
+    }
+    devices
+}
+
+/// One comparison of an operation with the reference.
+struct Check<'a> {
+    device: &'a Device,
+    precision: Precision,
+    tolerance: f64,
+}
+
+impl Check<'_> {
+    fn run(
+        &self,
+        case: &Case,
+        inputs: &[Vec<f32>],
+        operation: &impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
+        y64: &[f64],
+        dy: &[f32],
+        gradients64: &[Vec<f64>],
+    ) {
+        let mut parameters = Parameters::new(self.precision);
+        parameters.to_device(self.device).expect("there is room");
         let ids: Vec<_> = inputs
             .iter()
             .zip(&case.shapes)
@@ -147,20 +201,28 @@ pub(crate) fn check_operation<R: Reference>(
             })
             .collect();
         let y = operation(&tape, &operands).expect("the operation accepts its case");
-        assert_close("output", precision, &y.to_f32_vec(), &y64, tolerance);
-        let loss = weighted_sum(&tape, &y, &dy);
+        assert_eq!(y.device(), *self.device);
+        self.compare("output", &y, y64);
+        let loss = weighted_sum(&tape, &y, dy);
         tape.backward(&loss, &mut gradients)
             .expect("a recorded loss");
         for (index, id) in ids.iter().enumerate() {
             if !case.constants.contains(&index) {
-                let gradient = gradients
-                    .get(*id)
-                    .expect("every input gets a gradient")
-                    .to_f32_vec();
+                let gradient = gradients.get(*id).expect("every input gets a gradient");
                 let name = format!("gradient of input {index}");
-                assert_close(&name, precision, &gradient, &gradients64[index], tolerance);
+                self.compare(&name, gradient, &gradients64[index]);
             }
         }
+        drop((operands, y, loss, gradients));
+        if let Some(gpu) = self.device.gpu() {
+            gpu.synchronize().expect("nothing failed on the way");
+        }
+    }
+
+    fn compare(&self, what: &str, found: &Tensor, wanted: &[f64]) {
+        let found = found.to_f32_vec();
+        let what = format!("{what} on {}", self.device);
+        assert_close(&what, self.precision, &found, wanted, self.tolerance);
     }
 }
 
@@ -169,7 +231,9 @@ pub(crate) fn weighted_sum(tape: &Tape<'_>, y: &Tensor, dy: &[f32]) -> Tensor {
     let value: f32 = y.to_f32_vec().iter().zip(dy).map(|(y, dy)| y * dy).sum();
     let gradient = Tensor::from_f32(y.shape(), dy)
         .expect("as long as y")
-        .to_precision(y.precision());
+        .to_precision(y.precision())
+        .to_device(&y.device())
+        .expect("there is room");
     let node = y.node;
     let scalar = Tensor::from_f32(&[1], &[value]).expect("one number");
     tape.record(&[y], scalar, move |_, flow| flow.add(node, gradient))

@@ -116,11 +116,15 @@ impl Optimizer {
     }
 
     /// Sum of squares of the gradients of all numbers that are stepped here, in f64.
-    pub fn squares(&self, gradients: &Gradients) -> f64 {
-        let slots = self.slots.iter();
-        slots
-            .map(|slot| gradients.squares(slot.id, slot.own.clone()))
-            .sum()
+    ///
+    /// # Errors
+    /// When a device fails.
+    pub fn squares(&self, gradients: &Gradients) -> Result<f64> {
+        let mut sum = 0.0;
+        for slot in &self.slots {
+            sum += gradients.squares(slot.id, slot.own.clone())?;
+        }
+        Ok(sum)
     }
 
     /// The moments of all ranks, on rank 0.

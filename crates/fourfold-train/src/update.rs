@@ -214,7 +214,7 @@ impl Updater {
         Ok(match self.shards {
             None => self.gradients.norm(),
             Some(_) => {
-                let own = self.optimizer.squares(&self.gradients);
+                let own = self.optimizer.squares(&self.gradients)?;
                 self.team.sum(own)?.sqrt()
             }
         })
@@ -285,8 +285,7 @@ impl Updater {
                 // Gradients go to the other ranks once an update, as soon as its last pack has completed them.
                 Some(reducer) if number + 1 == batch.packs.len() => {
                     tape.backward_telling(&loss, &mut self.gradients, &mut |id, gradients| {
-                        reducer.complete(id, gradients);
-                        Ok(())
+                        reducer.complete(id, gradients)
                     })?;
                 }
                 _ => tape.backward(&loss, &mut self.gradients)?,

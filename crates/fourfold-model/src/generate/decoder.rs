@@ -29,8 +29,9 @@ impl<'m> Decoder<'m> {
         let precision = model.parameters.precision();
         let capacity = model.config().max_positions();
         let sequences = sequences + 1;
+        let device = model.parameters.device();
         let caches = (0..model.language.layers())
-            .map(|_| KeyValueCache::new(sequences, capacity, heads, precision))
+            .map(|_| KeyValueCache::new_on(device, sequences, capacity, heads, precision))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             model,

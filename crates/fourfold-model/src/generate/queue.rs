@@ -133,6 +133,7 @@ fn advance(
     options: &GenerateOptions,
     stop: &Stop<'_>,
 ) -> Result<()> {
+    let logits = logits.to_host()?;
     let mut rows = logits.f32()?.chunks(logits.width());
     let rows: Vec<Vec<&[f32]>> = requests
         .iter()

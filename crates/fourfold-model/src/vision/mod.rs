@@ -88,7 +88,8 @@ impl VisionEncoder {
         recompute: bool,
     ) -> Result<Tensor> {
         self.demand_size(images)?;
-        let patches = ops::patchify(images, self.patch, tape.precision())?;
+        let images = images.to_device(tape.device())?;
+        let patches = ops::patchify(&images, self.patch, tape.precision())?;
         let patches = self.embed.forward(tape, &patches)?;
         let positions = tape.parameter(self.positions);
         let mut x = match &self.prefix {

@@ -77,6 +77,9 @@ pub(crate) struct PackedWeight {
 
 impl<'a> Matrix<'a> {
     /// The tensor as `[rows, width]`, all but its last dimension flattened.
+    ///
+    /// # Panics
+    /// When it lies on a device: products there are the operations' business.
     pub fn new(tensor: &'a Tensor) -> Self {
         Self {
             view: tensor.view(),

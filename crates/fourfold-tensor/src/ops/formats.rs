@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::isa::multiversion;
 use crate::tensor::Storable;
-use crate::{Result, Tensor, TensorError};
+use crate::{Precision, Result, Tensor, TensorError};
 
 /// The format that a kernel reads and the one that it writes; implemented by pairs of them.
 pub(crate) trait Formats {
@@ -68,6 +68,25 @@ macro_rules! build_in {
     };
 }
 pub(crate) use build_in;
+
+/// Demands that `tensors` are f32, wherever they lie.
+pub(super) fn check_f32<'a>(
+    operation: &'static str,
+    tensors: impl IntoIterator<Item = &'a Tensor>,
+) -> Result<()> {
+    let other = |tensor: &&Tensor| tensor.precision() != Precision::F32;
+    match tensors.into_iter().find(other) {
+        None => Ok(()),
+        Some(tensor) => Err(TensorError::shape(
+            operation,
+            format!(
+                "expected f32 numbers, found {} of {:?}",
+                tensor.precision().name(),
+                tensor.shape()
+            ),
+        )),
+    }
+}
 
 /// The tensor's numbers, which must be of format `T`.
 pub(super) fn numbers<T: Storable>(tensor: &Tensor) -> Result<&[T]> {

@@ -13,6 +13,7 @@ mod embedding;
 pub(crate) mod formats;
 mod gated;
 mod gelu;
+mod gpu;
 mod head_loss;
 mod head_norm;
 mod heads;
@@ -39,7 +40,10 @@ pub use gated::{Gate, gated};
 pub(crate) use gelu::gelu_at;
 pub(crate) use gelu::gelu_in_place;
 pub use gelu::{Gelu, gelu};
-pub use head_loss::{head_logits, head_loss, head_loss_rows, highest_logit, log_sum_exp};
+pub use head_loss::{
+    Highest, head_logits, head_loss, head_loss_rows, head_loss_rows_on_device, highest_logit,
+    highest_logits, log_sum_exp,
+};
 pub use head_norm::head_norm;
 pub use heads::Heads;
 pub use linear::{linear, linear_gelu, linear_residual};

@@ -1,17 +1,29 @@
 //! Which keys a row sees, compiled to two integers a row.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::attention::Intervals;
+use crate::device::Gpu;
 use crate::{Result, TensorError};
 
 /// Row *i* sees the keys `[start_i, end_i)`.
 ///
 /// Causal, bidirectional, prefix and document-isolated masks are all intervals; no `tokens × tokens` mask is built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Visibility {
     start: Arc<[u32]>,
     end: Arc<[u32]>,
+    /// The same on the device that asked for it last: every layer of a model does.
+    on_gpu: Arc<Mutex<Option<Arc<Intervals>>>>,
 }
+
+impl PartialEq for Visibility {
+    fn eq(&self, other: &Self) -> bool {
+        self.start == other.start && self.end == other.end
+    }
+}
+
+impl Eq for Visibility {}
 
 impl Visibility {
     /// Checks that every interval is non-empty, lies within the rows and holds the row itself.
@@ -39,6 +51,7 @@ impl Visibility {
         Ok(Self {
             start: start.into(),
             end: end.into(),
+            on_gpu: Arc::default(),
         })
     }
 
@@ -50,7 +63,20 @@ impl Visibility {
             end: (0..rows)
                 .map(|row| (first(row) + block).min(rows) as u32)
                 .collect(),
+            on_gpu: Arc::default(),
         }
+    }
+
+    /// The intervals in the memory of `gpu`.
+    pub(super) fn on_gpu(&self, gpu: &Arc<Gpu>) -> Result<Arc<Intervals>> {
+        let lock = self.on_gpu.lock();
+        let mut known = lock.unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.as_ref().filter(|known| Arc::ptr_eq(known.gpu(), gpu)) {
+            return Ok(Arc::clone(found));
+        }
+        let intervals = Arc::new(Intervals::new(gpu, self)?);
+        *known = Some(Arc::clone(&intervals));
+        Ok(intervals)
     }
 
     /// First visible key of each row.

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use fourfold_parallel::Collective;
-use fourfold_tensor::{Gradients, ParameterId, Parameters};
+use fourfold_tensor::{Gradients, ParameterId, Parameters, TensorError};
 
 use super::{Bucket, Team, buckets};
 
@@ -84,14 +84,18 @@ impl Reducer {
     }
 
     /// The gradient of `id` will not change any more on this rank.
-    pub fn complete(&mut self, id: ParameterId, gradients: &Gradients) {
+    ///
+    /// # Errors
+    /// When a device fails.
+    pub fn complete(&mut self, id: ParameterId, gradients: &Gradients) -> Result<(), TensorError> {
         if let Some(bucket) = self.bucket_of.get(&id) {
             self.missing[*bucket] = self.missing[*bucket].saturating_sub(1);
         }
         while self.missing.get(self.next) == Some(&0) {
-            self.send(self.next, gradients);
+            self.send(self.next, gradients)?;
             self.next += 1;
         }
+        Ok(())
     }
 
     /// Sends what has not gone, and puts the sums of all into `gradients`; a parameter that a gradient reached on any
@@ -101,7 +105,7 @@ impl Reducer {
     /// When a rank is gone.
     pub fn finish(&mut self, gradients: &mut Gradients) -> Result<()> {
         for bucket in self.next..self.buckets.len() {
-            self.send(bucket, gradients);
+            self.send(bucket, gradients)?;
         }
         self.next = self.buckets.len();
         for _ in 0..self.buckets.len() {
@@ -133,22 +137,19 @@ impl Reducer {
         members.map(|member| (member.id, member.place.clone()))
     }
 
-    fn send(&mut self, bucket: usize, gradients: &Gradients) {
+    fn send(&mut self, bucket: usize, gradients: &Gradients) -> Result<(), TensorError> {
         let mut values = std::mem::take(&mut self.values[bucket]);
         for member in &self.buckets[bucket].members {
             let out = &mut values[member.place.clone()];
-            match gradients
-                .get(member.id)
-                .and_then(|gradient| gradient.f32().ok())
-            {
-                Some(gradient) => out.copy_from_slice(gradient),
-                None => out.fill(0.0),
+            if !gradients.read(member.id, out)? {
+                out.fill(0.0);
             }
         }
         if let Some(outgoing) = &self.outgoing {
             // Where the thread has ended, what comes back says so.
             let _ = outgoing.send(Job { bucket, values });
         }
+        Ok(())
     }
 }
 

@@ -1,9 +1,11 @@
 //! What an adapter gives, added to some columns of what a layer gave.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use super::formats::{Formats, build_in, with_numbers};
+use crate::device::common;
 use crate::isa::{fma, multiversion};
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
@@ -31,6 +33,9 @@ pub fn add_columns(
                 y.shape()
             ),
         ));
+    }
+    if let Some(gpu) = common("add_columns", [y, delta])? {
+        return gpu::add_columns(gpu, tape, y, delta, first, factor);
     }
     let sum = with_numbers!(y, |y_numbers| with_numbers!(delta, |delta| forward(
         y_numbers,

@@ -1,10 +1,12 @@
 //! Rows of a table added to the rows of a tensor: learned positions.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use super::embedding::{check_ids, scatter_add};
 use super::formats::{Formats, with_numbers};
+use crate::device::common;
 use crate::isa::multiversion;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
@@ -29,6 +31,9 @@ pub fn add_rows(tape: &Tape<'_>, x: &Tensor, table: &Tensor, ids: &[u32]) -> Res
                 ids.len()
             ),
         ));
+    }
+    if let Some(gpu) = common("add_rows", [x, table])? {
+        return gpu::add_rows(gpu, tape, x, table, ids);
     }
     let y = with_numbers!(x, |x_numbers| with_numbers!(table, |table| {
         forward(x_numbers, table, ids, x.shape())

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use half::{bf16, f16};
 
 use super::forward::load_view;
+use super::gpu_cache::Sequences;
 use super::tile::{TILE, padded, store_row};
 use crate::ops::Heads;
-use crate::{Element, Precision, Result, Tensor, TensorError};
+use crate::{Device, Element, Precision, Result, Tensor, TensorError};
 
 /// The keys and values of one layer for several growing sequences.
 ///
 /// Rows lie in tiles, keys turned as the kernel reads them. A copied sequence shares its tiles with the
 /// original until one of them grows, so beam search copies at most one tile a sequence and step, and what prompts
-/// have in common is kept once.
+/// have in common is kept once. On a device a sequence is one array, of which it shares all or nothing.
 #[derive(Clone, Debug)]
 pub struct KeyValueCache {
     key_value_heads: usize,
@@ -22,6 +23,8 @@ pub struct KeyValueCache {
     capacity: usize,
     pub(super) lengths: Vec<usize>,
     pub(super) tiles: Tiles,
+    /// The sequences of a cache that lies on a device; there are no tiles then.
+    pub(super) on_gpu: Option<Sequences>,
 }
 
 /// For each sequence its tiles; for each tile and key-value head `[width, TILE]` keys, then `[TILE, padded width]`
@@ -59,6 +62,20 @@ impl KeyValueCache {
         heads: Heads,
         precision: Precision,
     ) -> Result<Self> {
+        Self::new_on(&Device::Cpu, sequences, capacity, heads, precision)
+    }
+
+    /// The same on `device`, where the rows that are written have to lie as well.
+    ///
+    /// # Errors
+    /// As [`KeyValueCache::new`].
+    pub fn new_on(
+        device: &Device,
+        sequences: usize,
+        capacity: usize,
+        heads: Heads,
+        precision: Precision,
+    ) -> Result<Self> {
         heads.check("key-value cache", heads.columns())?;
         Ok(Self {
             key_value_heads: heads.key_value,
@@ -70,6 +87,9 @@ impl KeyValueCache {
                 Precision::Bf16 => Tiles::Bf16(vec![Vec::new(); sequences]),
                 Precision::F16 => Tiles::F16(vec![Vec::new(); sequences]),
             },
+            on_gpu: device
+                .gpu()
+                .map(|gpu| Sequences::new(gpu, sequences, heads, precision)),
         })
     }
 
@@ -108,7 +128,16 @@ impl KeyValueCache {
                 qkv.rows()
             )));
         }
-        self.append(sequence, qkv, heads, rows);
+        let Some(kept) = &mut self.on_gpu else {
+            self.append(sequence, qkv, heads, rows);
+            return Ok(());
+        };
+        let (length, count) = (self.lengths[sequence], rows.len());
+        kept.make_room(sequence, length, length + count)?;
+        let positions: Vec<u32> = (length..length + count).map(|row| row as u32).collect();
+        let new = kept.new_rows(&vec![sequence as u32; count], &positions)?;
+        kept.append(&new, qkv, heads, (rows.start, count))?;
+        self.lengths[sequence] += count;
         Ok(())
     }
 
@@ -119,7 +148,10 @@ impl KeyValueCache {
     pub fn clear(&mut self, sequence: usize) -> Result<()> {
         self.check_room(sequence, 0)?;
         self.lengths[sequence] = 0;
-        with_tiles!(&mut self.tiles, |tiles| tiles[sequence].clear());
+        match &mut self.on_gpu {
+            Some(kept) => kept.clear(sequence),
+            None => with_tiles!(&mut self.tiles, |tiles| tiles[sequence].clear()),
+        }
         Ok(())
     }
 
@@ -138,6 +170,10 @@ impl KeyValueCache {
         }
         self.lengths[to] = rows;
         let own = rows.div_ceil(TILE);
+        if let Some(kept) = &mut self.on_gpu {
+            kept.copy(from, to);
+            return Ok(());
+        }
         with_tiles!(&mut self.tiles, |tiles| {
             tiles[to] = tiles[from][..own].to_vec();
         });
@@ -160,13 +196,32 @@ impl KeyValueCache {
             self.check_room(*sequence, 0)?;
         }
         self.lengths = from.iter().map(|from| self.lengths[*from]).collect();
+        if let Some(kept) = &mut self.on_gpu {
+            kept.reorder(from);
+            return Ok(());
+        }
         with_tiles!(&mut self.tiles, |tiles| {
             *tiles = from.iter().map(|from| tiles[*from].clone()).collect();
         });
         Ok(())
     }
 
+    /// Where it lies.
+    pub fn device(&self) -> Device {
+        match &self.on_gpu {
+            None => Device::Cpu,
+            Some(kept) => Device::Gpu(Arc::clone(kept.gpu())),
+        }
+    }
+
     pub(super) fn check(&self, qkv: &Tensor, heads: Heads) -> Result<()> {
+        if qkv.device() != self.device() {
+            return Err(refuse(format!(
+                "rows that lie on {} for a cache on {}; bring them together with `to_device` or `new_on`",
+                qkv.device(),
+                self.device()
+            )));
+        }
         heads.check("key-value cache", qkv.width())?;
         if (heads.key_value, heads.width) != (self.key_value_heads, self.width) {
             return Err(refuse(format!(

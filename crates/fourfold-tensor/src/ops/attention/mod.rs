@@ -5,6 +5,9 @@ mod backward_task;
 mod cache;
 mod cpu;
 mod forward;
+mod gpu;
+mod gpu_cache;
+mod gpu_step;
 mod plan;
 #[cfg(test)]
 mod reference;
@@ -15,12 +18,14 @@ mod tests;
 mod tile;
 
 pub use cache::KeyValueCache;
+pub(super) use gpu::Intervals;
 pub use step::attention_step;
 
 use self::backward::Received;
 use self::forward::Problem;
 use super::formats::build_in;
 use super::{Heads, Visibility};
+use crate::device::common;
 use crate::{Result, Tape, Tensor, TensorError};
 
 /// Scaled dot-product attention: `qkv: [tokens, heads.columns()]` → `[tokens, query * width]` in the tape's
@@ -53,6 +58,9 @@ pub fn attention(
                 heads.columns()
             ),
         ));
+    }
+    if let Some(gpu) = common("attention", [qkv])? {
+        return gpu::attention(gpu, tape, qkv, heads, visibility);
     }
     let problem = Problem {
         qkv: qkv.view(),

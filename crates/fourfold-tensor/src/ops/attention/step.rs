@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::cache::{KeyValueCache, Sequence, tile_sizes, with_tiles};
 use super::forward::{BLOCK_ROWS, attend};
+use super::gpu_step;
 use super::plan::cut;
 use super::softmax::Sight;
 use super::tile::{TILE, load_rows, padded, sized, store_row};
@@ -50,6 +51,9 @@ pub fn attention_step(
             ));
         }
     }
+    if cache.on_gpu.is_some() {
+        return gpu_step::attention_step(qkv, heads, cache, &runs, window);
+    }
     for run in &runs {
         cache.append(run.sequence, qkv, heads, run.rows.clone());
     }
@@ -60,9 +64,9 @@ pub fn attention_step(
 }
 
 /// Rows of one sequence that follow one another, its last ones.
-struct Run {
-    sequence: usize,
-    rows: Range<usize>,
+pub(super) struct Run {
+    pub sequence: usize,
+    pub rows: Range<usize>,
 }
 
 impl Run {

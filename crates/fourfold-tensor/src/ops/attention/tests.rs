@@ -3,7 +3,7 @@
 use super::reference::Attention;
 use super::*;
 use crate::testing::{self, Case, Random, assert_close, weighted_sum};
-use crate::{Gradients, Parameters, Precision};
+use crate::{Device, Gradients, Parameters, Precision};
 
 /// Interval of each row from a rule.
 fn visibility(rows: usize, rule: impl Fn(u32) -> (u32, u32)) -> Visibility {
@@ -270,6 +270,68 @@ fn decoding_step_by_step_equals_causal_attention() {
     }
 }
 
+/// Every device in every precision, with how exact it is.
+fn everywhere() -> Vec<(Device, Precision, f64)> {
+    let devices = testing::devices().into_iter();
+    let each = |device: Device| {
+        testing::PRECISIONS.map(|(precision, tolerance)| (device.clone(), precision, tolerance))
+    };
+    devices.flat_map(each).collect()
+}
+
+/// What a row sees is cut into several pieces on a device, and a sequence outgrows its room.
+#[test]
+fn decoding_far_on_equals_causal_attention() {
+    let (shape, rows) = (heads(10, 2, 12), 700);
+    let numbers = random_rows(8, rows, shape.columns());
+    for window in [None, Some(300)] {
+        let first = |row: u32| (row + 1).saturating_sub(window.unwrap_or(usize::MAX) as u32);
+        let visibility = visibility(rows, |row| (first(row), row + 1));
+        for (device, precision, tolerance) in everywhere() {
+            let parameters = Parameters::new(precision);
+            let tape = Tape::inference(&parameters);
+            let there = |rows: std::ops::Range<usize>| {
+                let numbers = &numbers[rows.start * shape.columns()..rows.end * shape.columns()];
+                let rows = Tensor::from_f32(&[rows.len(), shape.columns()], numbers);
+                let rows = rows.expect("as many").to_precision(precision);
+                rows.to_device(&device).expect("room")
+            };
+            let whole = attention(&tape, &there(0..rows), shape, &visibility).expect("fits");
+            let whole = whole.to_f32_vec();
+            let mut cache =
+                KeyValueCache::new_on(&device, 2, rows, shape, precision).expect("heads fit");
+            cache.write(1, &there(0..200), shape, 0..200).expect("room");
+            for step in [200..600, 600..601, 601..rows] {
+                let sequences = vec![1; step.len()];
+                let y = there(step.clone());
+                let y = attention_step(&y, shape, &mut cache, &sequences, window).expect("room");
+                let wanted = &whole[step.start * 120..step.end * 120];
+                let wanted: Vec<f64> = wanted.iter().map(|value| f64::from(*value)).collect();
+                assert_close("far on", precision, &y.to_f32_vec(), &wanted, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cache_and_its_rows_lie_together() {
+    let shape = heads(2, 1, 4);
+    let devices = testing::devices();
+    let mut caches = devices.iter().map(|device| {
+        KeyValueCache::new_on(device, 1, 8, shape, Precision::F32).expect("heads fit")
+    });
+    let (Some(_), Some(mut there)) = (caches.next(), caches.next()) else {
+        return;
+    };
+    let rows = Tensor::zeros(&[1, 16]);
+    let message = attention_step(&rows, shape, &mut there, &[0], None).expect_err("elsewhere");
+    let message = message.to_string();
+    assert!(
+        message.contains("cpu") && message.contains("emulated"),
+        "{message}"
+    );
+}
+
 /// Two sequences get 80 rows, `at_once` in a step.
 fn decode_step_by_step(window: Option<usize>, at_once: usize) {
     let shape = heads(6, 2, 20);
@@ -280,21 +342,24 @@ fn decode_step_by_step(window: Option<usize>, at_once: usize) {
     let starts = starts.map(|(row, start)| first(row).max(*start)).collect();
     let visibility = Visibility::new(starts, whole.end().to_vec()).expect("holds each row");
     let rows = random_rows(5, 240, shape.columns());
-    for (precision, tolerance) in testing::PRECISIONS {
+    for (device, precision, tolerance) in everywhere() {
         let parameters = Parameters::new(precision);
         let tape = Tape::inference(&parameters);
-        let qkv = Tensor::from_f32(&[240, shape.columns()], &rows).expect("fits");
-        let qkv = qkv.to_precision(precision);
+        let there = |tensor: Tensor| {
+            let tensor = tensor.to_precision(precision);
+            tensor.to_device(&device).expect("room")
+        };
+        let qkv = there(Tensor::from_f32(&[240, shape.columns()], &rows).expect("fits"));
+        let values = qkv.to_f32_vec();
         let whole = attention(&tape, &qkv, shape, &visibility)
             .expect("fits")
             .to_f32_vec();
         let row_of = |row: usize| {
-            let values = &qkv.to_f32_vec()[row * shape.columns()..][..shape.columns()];
-            Tensor::from_f32(&[1, shape.columns()], values)
-                .expect("fits")
-                .to_precision(precision)
+            let values = &values[row * shape.columns()..][..shape.columns()];
+            there(Tensor::from_f32(&[1, shape.columns()], values).expect("fits"))
         };
-        let mut cache = KeyValueCache::new(4, 150, shape, precision).expect("heads fit");
+        let mut cache =
+            KeyValueCache::new_on(&device, 4, 150, shape, precision).expect("heads fit");
         // Sequences 2 and 1, in this order; 2 is decoded on a copy while 0 goes astray.
         cache.write(0, &qkv, shape, 0..prefilled[0]).expect("room");
         cache.copy(0, 2, prefilled[0]).expect("both exist");
@@ -314,7 +379,7 @@ fn decode_step_by_step(window: Option<usize>, at_once: usize) {
                 .collect();
             let numbers = Tensor::from_f32(&[2 * count, shape.columns()], &numbers).expect("fits");
             let y = attention_step(
-                &numbers.to_precision(precision),
+                &there(numbers),
                 shape,
                 &mut cache,
                 &[vec![2; count], vec![1; count]].concat(),

@@ -1,9 +1,11 @@
 //! The mean of the parts of each row.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use super::formats::with_numbers;
+use crate::device::common;
 use crate::isa::multiversion;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
@@ -20,6 +22,9 @@ pub fn average(tape: &Tape<'_>, x: &Tensor, parts: usize) -> Result<Tensor> {
             "average",
             format!("x {:?}; expected rows of {parts} equal parts", x.shape()),
         ));
+    }
+    if let Some(gpu) = common("average", [x])? {
+        return gpu::average(gpu, tape, x, parts);
     }
     let width = x.width() / parts;
     let y = with_numbers!(x, |values| averaged(values, parts, [x.rows(), width]));

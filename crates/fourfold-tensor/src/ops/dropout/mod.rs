@@ -1,9 +1,11 @@
 //! Numbers left out at random while a model trains (Srivastava et al., 2014).
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use super::formats::with_numbers;
+use crate::device::common;
 use crate::isa::multiversion;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
@@ -25,6 +27,9 @@ pub fn dropout(tape: &Tape<'_>, x: &Tensor, rate: f32) -> Result<Tensor> {
         return Ok(x.clone());
     };
     let mask = Mask::new(seed, rate);
+    if let Some(gpu) = common("dropout", [x])? {
+        return gpu::dropout(gpu, tape, x, mask);
+    }
     let y = with_numbers!(x, |numbers| masked(numbers, mask, x.shape()));
     let (node, precision) = (x.node, x.precision());
     Ok(tape.record(&[x], y, move |dy, flow| {

@@ -1,12 +1,15 @@
 //! Rows of a table, by their number.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 mod scatter;
 
+pub(super) use gpu::{Scatter, gather};
 pub(super) use scatter::scatter_add;
 
 use super::formats::{convert, with_numbers};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::{Result, Tape, Tensor, TensorError};
 
@@ -18,6 +21,9 @@ use crate::{Result, Tape, Tensor, TensorError};
 /// When the table is no matrix or an id is not below `n`.
 pub fn embedding(tape: &Tape<'_>, table: &Tensor, ids: &[u32]) -> Result<Tensor> {
     check_ids("embedding", table, ids)?;
+    if let Some(gpu) = common("embedding", [table])? {
+        return gpu::embedding(gpu, tape, table, ids);
+    }
     let width = table.width();
     let y = Tensor::build::<f32>(&[ids.len(), width], |out| {
         with_numbers!(table, |table| for_rows(out, width, |first, out| {

@@ -1,10 +1,12 @@
 //! The gated activation of the language model's feed-forward part.
 
 mod cpu;
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use super::formats::{numbers, with_numbers};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
 use crate::{Result, Tape, Tensor, TensorError};
@@ -32,6 +34,9 @@ pub fn gated(tape: &Tape<'_>, gate_up: &Tensor, gate: Gate) -> Result<Tensor> {
                 gate_up.shape()
             ),
         ));
+    }
+    if let Some(gpu) = common("gated", [gate_up])? {
+        return gpu::gated(gpu, tape, gate_up, gate);
     }
     let y = with_numbers!(gate_up, |x| forward(gate, x, gate_up));
     let kept = gate_up.clone();

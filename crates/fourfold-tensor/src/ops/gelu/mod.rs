@@ -1,6 +1,7 @@
 //! GELU: a number times the chance that a normal variable lies below it.
 
 mod cpu;
+mod gpu;
 #[cfg(test)]
 pub(super) mod reference;
 
@@ -8,6 +9,7 @@ pub(crate) use cpu::at as gelu_at;
 pub(super) use cpu::{sigmoid, tanh_slope};
 
 use super::formats::{numbers, with_numbers};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
 use crate::{Result, Tape, Tensor};
@@ -28,6 +30,9 @@ pub enum Gelu {
 /// # Errors
 /// None of its own: any shape will do.
 pub fn gelu(tape: &Tape<'_>, x: &Tensor, kind: Gelu) -> Result<Tensor> {
+    if let Some(gpu) = common("gelu", [x])? {
+        return gpu::gelu(gpu, tape, x, kind);
+    }
     let y = with_numbers!(x, |numbers| forward(kind, numbers, x.shape()));
     let kept = x.clone();
     Ok(tape.record(&[x], y, move |dy, flow| {

@@ -2,10 +2,15 @@
 
 mod chunks;
 mod cpu;
+mod gpu;
 #[cfg(test)]
 mod reference;
 
+use rayon::prelude::*;
+
 use super::embedding::scatter_add;
+use super::formats::check_f32;
+use crate::device::common;
 use crate::gemm::{Matrix, Output, product};
 use crate::parallel::for_rows;
 use crate::{Result, Tape, Tensor, TensorError};
@@ -20,6 +25,11 @@ const CHUNK_ROWS: [usize; 2] = [128, 1024];
 pub fn head_loss_rows(vocabulary: usize) -> usize {
     let rows = CHUNK_BYTES / size_of::<f32>() / vocabulary.max(1);
     rows.clamp(CHUNK_ROWS[0], CHUNK_ROWS[1])
+}
+
+/// The same on a device, where more rows at a time are faster.
+pub fn head_loss_rows_on_device(vocabulary: usize) -> usize {
+    gpu::rows_at_once(vocabulary)
 }
 
 /// `scale · Σ_i cross_entropy(hidden[rows[i]] · weightᵀ, targets[i])`, f32 `[1]`, for `hidden: [tokens, width]` and
@@ -42,6 +52,9 @@ pub fn head_loss(
 ) -> Result<Tensor> {
     check("head_loss", hidden, weight)?;
     check_targets(hidden, weight, rows, targets)?;
+    if let Some(gpu) = common("head_loss", [hidden, weight])? {
+        return gpu::head_loss(gpu, tape, hidden, weight, (rows, targets), scale);
+    }
     let pass = Pass {
         hidden,
         weight,
@@ -85,6 +98,9 @@ pub fn head_loss(
 /// When the shapes do not fit.
 pub fn head_logits(tape: &Tape<'_>, hidden: &Tensor, weight: &Tensor) -> Result<Tensor> {
     check("head_logits", hidden, weight)?;
+    if let Some(gpu) = common("head_logits", [hidden, weight])? {
+        return gpu::head_logits(gpu, tape.precision(), hidden, weight);
+    }
     let mut result = Ok(());
     let logits = Tensor::build::<f32>(&[hidden.rows(), weight.rows()], |out| {
         let output = Output::F32 {
@@ -95,6 +111,52 @@ pub fn head_logits(tape: &Tape<'_>, hidden: &Tensor, weight: &Tensor) -> Result<
         result = product(hidden, weight, None, tape.precision(), output);
     });
     result.map(|()| logits)
+}
+
+/// What decoding asks of the logits of a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Highest {
+    /// The place of the first of the highest logits.
+    pub place: usize,
+    /// The highest logit.
+    pub logit: f32,
+    /// `log Σ e^logit`.
+    pub log_sum: f32,
+}
+
+/// The highest logit of each row of `logits: [rows, vocabulary]` in f32, wherever they lie.
+///
+/// # Errors
+/// When they are of another format, there is no vocabulary, or a device fails.
+pub fn highest_logits(logits: &Tensor) -> Result<Vec<Highest>> {
+    check_f32("highest_logits", [logits])?;
+    if logits.width() == 0 {
+        return Err(TensorError::shape(
+            "highest_logits",
+            "a vocabulary of no tokens",
+        ));
+    }
+    let Some(gpu) = logits.gpu() else {
+        let rows = logits.f32()?.par_chunks_exact(logits.width());
+        let highest = |row: &[f32]| {
+            let (place, logit) = highest_logit(row);
+            let log_sum = log_sum_exp(row);
+            Highest {
+                place,
+                logit,
+                log_sum,
+            }
+        };
+        return Ok(rows.map(highest).collect());
+    };
+    let [places, logits, log_sums] = gpu::highest(gpu, logits)?;
+    let found = places.into_iter().zip(logits).zip(log_sums);
+    let highest = |((place, logit), log_sum)| Highest {
+        place: place as usize,
+        logit: f32::from_bits(logit),
+        log_sum: f32::from_bits(log_sum),
+    };
+    Ok(found.map(highest).collect())
 }
 
 /// The first of the highest logits of a row, at least one: its place and value.

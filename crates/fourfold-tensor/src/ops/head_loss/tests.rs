@@ -72,6 +72,61 @@ fn chunks_add_up_to_the_whole() {
 }
 
 #[test]
+fn chunks_on_a_device_add_up_to_the_whole() {
+    let devices = testing::devices();
+    let Some(gpu) = devices.iter().find_map(|device| device.gpu()) else {
+        return;
+    };
+    let device = &devices[1];
+    let there = |shape: &[usize], seed| random(shape, seed).to_device(device).expect("room");
+    let (hidden, weight) = (there(&[50, 24], 1), there(&[70, 24], 2));
+    let rows: Vec<u32> = (0..50).filter(|row| row % 7 != 0).collect();
+    let targets: Vec<u32> = rows.iter().map(|row| row * 5 % 70).collect();
+    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+        let weight = weight.to_precision(precision);
+        let run = |chunk| {
+            let pass = gpu::Pass {
+                gpu,
+                hidden: &hidden,
+                weight: &weight,
+                rows: &rows,
+                targets: &targets,
+                scale: 0.1,
+                precision,
+                chunk,
+            };
+            pass.run(true, true).expect("fits")
+        };
+        let (whole, parts) = (run(1000), run(8));
+        for (whole, parts) in [
+            (Some(whole.loss), Some(parts.loss)),
+            (whole.hidden, parts.hidden),
+            (whole.weight, parts.weight),
+        ] {
+            let numbers = |tensor: Option<Tensor>| tensor.expect("wanted").to_f32_vec();
+            let whole: Vec<f64> = numbers(whole).into_iter().map(f64::from).collect();
+            testing::assert_close("chunks", precision, &numbers(parts), &whole, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn the_highest_logits_are_found_wherever_they_lie() {
+    for device in testing::devices() {
+        for (rows, width) in [(1, 1), (3, 7), (5, 1000), (67, 131)] {
+            let logits = random(&[rows, width], 4);
+            let found = highest_logits(&logits.to_device(&device).expect("room")).expect("f32");
+            assert_eq!(found.len(), rows);
+            for (found, row) in found.iter().zip(logits.to_f32_vec().chunks(width)) {
+                assert_eq!((found.place, found.logit), highest_logit(row));
+                assert!((found.log_sum - log_sum_exp(row)).abs() < 1e-5);
+            }
+        }
+    }
+    assert!(highest_logits(&Tensor::zeros(&[2, 0])).is_err());
+}
+
+#[test]
 fn what_is_frozen_costs_nothing() {
     let mut parameters = Parameters::new(Precision::F32);
     let hidden = parameters.add("hidden", random(&[5, 8], 1)).expect("new");
@@ -168,8 +223,15 @@ fn logits_are_the_product() {
     let parameters = Parameters::new(Precision::F32);
     let tape = Tape::inference(&parameters);
     let (hidden, weight) = (random(&[3, 5], 1), random(&[4, 5], 2));
-    let logits = head_logits(&tape, &hidden, &weight).expect("fits");
-    assert_eq!(logits.shape(), [3, 4]);
+    for device in testing::devices() {
+        let there = |tensor: &Tensor| tensor.to_device(&device).expect("room");
+        let logits = head_logits(&tape, &there(&hidden), &there(&weight)).expect("fits");
+        assert_eq!((logits.shape(), logits.device()), (&[3, 4][..], device));
+        are_the_product(&hidden, &weight, &logits);
+    }
+}
+
+fn are_the_product(hidden: &Tensor, weight: &Tensor, logits: &Tensor) {
     let (h, w) = (hidden.to_f32_vec(), weight.to_f32_vec());
     for (at, logit) in logits.to_f32_vec().iter().enumerate() {
         let (row, token) = (at / 4 * 5, at % 4 * 5);

@@ -1,13 +1,15 @@
 //! An RMS norm of every query and key head, before positions turn them.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use rayon::prelude::*;
 
 use super::Heads;
-use super::formats::{numbers, with_numbers};
+use super::formats::{check_f32, numbers, with_numbers};
 use super::norm::{Norm, cpu};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::tape::write_or_add;
 use crate::tensor::Storable;
@@ -39,13 +41,15 @@ pub fn head_norm(
             ),
         ));
     }
-    query_weight.f32()?;
-    key_weight.f32()?;
+    check_f32("head_norm", [query_weight, key_weight])?;
     let norm = HeadNorm {
         heads,
         weights: [query_weight.clone(), key_weight.clone()],
         epsilon,
     };
+    if let Some(gpu) = common("head_norm", [qkv, query_weight, key_weight])? {
+        return gpu::head_norm(gpu, tape, qkv, norm);
+    }
     let y = with_numbers!(qkv, |x| norm.forward(x, qkv.shape()));
     let kept = qkv.clone();
     let inputs = [qkv, query_weight, key_weight];

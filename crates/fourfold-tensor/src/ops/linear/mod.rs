@@ -1,12 +1,14 @@
 //! `y = x · Wᵀ + b`, and the same added to a residual stream.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use half::{bf16, f16};
 
-use super::formats::with_numbers;
+use super::formats::{check_f32, with_numbers};
 use super::{Gelu, gelu};
+use crate::device::common;
 use crate::gemm::{Matrix, Output, product, product_to_f16};
 use crate::isa::multiversion;
 use crate::parallel::sum_over_rows;
@@ -24,6 +26,10 @@ pub fn linear(
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
     let shape = check("linear", x, weight, bias)?;
+    if let Some(gpu) = common("linear", [x, weight].into_iter().chain(bias))? {
+        check_f32("linear", bias)?;
+        return gpu::linear(gpu, tape, x, weight, bias, None, &shape);
+    }
     let precision = tape.precision();
     let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
     let bias_values = bias.map(Tensor::f32).transpose()?;
@@ -73,10 +79,12 @@ pub fn linear_gelu(
 ) -> Result<Tensor> {
     let mut inputs = vec![x, weight];
     inputs.extend(bias);
-    if tape.precision() != Precision::Bf16 || tape.records(&inputs) {
+    let in_one = tape.precision() == Precision::Bf16 && x.gpu().is_none();
+    if !in_one || tape.records(&inputs) {
         return gelu(tape, &linear(tape, x, weight, bias)?, kind);
     }
     let shape = check("linear_gelu", x, weight, bias)?;
+    common("linear_gelu", inputs)?;
     let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
     let bias = bias.map(Tensor::f32).transpose()?;
     let mut result = Ok(());
@@ -106,6 +114,11 @@ pub fn linear_residual(
                 residual.shape()
             ),
         ));
+    }
+    let operands = [x, weight, residual].into_iter().chain(bias);
+    if let Some(gpu) = common("linear_residual", operands)? {
+        check_f32("linear_residual", [residual].into_iter().chain(bias))?;
+        return gpu::linear(gpu, tape, x, weight, bias, Some(residual), &shape);
     }
     let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
     let bias_values = bias.map(Tensor::f32).transpose()?;
@@ -242,6 +255,7 @@ multiversion! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DeviceChoice;
     use crate::testing::{self, Case};
 
     #[test]
@@ -260,8 +274,13 @@ mod tests {
             (5, 0, 7),
             (5, 7, 0),
         ] {
+            let mut devices = testing::devices();
+            if devices.len() > 1 {
+                devices.push(DeviceChoice::emulated_with_own_products());
+            }
             let case = Case::new(&[&[rows, inner], &[outer, inner], &[outer]]);
-            testing::check_operation(
+            testing::check_on(
+                &devices,
                 &case,
                 |tape, inputs| linear(tape, &inputs[0], &inputs[1], Some(&inputs[2])),
                 &reference::Linear {
@@ -273,7 +292,8 @@ mod tests {
             );
             let case =
                 Case::new(&[&[rows, inner], &[outer, inner], &[outer], &[rows, outer]]).keep_f32(3);
-            testing::check_operation(
+            testing::check_on(
+                &devices,
                 &case,
                 |tape, inputs| {
                     linear_residual(tape, &inputs[0], &inputs[1], Some(&inputs[2]), &inputs[3])

@@ -1,12 +1,14 @@
 //! Layer norm and RMS norm: rows brought to unit scale.
 
 pub(super) mod cpu;
+mod gpu;
 #[cfg(test)]
 pub(super) mod reference;
 
 use rayon::prelude::*;
 
-use super::formats::{build_in, with_numbers};
+use super::formats::{build_in, check_f32, with_numbers};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::tape::{Flow, Node, write_or_add};
 use crate::tensor::Storable;
@@ -70,6 +72,10 @@ fn norm(
                 bias.map(Tensor::shape)
             ),
         ));
+    }
+    if let Some(gpu) = common(operation, [x, weight].into_iter().chain(bias))? {
+        check_f32(operation, [weight].into_iter().chain(bias))?;
+        return gpu::norm(gpu, tape, x, weight, bias, epsilon);
     }
     let kernel = Norm {
         weight: weight.f32()?,

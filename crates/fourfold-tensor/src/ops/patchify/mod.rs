@@ -1,9 +1,11 @@
 //! Images cut into patches, each a row.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
-use super::formats::{build_in, convert};
+use super::formats::{build_in, check_f32, convert};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::{Precision, Result, Tensor, TensorError};
 
@@ -35,6 +37,11 @@ pub fn patchify(images: &Tensor, patch: usize, precision: Precision) -> Result<T
             ),
         ));
     }
+    if let Some(gpu) = common("patchify", [images])? {
+        check_f32("patchify", [images])?;
+        let shape = [count, channels, height, width];
+        return gpu::patchify(gpu, images, shape, patch, precision);
+    }
     let pixels = images.f32()?;
     let (down, across) = (height / patch, width / patch);
     let columns = channels * patch * patch;
@@ -58,7 +65,7 @@ pub fn patchify(images: &Tensor, patch: usize, precision: Precision) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Random;
+    use crate::testing::{Random, devices};
 
     #[test]
     fn agrees_with_its_reference() {
@@ -87,15 +94,17 @@ mod tests {
                 .map(|_| (random.next() * 256.0).round() as f32 / 256.0)
                 .collect();
             let images = Tensor::from_f32(&shape, &values).expect("shape and values agree");
-            for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
-                let patches = patchify(&images, patch, precision).expect("it fits");
-                assert_eq!(patches.precision(), precision);
-                let columns = channels * patch * patch;
-                assert_eq!(patches.shape(), [count * down * across, columns]);
-                assert_eq!(
-                    patches.to_f32_vec(),
-                    reference::patchify(&values, shape, patch)
-                );
+            let expected = reference::patchify(&values, shape, patch);
+            for device in devices() {
+                let images = images.to_device(&device).expect("room");
+                for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+                    let patches = patchify(&images, patch, precision).expect("it fits");
+                    assert_eq!(patches.device(), device);
+                    assert_eq!(patches.precision(), precision);
+                    let columns = channels * patch * patch;
+                    assert_eq!(patches.shape(), [count * down * across, columns]);
+                    assert_eq!(patches.to_f32_vec(), expected);
+                }
             }
         }
     }

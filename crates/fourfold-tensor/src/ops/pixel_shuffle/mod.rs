@@ -1,9 +1,11 @@
 //! Neighbouring patches side by side: fewer, wider visual tokens.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use super::formats::with_numbers;
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
 use crate::{Result, Tape, Tensor, TensorError};
@@ -46,6 +48,9 @@ pub fn pixel_shuffle(
     };
     let square = factor * factor;
     let shape = [x.rows() / square, x.width() * square];
+    if let Some(gpu) = common("pixel_shuffle", [x])? {
+        return gpu::pixel_shuffle(gpu, tape, x, blocks, &shape);
+    }
     let y = with_numbers!(x, |x| blocks.gather(x, &shape));
     let (node, shape) = (x.node, x.shape().to_vec());
     Ok(tape.record(&[x], y, move |dy, flow| {

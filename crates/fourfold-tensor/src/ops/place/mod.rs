@@ -1,11 +1,13 @@
 //! Visual tokens put among the text tokens.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use rayon::prelude::*;
 
-use super::formats::{build_in, convert, with_numbers};
+use super::formats::{build_in, check_f32, convert, with_numbers};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::{Precision, Result, Tape, Tensor, TensorError};
 
@@ -19,6 +21,10 @@ use crate::{Precision, Result, Tape, Tensor, TensorError};
 pub fn place(tape: &Tape<'_>, rows: &Tensor, values: &Tensor, at: &[u32]) -> Result<Tensor> {
     let source = sources(rows, values, at)?;
     let width = rows.width();
+    if let Some(gpu) = common("place", [rows, values])? {
+        check_f32("place", [rows])?;
+        return gpu::place(gpu, tape, rows, values, at, &source);
+    }
     let numbers = rows.f32()?;
     let y = Tensor::build::<f32>(rows.shape(), |out| {
         with_numbers!(values, |values| for_rows(out, width, |first, out| {

@@ -1,9 +1,11 @@
 //! A branch added to the residual stream, where no product can do it on its way out.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
-use super::formats::{build_in, with_numbers};
+use super::formats::{build_in, check_f32, with_numbers};
+use crate::device::common;
 use crate::isa::{fma, multiversion};
 use crate::parallel::{for_rows, sum_over_rows};
 use crate::tape::write_or_add;
@@ -34,6 +36,10 @@ pub fn residual(
                 scale.map(Tensor::shape)
             ),
         ));
+    }
+    if let Some(gpu) = common("residual", [stream, branch].into_iter().chain(scale))? {
+        check_f32("residual", [stream].into_iter().chain(scale))?;
+        return gpu::residual(gpu, tape, stream, branch, scale);
     }
     let numbers = stream.f32()?;
     let factors = scale.map(Tensor::f32).transpose()?;

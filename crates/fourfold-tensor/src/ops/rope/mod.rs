@@ -1,6 +1,7 @@
 //! Rotary positions: queries and keys are turned by angles that grow with their position.
 
 mod cpu;
+mod gpu;
 #[cfg(test)]
 mod reference;
 mod table;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use super::Heads;
 use super::formats::with_numbers;
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
 use crate::{Precision, Result, Tape, Tensor, TensorError};
@@ -40,6 +42,9 @@ pub fn rope(
         table: rotary.table(highest),
         positions: positions.into(),
     };
+    if let Some(gpu) = common("rope", [qkv])? {
+        return gpu::rope(gpu, tape, qkv, turn);
+    }
     let y = turn.turned(qkv, 1.0);
     let node = qkv.node;
     Ok(tape.record(&[qkv], y, move |mut dy, flow| {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use crate::device::{Gpu, GpuBuffer};
 use crate::{Result, TensorError};
 
 /// Pair *i* of a head is turned by `position · frequencies[i]` radians, and made `amplitude` times as long.
@@ -93,6 +94,15 @@ pub(super) struct Table {
     pairs: usize,
     cosines: Vec<f32>,
     sines: Vec<f32>,
+    /// The same on each device that asked for them.
+    on_devices: Mutex<Vec<Arc<Angles>>>,
+}
+
+/// A table in the memory of a device.
+#[derive(Debug)]
+pub(super) struct Angles {
+    pub cosines: GpuBuffer,
+    pub sines: GpuBuffer,
 }
 
 impl Table {
@@ -111,7 +121,24 @@ impl Table {
             pairs,
             cosines,
             sines,
+            on_devices: Mutex::default(),
         }
+    }
+
+    /// The table in the memory of `gpu`, brought there once.
+    pub(super) fn angles(&self, gpu: &Arc<Gpu>) -> Result<Arc<Angles>> {
+        let lock = self.on_devices.lock();
+        let mut known = lock.unwrap_or_else(PoisonError::into_inner);
+        let here = |angles: &&Arc<Angles>| Arc::ptr_eq(angles.cosines.gpu(), gpu);
+        if let Some(found) = known.iter().find(here) {
+            return Ok(Arc::clone(found));
+        }
+        let angles = Arc::new(Angles {
+            cosines: GpuBuffer::of(gpu, &self.cosines)?,
+            sines: GpuBuffer::of(gpu, &self.sines)?,
+        });
+        known.push(Arc::clone(&angles));
+        Ok(angles)
     }
 
     fn positions(&self) -> usize {

@@ -1,9 +1,11 @@
 //! All numbers of a tensor times one factor.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use super::formats::with_numbers;
+use crate::device::common;
 use crate::isa::multiversion;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
@@ -14,6 +16,9 @@ use crate::{Element, Result, Tape, Tensor};
 /// # Errors
 /// None of its own: any shape will do.
 pub fn scale(tape: &Tape<'_>, x: &Tensor, factor: f32) -> Result<Tensor> {
+    if let Some(gpu) = common("scale", [x])? {
+        return gpu::scale(gpu, tape, x, factor);
+    }
     let y = with_numbers!(x, |values| scaled(values, factor, x.shape()));
     let (node, precision) = (x.node, x.precision());
     Ok(tape.record(&[x], y, move |dy, flow| {

@@ -1,10 +1,12 @@
 //! Some rows of a tensor, the others left behind.
 
+mod gpu;
 #[cfg(test)]
 mod reference;
 
 use super::embedding::{check_ids, scatter_add};
 use super::formats::{convert, with_numbers};
+use crate::device::common;
 use crate::parallel::for_rows;
 use crate::tensor::Storable;
 use crate::{Result, Tape, Tensor};
@@ -15,6 +17,9 @@ use crate::{Result, Tape, Tensor};
 /// When `x` is no matrix or a row is not below `n`.
 pub fn take_rows(tape: &Tape<'_>, x: &Tensor, rows: &[u32]) -> Result<Tensor> {
     check_ids("take_rows", x, rows)?;
+    if let Some(gpu) = common("take_rows", [x])? {
+        return gpu::take_rows(gpu, tape, x, rows);
+    }
     let width = x.width();
     let y = with_numbers!(x, |numbers| take(numbers, width, rows));
     let (node, precision, shape) = (x.node, x.precision(), x.shape().to_vec());

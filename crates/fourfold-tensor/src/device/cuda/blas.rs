@@ -1,0 +1,292 @@
+//! Matrix products by cuBLASLt, NVIDIA's library, where it is there.
+//!
+//! It reads matrices column after column. What lies row after row is to it the transposed matrix, so that it is asked for
+//! `outᵀ = bᵀ · aᵀ`. Which of its kernels computes a product is asked once a shape. Kernels that add parts of a sum in
+//! the order in which they finish are left out: the same numbers give the same bits.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ffi::c_void;
+use std::path::PathBuf;
+
+use cudarc::cublaslt::result::{self, CublasError};
+use cudarc::cublaslt::sys::{
+    self, cublasLtMatmulDescAttributes_t as Attribute,
+    cublasLtMatmulPreferenceAttributes_t as Preference, cudaDataType_t as Type,
+};
+use cudarc::driver;
+use libloading::Library;
+
+use super::super::driver::Address;
+use super::super::products::{Operand, Product, Sum};
+use crate::Precision;
+
+/// An environment variable with the library, or the folder that has it, where the loader does not know it.
+const VARIABLE: &str = "FOURFOLD_CUBLASLT";
+
+/// Memory that its kernels may use on the side; what NVIDIA recommends for the newest GPUs.
+const WORKSPACE: usize = 32 << 20;
+
+/// Parts of a sum are added from the side memory, in order, and nowhere else.
+const REDUCTIONS: u32 =
+    sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE as u32;
+
+pub(super) struct Blas {
+    handle: sys::cublasLtHandle_t,
+    stream: driver::sys::CUstream,
+    workspace: driver::sys::CUdeviceptr,
+    plans: HashMap<Shape, Option<Plan>>,
+}
+
+/// What a plan depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Shape {
+    extents: [usize; 3],
+    transposed: [bool; 2],
+    precision: u8,
+    out_precision: u8,
+    has_bias: bool,
+    adds: bool,
+    /// The largest powers of two up to 16 that the addresses of `a`, `b`, `out` and what is added are multiples of.
+    alignments: [u32; 4],
+}
+
+/// How a product is computed.
+struct Plan {
+    description: sys::cublasLtMatmulDesc_t,
+    left: sys::cublasLtMatrixLayout_t,
+    right: sys::cublasLtMatrixLayout_t,
+    out: sys::cublasLtMatrixLayout_t,
+    algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+impl Blas {
+    /// The library for work on `stream`, whose context is current; nothing where it is missing or does not start.
+    pub(super) fn find(stream: driver::sys::CUstream) -> Option<Self> {
+        if let Some(asked) = std::env::var_os(VARIABLE) {
+            let asked = PathBuf::from(asked);
+            let file = match asked.is_dir() {
+                true => asked.join("libcublasLt.so.12"),
+                false => asked,
+            };
+            // SAFETY: the file is NVIDIA's library by its name. Once loaded it is found by that name from anywhere, and
+            // it stays loaded.
+            if let Ok(library) = unsafe { Library::new(file) } {
+                std::mem::forget(library);
+            }
+        }
+        // SAFETY: loading the library runs nothing but its own start; the stream is of the current context.
+        unsafe {
+            if !sys::is_culib_present() {
+                return None;
+            }
+            Some(Self {
+                handle: result::create_handle().ok()?,
+                stream,
+                workspace: driver::result::malloc_sync(WORKSPACE).ok()?,
+                plans: HashMap::new(),
+            })
+        }
+    }
+
+    /// Computes `product`; false where the library has no kernel for it.
+    pub(super) fn run(
+        &mut self,
+        product: &Product,
+        rounded_bias: Option<Address>,
+    ) -> Result<bool, String> {
+        let shape = Shape::of(product);
+        let (handle, bias) = (self.handle, rounded_bias.or(product.bias));
+        let plan = match self.plans.entry(shape) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => place.insert(Plan::new(handle, product, &shape, bias).ok()),
+        };
+        let Some(plan) = plan else {
+            return Ok(false);
+        };
+        let (alpha, beta) = (1.0f32, if shape.adds { 1.0f32 } else { 0.0 });
+        let added = match product.sum {
+            Sum::Nothing | Sum::Result => product.out,
+            Sum::Other(address) => address,
+        };
+        // SAFETY: the plan was made for this shape; addresses are of buffers that hold such matrices, which the trait
+        // demands; the bias is set anew for every product.
+        let done = unsafe {
+            set_bias(plan.description, bias).and_then(|()| {
+                result::matmul(
+                    self.handle,
+                    plan.description,
+                    (&raw const alpha).cast(),
+                    (&raw const beta).cast(),
+                    product.b.address as *const c_void,
+                    plan.left,
+                    product.a.address as *const c_void,
+                    plan.right,
+                    added as *const c_void,
+                    plan.out,
+                    product.out as *mut c_void,
+                    plan.out,
+                    &plan.algorithm,
+                    self.workspace as *mut c_void,
+                    WORKSPACE,
+                    self.stream.cast(),
+                )
+            })
+        };
+        match done {
+            Ok(()) => Ok(true),
+            // What it proposed does not do after all.
+            Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => {
+                self.plans.insert(shape, None);
+                Ok(false)
+            }
+            Err(error) => Err(format!("{:?} for {:?}", error.0, shape.extents)),
+        }
+    }
+}
+
+impl Shape {
+    fn of(product: &Product) -> Self {
+        let alignment = |address: Address| 1 << address.trailing_zeros().min(4);
+        let added = match product.sum {
+            Sum::Nothing | Sum::Result => product.out,
+            Sum::Other(address) => address,
+        };
+        Self {
+            extents: product.extents(),
+            transposed: [product.a.transposed, product.b.transposed],
+            precision: product.precision as u8,
+            out_precision: product.out_precision as u8,
+            has_bias: product.bias.is_some(),
+            adds: product.sum != Sum::Nothing,
+            alignments: [product.a.address, product.b.address, product.out, added].map(alignment),
+        }
+    }
+}
+
+impl Plan {
+    fn new(
+        handle: sys::cublasLtHandle_t,
+        product: &Product,
+        shape: &Shape,
+        bias: Option<Address>,
+    ) -> Result<Self, CublasError> {
+        let [m, _, n] = product.extents();
+        let description = result::create_matmul_desc(
+            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            Type::CUDA_R_32F,
+        )?;
+        let (kind, out_kind) = (
+            data_type(product.precision),
+            data_type(product.out_precision),
+        );
+        let out = result::create_matrix_layout(out_kind, n as u64, m as u64, n as i64)?;
+        let (left, right) = (layout(product.b, kind)?, layout(product.a, kind)?);
+        let epilogue = match shape.has_bias {
+            true => sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS,
+            false => sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_DEFAULT,
+        };
+        let preference = result::create_matmul_pref()?;
+        // SAFETY: description, layouts and preference were made above, and each value has the type of its attribute;
+        // the bias is one of such a product.
+        let algorithm = unsafe {
+            let set = |which, value: u32| {
+                result::set_matmul_desc_attribute(
+                    description,
+                    which,
+                    (&raw const value).cast(),
+                    size_of::<u32>(),
+                )
+            };
+            // `cublasOperation_t`: 0 for as it lies, 1 for transposed.
+            let [a, b] = shape.transposed.map(u32::from);
+            set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, b)?;
+            set(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, a)?;
+            set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue as u32)?;
+            set_bias(description, bias)?;
+            let prefer = |which, value: *const c_void, bytes| {
+                result::set_matmul_pref_attribute(preference, which, value, bytes)
+            };
+            let workspace = WORKSPACE as u64;
+            prefer(
+                Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                (&raw const workspace).cast(),
+                size_of::<u64>(),
+            )?;
+            let [a, b, out_alignment, added] = shape.alignments;
+            for (which, value) in [
+                (
+                    Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                    REDUCTIONS,
+                ),
+                (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, b),
+                (Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, a),
+                (
+                    Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                    added,
+                ),
+                (
+                    Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+                    out_alignment,
+                ),
+            ] {
+                prefer(which, (&raw const value).cast(), size_of::<u32>())?;
+            }
+            let found = result::get_matmul_algo_heuristic(
+                handle,
+                description,
+                left,
+                right,
+                out,
+                out,
+                preference,
+            );
+            result::destroy_matmul_pref(preference)?;
+            found?.algo
+        };
+        Ok(Self {
+            description,
+            left,
+            right,
+            out,
+            algorithm,
+        })
+    }
+}
+
+/// # Safety
+/// `bias`, if it is given, is the address of as many numbers as the result that `description` is of has columns.
+unsafe fn set_bias(
+    description: sys::cublasLtMatmulDesc_t,
+    bias: Option<Address>,
+) -> Result<(), CublasError> {
+    let Some(bias) = bias else {
+        return Ok(());
+    };
+    // SAFETY: the attribute is an address; that it is one of a bias is what this function demands.
+    unsafe {
+        result::set_matmul_desc_attribute(
+            description,
+            Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+            (&raw const bias).cast(),
+            size_of::<Address>(),
+        )
+    }
+}
+
+/// The matrix as it lies, read column after column.
+fn layout(operand: Operand, kind: Type) -> Result<sys::cublasLtMatrixLayout_t, CublasError> {
+    let (rows, columns) = match operand.transposed {
+        true => (operand.columns, operand.rows),
+        false => (operand.rows, operand.columns),
+    };
+    result::create_matrix_layout(kind, columns as u64, rows as u64, columns as i64)
+}
+
+fn data_type(precision: Precision) -> Type {
+    match precision {
+        Precision::F32 => Type::CUDA_R_32F,
+        Precision::Bf16 => Type::CUDA_R_16BF,
+        Precision::F16 => Type::CUDA_R_16F,
+    }
+}

@@ -1,0 +1,60 @@
+//! What a device has to be able to do; everything above is the same for all of them.
+
+use std::path::Path;
+
+use super::products::Product;
+use crate::Result;
+
+/// Where something lies in a device's memory.
+pub(crate) type Address = u64;
+
+/// A device that runs kernels, one after the other in the order in which they were asked for.
+///
+/// Addresses given to these functions have to be of memory of this device that is not yet given back, with as many bytes
+/// behind them as the call reads or writes: [`Gpu`](super::Gpu) and its buffers see to that.
+pub(super) trait Driver: Send + Sync {
+    /// What the hardware calls itself.
+    fn name(&self) -> String;
+    /// Free bytes and all bytes of the device's memory.
+    fn memory(&self) -> Result<(usize, usize)>;
+    fn allocate(&self, bytes: usize) -> Result<Address>;
+    /// Gives memory back, once what was asked for before has run.
+    fn free(&self, address: Address, bytes: usize);
+    fn upload(&self, bytes: &[u8], to: Address) -> Result<()>;
+    /// Waits for what was asked for before.
+    fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()>;
+    fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()>;
+    /// Sets every byte to 0.
+    fn clear(&self, address: Address, bytes: usize) -> Result<()>;
+    /// What compiled modules depend on besides their text: the compiler, its version and what it compiles for.
+    fn compiler(&self) -> Result<String>;
+    /// A module's machine code. `name` is for messages.
+    fn compile(&self, name: &str, text: &str) -> Result<Vec<u8>>;
+    /// Makes the kernels of a compiled module known; `file` has its machine code at its beginning.
+    fn load(&self, code: &[u8], file: Option<&Path>) -> Result<Loaded>;
+    fn launch(&self, launch: &Launch<'_>) -> Result<()>;
+    /// Computes a product with the device's own library; false where that has nothing for it.
+    fn product(&self, product: &Product, rounded_bias: Option<Address>) -> Result<bool>;
+    /// Whether a bias has to be in the format of the result; it is given such a copy besides then.
+    fn wants_rounded_bias(&self) -> bool;
+    /// Waits for everything that was asked for.
+    fn synchronize(&self) -> Result<()>;
+}
+
+/// A loaded module, by a number that its driver gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Loaded(pub usize);
+
+/// One run of a kernel.
+pub(super) struct Launch<'a> {
+    pub module: Loaded,
+    pub kernel: &'a str,
+    /// How many blocks.
+    pub grid: [u32; 3],
+    /// How many threads a block.
+    pub threads: u32,
+    /// Bytes of dynamic shared memory a block.
+    pub shared: u32,
+    /// The kernel's one argument, a plain struct.
+    pub args: &'a [u8],
+}

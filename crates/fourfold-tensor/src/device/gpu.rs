@@ -1,0 +1,224 @@
+//! A device in use: its memory counted, its modules compiled when first asked for.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use bytemuck::Pod;
+
+use super::GpuBuffer;
+use super::compiled;
+use super::driver::{Address, Driver, Launch, Loaded};
+use super::modules::Module;
+use super::products::Product;
+use crate::{Precision, Result, TensorError};
+
+/// A graphics processor, or what stands in for one.
+///
+/// What is asked of it runs in the order in which it was asked, while the processor that asked goes on.
+pub struct Gpu {
+    driver: Box<dyn Driver>,
+    label: String,
+    modules: Mutex<HashMap<Module, Loaded>>,
+    live: AtomicUsize,
+    peak: AtomicUsize,
+    failed: OnceLock<String>,
+}
+
+/// How a kernel is spread over blocks and threads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread {
+    pub grid: [u32; 3],
+    pub threads: u32,
+    /// Bytes of dynamic shared memory a block.
+    pub shared: u32,
+}
+
+impl Spread {
+    /// `count` numbers, eight a thread.
+    pub(crate) fn packs(count: usize) -> Self {
+        Self::row(count.div_ceil(8 * 256), 256)
+    }
+
+    /// `blocks` blocks of `threads` threads in a row.
+    pub(crate) fn row(blocks: usize, threads: u32) -> Self {
+        Self {
+            grid: [blocks as u32, 1, 1],
+            threads,
+            shared: 0,
+        }
+    }
+}
+
+impl Gpu {
+    pub(super) fn new(label: impl Into<String>, driver: Box<dyn Driver>) -> Arc<Self> {
+        Arc::new(Self {
+            driver,
+            label: label.into(),
+            modules: Mutex::default(),
+            live: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            failed: OnceLock::new(),
+        })
+    }
+
+    /// What the program calls it: `cuda:0`.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// What the hardware calls itself.
+    pub fn name(&self) -> String {
+        self.driver.name()
+    }
+
+    /// Bytes that tensors and other buffers have now.
+    pub fn live_bytes(&self) -> usize {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// The most that they ever had at once since [`Gpu::reset_peak`].
+    pub fn peak_bytes(&self) -> usize {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// Begins to count the most anew.
+    pub fn reset_peak(&self) {
+        self.peak.store(self.live_bytes(), Ordering::Relaxed);
+    }
+
+    /// Free bytes and all bytes of its memory.
+    ///
+    /// # Errors
+    /// When the device does not answer.
+    pub fn memory(&self) -> Result<(usize, usize)> {
+        self.driver.memory()
+    }
+
+    /// Waits until everything that was asked for has run.
+    ///
+    /// # Errors
+    /// When something of it failed.
+    pub fn synchronize(&self) -> Result<()> {
+        self.check()?;
+        self.driver.synchronize()
+    }
+
+    /// Notes a failure in a place that cannot return it; every later use of the device does.
+    pub(crate) fn fail(&self, error: &TensorError) {
+        let _ = self.failed.set(error.to_string());
+    }
+
+    /// Refuses a device that has failed.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.failed.get() {
+            None => Ok(()),
+            Some(message) => Err(self.error(format!("failed before: {message}"))),
+        }
+    }
+
+    pub(crate) fn error(&self, message: impl Into<String>) -> TensorError {
+        TensorError::device(&self.label, message)
+    }
+
+    /// Runs `kernel` of `module` with `args`, a struct of plain numbers and addresses that is laid out as the kernel's.
+    ///
+    /// Every address in it has to be of a live buffer of this device, as large as the kernel asks for.
+    pub(crate) fn launch<A: Pod>(
+        &self,
+        module: Module,
+        kernel: &str,
+        spread: Spread,
+        args: &A,
+    ) -> Result<()> {
+        self.check()?;
+        if spread.grid.contains(&0) {
+            return Ok(());
+        }
+        self.driver.launch(&Launch {
+            module: self.loaded(module)?,
+            kernel,
+            grid: spread.grid,
+            threads: spread.threads,
+            shared: spread.shared,
+            args: bytemuck::bytes_of(args),
+        })
+    }
+
+    fn loaded(&self, module: Module) -> Result<Loaded> {
+        let lock = || self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = lock().get(&module) {
+            return Ok(*loaded);
+        }
+        // Two threads may compile the same module at once: both get the same, and one is kept.
+        let loaded = compiled::load(self.driver.as_ref(), module)?;
+        Ok(*lock().entry(module).or_insert(loaded))
+    }
+
+    /// Computes a product with the device's own library; false where that has nothing for it.
+    pub(super) fn library_product(
+        &self,
+        product: &Product,
+        rounded_bias: Option<&GpuBuffer>,
+    ) -> Result<bool> {
+        self.check()?;
+        self.driver
+            .product(product, rounded_bias.map(GpuBuffer::address))
+    }
+
+    /// Whether the library wants the bias of such a product in the format of the result.
+    pub(super) fn wants_rounded_bias(&self, product: &Product) -> bool {
+        product.bias.is_some()
+            && product.out_precision != Precision::F32
+            && self.driver.wants_rounded_bias()
+    }
+
+    pub(super) fn allocate(&self, bytes: usize) -> Result<Address> {
+        self.check()?;
+        let address = self.driver.allocate(bytes)?;
+        let live = self.live.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.peak.fetch_max(live, Ordering::Relaxed);
+        Ok(address)
+    }
+
+    pub(super) fn free(&self, address: Address, bytes: usize) {
+        self.live.fetch_sub(bytes, Ordering::Relaxed);
+        self.driver.free(address, bytes);
+    }
+
+    pub(super) fn upload(&self, bytes: &[u8], to: Address) -> Result<()> {
+        match bytes.is_empty() {
+            true => Ok(()),
+            false => self.driver.upload(bytes, to),
+        }
+    }
+
+    pub(super) fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        match bytes.is_empty() {
+            true => Ok(()),
+            false => self.driver.download(from, bytes),
+        }
+    }
+
+    pub(super) fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()> {
+        match bytes {
+            0 => Ok(()),
+            _ => self.driver.copy(from, to, bytes),
+        }
+    }
+
+    pub(super) fn clear(&self, address: Address, bytes: usize) -> Result<()> {
+        self.check()?;
+        match bytes {
+            0 => Ok(()),
+            _ => self.driver.clear(address, bytes),
+        }
+    }
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label)
+    }
+}

@@ -1,0 +1,64 @@
+//! GELU on a device.
+
+use std::sync::Arc;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Gelu;
+use crate::device::{Address, Gpu, Module, Source, Spread};
+use crate::ops::gpu::like;
+use crate::{Result, Tape, Tensor};
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct ForwardArgs {
+    x: Address,
+    y: Address,
+    count: u64,
+    kind: i32,
+    pad: i32,
+}
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct BackwardArgs {
+    x: Address,
+    dy: Address,
+    dx: Address,
+    count: u64,
+    kind: i32,
+    pad: i32,
+}
+
+pub(super) fn gelu(gpu: &Arc<Gpu>, tape: &Tape<'_>, x: &Tensor, kind: Gelu) -> Result<Tensor> {
+    let number = match kind {
+        Gelu::Tanh => 0,
+        Gelu::Erf => 1,
+        Gelu::Quick => 2,
+    };
+    let module = Module::new(Source::Gelu).format("T", x.precision());
+    let y = like(gpu, x)?;
+    let args = ForwardArgs {
+        x: x.address(),
+        y: y.address(),
+        count: x.len() as u64,
+        kind: number,
+        pad: 0,
+    };
+    gpu.launch(module, "gelu_forward", Spread::packs(x.len()), &args)?;
+    let (gpu, kept) = (Arc::clone(gpu), x.clone());
+    Ok(tape.record(&[x], y, move |dy, flow| {
+        let dy = dy.to_precision(kept.precision());
+        let dx = like(&gpu, &kept)?;
+        let args = BackwardArgs {
+            x: kept.address(),
+            dy: dy.address(),
+            dx: dx.address(),
+            count: kept.len() as u64,
+            kind: number,
+            pad: 0,
+        };
+        gpu.launch(module, "gelu_backward", Spread::packs(kept.len()), &args)?;
+        flow.add(kept.node, dx)
+    }))
+}
