@@ -207,7 +207,7 @@ impl Model {
             return weights::write_adapters(
                 folder,
                 &self.config,
-                &self.parameters,
+                &self.parameters.on_host()?,
                 &self.specs,
                 format,
             );
@@ -236,8 +236,8 @@ impl Model {
         format: WeightFormat,
     ) -> Result<()> {
         let lora = self.config.lora.as_ref();
-        let parameters = &self.parameters;
-        weights::write(folder, parameters, lora, specs, constants, name, format)
+        let parameters = self.parameters.on_host()?;
+        weights::write(folder, &parameters, lora, specs, constants, name, format)
     }
 
     /// Every parameter of a saved model: all but those of adapters, which are added to the others.

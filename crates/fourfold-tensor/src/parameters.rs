@@ -68,7 +68,15 @@ pub enum Rounded<'a> {
     F16(&'a mut [f16]),
 }
 
-impl Rounded<'_> {
+impl<'a> Rounded<'a> {
+    /// The numbers at `place`.
+    fn part(self, place: Range<usize>) -> Self {
+        match self {
+            Self::Bf16(out) => Self::Bf16(&mut out[place]),
+            Self::F16(out) => Self::F16(&mut out[place]),
+        }
+    }
+
     /// Becomes `values`, rounded.
     fn write(self, values: &[f32]) {
         match self {
@@ -83,31 +91,36 @@ impl Rounded<'_> {
 pub struct Update<'a> {
     /// The parameter.
     pub id: ParameterId,
+    /// Which of its numbers are stepped; all of them, or the part of one rank of several.
+    pub place: Range<usize>,
     /// The numbers of the step.
     pub step: AdamW,
-    /// As long as the parameter, f32 and where it lies; as are the moments, which nothing else may hold.
+    /// As long as the parameter, f32 and where it lies.
     pub gradient: &'a Tensor,
-    /// The first moment.
+    /// The first moment: as long as `place`, f32 and where the parameter lies; nothing else may hold it.
     pub first: &'a mut Tensor,
-    /// The second moment.
+    /// The second moment, likewise.
     pub second: &'a mut Tensor,
 }
 
 impl Update<'_> {
-    /// Demands f32 numbers, as many as `parameter` has.
+    /// Demands f32 numbers, as many as `parameter` has or as are stepped.
     fn check(&self, parameter: &Parameter) -> Result<()> {
-        let fits = |tensor: &Tensor| {
-            tensor.len() == parameter.master.len() && tensor.precision() == Precision::F32
-        };
-        if fits(self.gradient) && fits(self.first) && fits(self.second) {
+        let fits =
+            |tensor: &Tensor, len| tensor.len() == len && tensor.precision() == Precision::F32;
+        let (all, stepped) = (parameter.master.len(), self.place.len());
+        let moments = fits(self.first, stepped) && fits(self.second, stepped);
+        if fits(self.gradient, all) && moments && self.place.end <= all {
             return Ok(());
         }
         Err(TensorError::shape(
             "step",
             format!(
-                "'{}' of {:?} with a gradient of {:?} and moments of {:?} and {:?}; expected f32 numbers, as many",
+                "'{}' of {:?}, its numbers {:?}, with a gradient of {:?} and moments of {:?} and {:?}; expected f32 \
+                 numbers, as many",
                 parameter.name,
                 parameter.master.shape(),
+                self.place,
                 self.gradient.shape(),
                 self.first.shape(),
                 self.second.shape()
@@ -155,6 +168,29 @@ impl Parameters {
         }
         self.device = device.clone();
         Ok(())
+    }
+
+    /// The same parameters in the host's memory, without working copies in 16 bits: what is written to files is read
+    /// from here. Those that lie there already are shared, and may not be updated meanwhile.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn on_host(&self) -> Result<Self> {
+        let on_host = |parameter: &Parameter| {
+            let master = parameter.master.to_host()?;
+            Ok(Parameter {
+                name: parameter.name.clone(),
+                working: master.clone(),
+                master,
+                trainable: parameter.trainable,
+            })
+        };
+        Ok(Self {
+            list: self.list.iter().map(on_host).collect::<Result<_>>()?,
+            by_name: self.by_name.clone(),
+            precision: Precision::F32,
+            device: Device::Cpu,
+        })
     }
 
     /// The precision of products.
@@ -316,7 +352,10 @@ impl Parameters {
                 let (step, first) = (update.step, update.first.unique_mut::<f32>());
                 let (first, second) = (first.ok_or(()).map_err(held)?, update.second.unique_mut());
                 let second = second.ok_or(()).map_err(held)?;
+                let place = || update.place.clone();
                 self.update_both(update.id, |master, working| {
+                    let (master, gradient) = (&mut master[place()], &gradient[place()]);
+                    let working = working.map(|working| working.part(place()));
                     step.apply(master, working, gradient, scale, first, second);
                 })
             });
@@ -350,6 +389,13 @@ impl Parameters {
                 parameter.working = parameter.master.clone();
             } else {
                 trained.rounded = parameter.working.address();
+            }
+            trained.count = update.place.len() as u64;
+            let start = update.place.start as u64;
+            trained.weights += start * size_of::<f32>() as u64;
+            trained.gradient += start * size_of::<f32>() as u64;
+            if trained.rounded != 0 {
+                trained.rounded += start * self.precision.bytes() as u64;
             }
             if !free {
                 return Err(parameter.held());

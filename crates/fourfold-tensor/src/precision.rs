@@ -1,6 +1,6 @@
 //! The number format that products are computed in.
 
-use crate::Isa;
+use crate::{Device, Isa};
 
 /// The format of matrix products and of the activations between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +21,14 @@ impl Precision {
             Self::Bf16
         } else {
             Self::F32
+        }
+    }
+
+    /// The same for `device`: every GPU that is used has bf16 of its own.
+    pub fn fastest_on(device: &Device) -> Self {
+        match device {
+            Device::Cpu => Self::fastest(),
+            Device::Gpu(_) => Self::Bf16,
         }
     }
 

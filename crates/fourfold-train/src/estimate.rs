@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fourfold_data::Tables;
 use fourfold_model::Model;
+use fourfold_tensor::Device;
 
 use crate::answer::{Answerer, Question};
 use crate::assemble::{Reading, assemble, text};
@@ -71,22 +72,23 @@ impl Estimate {
 ///
 /// # Errors
 /// As training: whatever keeps the recipe from running is found here, before a run folder exists.
-pub fn estimate(recipe: &Recipe, seconds_per_stage: f64) -> Result<Estimate> {
-    let stages = measure(recipe, seconds_per_stage)?;
-    let evaluations = in_pool(recipe.threads, || answers(recipe))?;
+pub fn estimate(recipe: &Recipe, seconds_per_stage: f64, device: &Device) -> Result<Estimate> {
+    let stages = measure(recipe, seconds_per_stage, device)?;
+    let evaluations = in_pool(recipe.threads, || answers(recipe, device))?;
     Ok(Estimate {
         stages,
         evaluations,
     })
 }
 
-fn answers(recipe: &Recipe) -> Result<Vec<AnswerSpeed>> {
+fn answers(recipe: &Recipe, device: &Device) -> Result<Vec<AnswerSpeed>> {
     if recipe.evaluation.is_empty() {
         return Ok(Vec::new());
     }
     let sources = Sources::new(recipe);
     let text = text(recipe, &sources, None)?;
-    let assembled = assemble(recipe, text, recipe.precision.resolve())?;
+    let mut assembled = assemble(recipe, text, recipe.precision.resolve_on(device))?;
+    assembled.model.parameters.to_device(device)?;
     let tables = Tables::new();
     let evaluations = recipe.evaluation.iter();
     let speed = |(name, evaluation): (&String, &Evaluation)| {

@@ -194,7 +194,7 @@ impl FeatureCache {
             };
             let pixels = group.iter().map(|(_, pixels)| *pixels);
             let filled = pixels.chain(std::iter::repeat(&blank)).take(GROUP);
-            let encoded = model.encode(&stack_pixels(filled)?)?.unstack();
+            let encoded = model.encode(&stack_pixels(filled)?)?.to_host()?.unstack();
             features.extend(group.iter().map(|(key, _)| *key).zip(encoded));
         }
         Ok((features, origins))

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use fourfold_tensor::Device;
 
 use crate::assemble::{assemble, text};
 use crate::feature_cache::FeatureCache;
@@ -58,11 +59,16 @@ impl Pass {
 ///
 /// # Errors
 /// As training: whatever keeps the recipe from running is found here, before a run folder exists.
-pub fn measure(recipe: &Recipe, seconds_per_stage: f64) -> Result<Vec<StageSpeed>> {
+pub fn measure(
+    recipe: &Recipe,
+    seconds_per_stage: f64,
+    device: &Device,
+) -> Result<Vec<StageSpeed>> {
     in_pool(recipe.threads, || {
         let sources = Sources::new(recipe);
         let text = text(recipe, &sources, None)?;
-        let mut assembled = assemble(recipe, text, recipe.precision.resolve())?;
+        let mut assembled = assemble(recipe, text, recipe.precision.resolve_on(device))?;
+        assembled.model.parameters.to_device(device)?;
         let config = assembled.model.config();
         let plans = StagePlan::all(recipe, &sources, config, &assembled.reading)?;
         let mut speeds = Vec::new();

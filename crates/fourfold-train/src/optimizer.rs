@@ -5,13 +5,13 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 use fourfold_model::{Model, Part};
-use fourfold_tensor::{AdamW, Gradients, ParameterId};
+use fourfold_tensor::{AdamW, Gradients, ParameterId, Tensor, Update};
 
 use crate::checkpoint::{Checkpoint, TensorRef};
 use crate::parallel::Shards;
 
 /// First and second moments of whole parameters.
-pub type Moments = [BTreeMap<ParameterId, Vec<f32>>; 2];
+pub type Moments = [BTreeMap<ParameterId, Tensor>; 2];
 
 /// The optimizer of one stage.
 pub struct Optimizer {
@@ -29,8 +29,8 @@ struct Slot {
     own: Range<usize>,
     /// Updates that this parameter took part in.
     steps: u64,
-    first: Vec<f32>,
-    second: Vec<f32>,
+    first: Tensor,
+    second: Tensor,
 }
 
 impl Optimizer {
@@ -44,6 +44,7 @@ impl Optimizer {
         model: &Model,
         own: Option<&BTreeMap<ParameterId, Range<usize>>>,
     ) -> Result<Self> {
+        let device = model.parameters.device();
         let mut slots = Vec::new();
         for (id, parameter) in model.parameters.iter().filter(|(_, p)| p.trainable()) {
             let part = Part::of(parameter.name());
@@ -55,8 +56,8 @@ impl Optimizer {
                 id,
                 part: part.with_context(|| format!("'{}' is of no part", parameter.name()))?,
                 steps: 0,
-                first: vec![0.0; own.len()],
-                second: vec![0.0; own.len()],
+                first: Tensor::zeros(&[own.len()]).to_device(device)?,
+                second: Tensor::zeros(&[own.len()]).to_device(device)?,
                 own,
             });
         }
@@ -88,6 +89,7 @@ impl Optimizer {
         scale: f32,
     ) -> Result<()> {
         self.steps += 1;
+        let mut updates = Vec::with_capacity(self.slots.len());
         for slot in &mut self.slots {
             let Some(gradient) = gradients.get(slot.id) else {
                 continue;
@@ -97,22 +99,16 @@ impl Optimizer {
             let rate = rate.with_context(|| format!("no learning rate for {}", slot.part))?;
             let matrix = model.parameters.get(slot.id).is_matrix();
             let decay = if matrix { self.weight_decay } else { 0.0 };
-            let step = AdamW::new(self.betas, slot.steps, rate, decay);
-            let gradient = gradient.f32()?;
-            let Slot {
-                own, first, second, ..
-            } = slot;
-            model.parameters.update_both(slot.id, |master, working| {
-                if own.len() == master.len() {
-                    step.apply(master, working, gradient, scale, first, second);
-                } else {
-                    // The working copy follows when the numbers of the other ranks are here.
-                    let (master, gradient) = (&mut master[own.clone()], &gradient[own.clone()]);
-                    step.apply(master, None, gradient, scale, first, second);
-                }
-            })?;
+            updates.push(Update {
+                id: slot.id,
+                place: slot.own.clone(),
+                step: AdamW::new(self.betas, slot.steps, rate, decay),
+                gradient,
+                first: &mut slot.first,
+                second: &mut slot.second,
+            });
         }
-        Ok(())
+        Ok(model.parameters.step(&mut updates, scale)?)
     }
 
     /// Sum of squares of the gradients of all numbers that are stepped here, in f64.
@@ -127,44 +123,47 @@ impl Optimizer {
         Ok(sum)
     }
 
-    /// The moments of all ranks, on rank 0.
+    /// Both moments of all that trains, whole and in the host's memory. Where they are shared out among ranks, every rank
+    /// has to ask, and rank 0 gets them.
     ///
     /// # Errors
-    /// When a rank is gone.
-    pub fn gathered(&self, shards: &Shards) -> Result<Moments> {
-        let slots: BTreeMap<ParameterId, &Slot> = self.slots.iter().map(|s| (s.id, s)).collect();
-        let of = |id, pick: fn(&Slot) -> &[f32]| slots.get(&id).map_or(&[][..], |slot| pick(slot));
-        Ok([
-            shards.gather_all(|id| of(id, |slot| &slot.first))?,
-            shards.gather_all(|id| of(id, |slot| &slot.second))?,
-        ])
+    /// When a rank is gone or a device fails.
+    pub fn moments(&self, shards: Option<&Shards>) -> Result<Moments> {
+        let of = |pick: fn(&Slot) -> &Tensor| -> Result<BTreeMap<ParameterId, Tensor>> {
+            let on_host = |slot: &Slot| Ok((slot.id, pick(slot).to_host()?));
+            let own = self.slots.iter().map(on_host).collect::<Result<_>>()?;
+            match shards {
+                None => Ok(own),
+                Some(shards) => shards.gather_all(&own),
+            }
+        };
+        Ok([of(|slot| &slot.first)?, of(|slot| &slot.second)?])
     }
 
-    /// The moments, for a checkpoint: `gathered` ones, or its own where it holds them all.
+    /// `moments` as a checkpoint stores them.
+    ///
+    /// # Errors
+    /// When one is missing.
     pub fn tensors<'a>(
-        &'a self,
+        &self,
         model: &'a Model,
-        gathered: Option<&'a Moments>,
-    ) -> Vec<TensorRef<'a>> {
+        moments: &'a Moments,
+    ) -> Result<Vec<TensorRef<'a>>> {
         let mut all = Vec::new();
         for slot in &self.slots {
             let parameter = model.parameters.get(slot.id);
-            let own = [&*slot.first, &*slot.second];
-            let values = |index: usize| match gathered {
-                Some(moments) => moments[index].get(&slot.id).map_or(&[][..], Vec::as_slice),
-                None => own[index],
-            };
-            for (index, kind) in ["first", "second"].into_iter().enumerate() {
-                let values = values(index);
-                let shape = parameter.master().shape();
+            for (kind, moments) in ["first", "second"].into_iter().zip(moments) {
+                let values = moments.get(&slot.id);
+                let values =
+                    values.with_context(|| format!("no moments of '{}'", parameter.name()));
                 all.push(TensorRef {
                     name: format!("{kind}.{}", parameter.name()),
-                    shape,
-                    values,
+                    shape: parameter.master().shape(),
+                    values: values?.f32()?,
                 });
             }
         }
-        all
+        Ok(all)
     }
 
     /// How many steps each parameter took part in, for a checkpoint.
@@ -182,6 +181,7 @@ impl Optimizer {
     /// When it lacks one.
     pub fn restore(&mut self, model: &Model, checkpoint: &Checkpoint) -> Result<()> {
         self.steps = checkpoint.state.optimizer_steps;
+        let device = model.parameters.device();
         for slot in &mut self.slots {
             let parameter = model.parameters.get(slot.id);
             let (name, len) = (parameter.name(), parameter.master().len());
@@ -190,7 +190,8 @@ impl Optimizer {
                 .with_context(|| format!("the checkpoint has no count of steps of '{name}'"))?;
             for (kind, values) in [("first", &mut slot.first), ("second", &mut slot.second)] {
                 let stored = checkpoint.tensor(&format!("{kind}.{name}"), len)?;
-                values.copy_from_slice(&stored[slot.own.clone()]);
+                let own = &stored[slot.own.clone()];
+                *values = Tensor::from_f32(&[own.len()], own)?.to_device(device)?;
             }
         }
         Ok(())

@@ -123,13 +123,12 @@ impl Updater {
         Ok(())
     }
 
-    /// The moments of all ranks, on rank 0; none where every rank has them all.
+    /// Both moments of all that trains, on rank 0; every rank has to ask.
     ///
     /// # Errors
-    /// When a rank is gone.
-    pub fn moments(&self) -> Result<Option<Moments>> {
-        let gather = |shards| self.optimizer.gathered(shards);
-        self.shards.as_ref().map(gather).transpose()
+    /// When a rank is gone or a device fails.
+    pub fn moments(&self) -> Result<Moments> {
+        self.optimizer.moments(self.shards.as_ref())
     }
 
     /// What scales the loss, in fp16.
@@ -270,7 +269,13 @@ impl Updater {
             let loss = model
                 .loss(&tape, &input.as_input(), options)
                 .with_context(|| describe(pack))?;
-            let value = loss.f32()?.first().copied().map_or(f64::NAN, f64::from) / loss_scale;
+            let value = loss
+                .to_host()?
+                .f32()?
+                .first()
+                .copied()
+                .map_or(f64::NAN, f64::from)
+                / loss_scale;
             total += value;
             if self.scaler.is_some() && !value.is_finite() {
                 // The update will be skipped: what the other packs would add is not needed.

@@ -142,6 +142,7 @@ fn start(
         strict: false,
         hub: Hub::new(HubSettings::offline("no-cache".into())),
         ranks: Ranks::default(),
+        devices: Vec::new(),
         stop,
     };
     let outcome = train(recipe(place, overrides)?, &options, &mut ear)?;

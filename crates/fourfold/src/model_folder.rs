@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use fourfold_data::ImageFiles;
 use fourfold_model::Model;
-use fourfold_tensor::Precision;
+use fourfold_tensor::{Device, Precision};
 use fourfold_train::assemble::{Reading, demand_tokenizer};
 use fourfold_train::recipe::Recipe;
 use fourfold_train::run_folder::RunFolder;
@@ -34,18 +34,18 @@ impl ModelFolder {
         RunFolder::open(&folder?).ok()
     }
 
-    /// Loads the weights and how they read, in the precision and with the limits on images of the model's own run, so that
+    /// Loads the weights, onto `device`, and how they read, in the precision and with the limits on images of the model's own run, so that
     /// it says what it was measured to say. A model without a run is computed as fast as the machine can.
     ///
     /// # Errors
     /// Says what the folder lacks.
-    pub fn load(&self) -> Result<(Model, Reading)> {
+    pub fn load(&self, device: &Device) -> Result<(Model, Reading)> {
         let folder = self.folder()?;
         let (precision, files) = match self.recipe()? {
-            Some((_, recipe)) => (recipe.precision.resolve(), recipe.image_files),
-            None => (Precision::fastest(), ImageFiles::default()),
+            Some((_, recipe)) => (recipe.precision.resolve_on(device), recipe.image_files),
+            None => (Precision::fastest_on(device), ImageFiles::default()),
         };
-        let (model, reading) = load(&folder, precision)?;
+        let (model, reading) = load(&folder, precision, device)?;
         Ok((model, Reading { files, ..reading }))
     }
 
@@ -101,16 +101,17 @@ pub fn find(path: &Path) -> Result<PathBuf> {
     )
 }
 
-/// Loads a model folder.
+/// Loads a model folder, onto `device`.
 ///
 /// # Errors
 /// Names the file that is missing or does not fit.
-pub fn load(folder: &Path, precision: Precision) -> Result<(Model, Reading)> {
+pub fn load(folder: &Path, precision: Precision, device: &Device) -> Result<(Model, Reading)> {
     let within = || format!("cannot load the model in {}", folder.display());
     // First: a folder of another program lacks files of Fourfold's, and that it is another's is what there is to say.
     Model::read_config(folder).with_context(within)?;
     let reading = Reading::load(folder).with_context(within)?;
-    let model = Model::load(folder, precision).with_context(within)?;
+    let mut model = Model::load(folder, precision).with_context(within)?;
+    model.parameters.to_device(device).with_context(within)?;
     demand_tokenizer(&model.config().tokenizer_sha256, &reading.tokenizer, folder)?;
     Ok((model, reading))
 }

@@ -123,7 +123,7 @@ impl Asking {
     /// # Errors
     /// When the model cannot be loaded, the output is closed or something was not answered.
     pub fn answer(&self, items: Vec<Item>) -> Result<()> {
-        let (model, reading) = self.model.load()?;
+        let (model, reading) = self.model.load(&self.machine.device()?)?;
         let answerer = Answerer::new(&model, &reading)?;
         let search = self.search.over(&Search::default())?;
         let (total, mut failed) = (items.len(), 0);

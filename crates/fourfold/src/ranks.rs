@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use fourfold_parallel::{Collective, Launch, connect};
+use fourfold_tensor::Device;
 use fourfold_train::parallel::{Ranks, Team};
 
+use crate::machine::Machine;
 use crate::output::note;
 
 /// How long ranks wait for each other unless the environment says otherwise: a scheduler may take its time.
@@ -15,14 +17,17 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const PATIENCE_KEY: &str = "FOURFOLD_MEETING_SECONDS";
 const TRANSPORT_KEY: &str = "FOURFOLD_TRANSPORT";
 
-/// The ranks of this run: those that the launcher's environment tells of, or `here` ones in this process.
+/// The ranks of this run, and what those of this process compute on: ranks that the launcher's environment tells of, or
+/// `here` ones in this process; without a number, one for each GPU that there is.
 ///
 /// # Errors
-/// When the environment makes no sense or contradicts `here`, or the ranks do not meet.
-pub fn ranks(here: Option<u16>) -> Result<Ranks> {
+/// When the environment makes no sense or contradicts `here`, the ranks do not meet, or a device cannot be used.
+pub fn ranks(here: Option<u16>, machine: &Machine) -> Result<(Ranks, Vec<Device>)> {
     let launch = Launch::from_environment()?;
     let Some(launch) = launch.filter(|launch| launch.ranks > 1) else {
-        return Ok(Ranks::Threads(here.unwrap_or(1).into()));
+        let devices = machine.all_devices()?;
+        let ranks = here.map_or(devices.len(), usize::from);
+        return Ok((Ranks::Threads(ranks), devices));
     };
     if let Some(here) = here.filter(|here| *here > 1) {
         bail!(
@@ -32,10 +37,12 @@ pub fn ranks(here: Option<u16>) -> Result<Ranks> {
             launch.ranks
         );
     }
-    Ok(Ranks::Processes {
+    let devices = vec![machine.device_of_process(launch.local_rank)?];
+    let ranks = Ranks::Processes {
         team: Team::new(met(&launch)?),
         threads: share_of_cores(launch.local_ranks),
-    })
+    };
+    Ok((ranks, devices))
 }
 
 /// Whether `ranks` are led elsewhere: this process then says and writes nothing.

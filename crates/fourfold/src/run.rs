@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use fourfold_tensor::{Device, DeviceChoice};
 use fourfold_train::evaluation::{Layout, Scores, evaluate_recipe, table};
 use fourfold_train::parallel::Ranks;
 use fourfold_train::progress::Silent;
@@ -34,6 +35,10 @@ pub struct Run {
     pub evaluate: bool,
     /// Who trains.
     pub ranks: Ranks,
+    /// What the ranks of this process compute on.
+    pub devices: Vec<Device>,
+    /// How the user named it.
+    pub device: DeviceChoice,
 }
 
 impl Run {
@@ -49,6 +54,7 @@ impl Run {
             strict: self.strict,
             hub: hub(),
             ranks: self.ranks.clone(),
+            devices: self.devices.clone(),
             stop: Arc::clone(&stop),
         };
         if follows(&self.ranks) {
@@ -75,7 +81,8 @@ impl Run {
                 }
                 note(format_args!("the model is in {}", shown(&run.model())));
                 if self.evaluate && !self.recipe.evaluation.is_empty() {
-                    let scores = measure(&self.recipe, &run, stop)?;
+                    let device = self.devices.first().cloned().unwrap_or_default();
+                    let scores = measure(&self.recipe, &run, &device, stop)?;
                     say("")?;
                     say(table(&scores, Layout::Text).trim_end())?;
                 }
@@ -98,6 +105,9 @@ impl Run {
         if let Ranks::Threads(ranks @ 2..) = self.ranks {
             command += &format!(" --ranks {ranks}");
         }
+        if self.device != DeviceChoice::Auto {
+            command += &format!(" --device {}", self.device);
+        }
         if let Some(threads) = self.recipe.threads {
             command += &format!(" --threads {threads}");
         }
@@ -105,8 +115,14 @@ impl Run {
     }
 }
 
-fn measure(recipe: &Recipe, run: &RunFolder, stop: Arc<AtomicBool>) -> Result<Scores> {
-    let (model, reading) = model_folder::load(&run.model(), recipe.precision.resolve())?;
+fn measure(
+    recipe: &Recipe,
+    run: &RunFolder,
+    device: &Device,
+    stop: Arc<AtomicBool>,
+) -> Result<Scores> {
+    let precision = recipe.precision.resolve_on(device);
+    let (model, reading) = model_folder::load(&run.model(), precision, device)?;
     let scores = evaluate_recipe(recipe, &model, &reading, run, &mut Bar::new(Some(stop)));
     match scores {
         Err(error) if error.is::<Interrupted>() || error.root_cause().is::<Interrupted>() => {

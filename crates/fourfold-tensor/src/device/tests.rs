@@ -196,17 +196,21 @@ fn steps_are_the_same() {
                 gradient.to_device(device).expect("room")
             };
             let gradients: Vec<Tensor> = ids.iter().map(gradient).collect();
-            let zeros =
-                |id: &ParameterId| Tensor::zeros_on(device, parameters.get(*id).master().shape());
+            // A part that begins where no vector does.
+            let place = |id: &ParameterId| 3..parameters.get(*id).master().len();
+            let places: Vec<_> = ids.iter().map(place).collect();
+            let zeros = |id: &ParameterId| Tensor::zeros_on(device, &[place(id).len()]);
             let mut moments: Vec<[Tensor; 2]> =
                 ids.iter().map(|id| [zeros(id), zeros(id)]).collect();
             for number in 1..=3 {
                 let mut updates: Vec<Update<'_>> = ids
                     .iter()
                     .zip(&gradients)
+                    .zip(&places)
                     .zip(&mut moments)
-                    .map(|((id, gradient), [first, second])| Update {
+                    .map(|(((id, gradient), place), [first, second])| Update {
                         id: *id,
+                        place: place.clone(),
                         step: AdamW::new([0.9, 0.98], number, 0.01, 0.1),
                         gradient,
                         first,
@@ -245,6 +249,7 @@ fn a_step_is_refused_while_a_tape_holds_the_parameter() {
         let [first, second] = &mut moments;
         let mut update = [Update {
             id: ids[0],
+            place: 0..held.len(),
             step: AdamW::new([0.9, 0.98], 1, 0.01, 0.1),
             gradient: gradients.get(ids[0]).expect("it trains"),
             first,

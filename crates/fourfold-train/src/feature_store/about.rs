@@ -100,7 +100,8 @@ fn encoder_hash(model: &Model) -> Result<String> {
         .context("cannot write the vision encoder's configuration as JSON")?;
     let adapters = format!("{}.{}.", Part::Lora, Part::Vision);
     let is_own = |name: &str| Part::of(name) == Some(Part::Vision) || name.starts_with(&adapters);
-    let parameters = model.parameters.iter().map(|(_, parameter)| parameter);
+    let on_host = model.parameters.on_host()?;
+    let parameters = on_host.iter().map(|(_, parameter)| parameter);
     let own: Vec<_> = parameters
         .filter(|parameter| is_own(parameter.name()))
         .collect();

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use fourfold_model::Model;
-use fourfold_tensor::{ParameterId, Parameters};
+use fourfold_tensor::{ParameterId, Parameters, Tensor};
 
 use super::reducer::trainable;
 use super::{Bucket, Team, buckets};
@@ -42,8 +42,11 @@ impl Shards {
     pub fn gather_weights(&self, model: &mut Model) -> Result<()> {
         let mut values = Vec::new();
         for bucket in &self.buckets {
-            let own = |id| model.parameters.get(id).master().f32();
-            self.gather(bucket, &mut values, |id, within| Ok(&own(id)?[within]))?;
+            self.gather(bucket, &mut values, |id, within, out| {
+                let master = model.parameters.get(id).master().to_host()?;
+                out.copy_from_slice(&master.f32()?[within]);
+                Ok(())
+            })?;
             for member in &bucket.members {
                 let new = &values[member.place.clone()];
                 model
@@ -54,39 +57,42 @@ impl Shards {
         Ok(())
     }
 
-    /// Numbers of all parameters, of which each rank's `own` gives those that are its own.
+    /// Numbers of all parameters, of which each rank's `own` gives those that are its own; on rank 0.
     ///
     /// # Errors
     /// When a rank is gone.
-    pub fn gather_all<'a>(
+    pub fn gather_all(
         &self,
-        own: impl Fn(ParameterId) -> &'a [f32],
-    ) -> Result<BTreeMap<ParameterId, Vec<f32>>> {
+        own: &BTreeMap<ParameterId, Tensor>,
+    ) -> Result<BTreeMap<ParameterId, Tensor>> {
         let (mut all, mut values) = (BTreeMap::new(), Vec::new());
         for bucket in &self.buckets {
-            self.gather(bucket, &mut values, |id, _| Ok(own(id)))?;
-            let whole = bucket.members.iter().map(|member| {
-                let numbers = values[member.place.clone()].to_vec();
-                (member.id, numbers)
-            });
+            self.gather(bucket, &mut values, |id, _, out| {
+                let own = own.get(&id).context("a rank has no moments of its part")?;
+                out.copy_from_slice(own.f32()?);
+                Ok(())
+            })?;
             // Rank 0 writes them.
             if self.team.leads() {
-                all.extend(whole);
+                for member in &bucket.members {
+                    let numbers = &values[member.place.clone()];
+                    all.insert(member.id, Tensor::from_f32(&[numbers.len()], numbers)?);
+                }
             }
         }
         Ok(all)
     }
 
-    fn gather<'a>(
+    fn gather(
         &self,
         bucket: &Bucket,
         values: &mut Vec<f32>,
-        own: impl Fn(ParameterId, Range<usize>) -> Result<&'a [f32]>,
+        own: impl Fn(ParameterId, Range<usize>, &mut [f32]) -> Result<()>,
     ) -> Result<()> {
         values.clear();
         values.resize(bucket.len(), 0.0);
         for (id, place, within) in bucket.owned(self.team.rank(), self.team.ranks()) {
-            values[place].copy_from_slice(own(id, within)?);
+            own(id, within, &mut values[place])?;
         }
         Ok(self.team.collective().all_gather(values)?)
     }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fourfold_data::{ImageFiles, ImageTransform, SourceConfig};
-use fourfold_tensor::Precision;
+use fourfold_tensor::{Device, Precision};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -225,11 +225,11 @@ impl Recipe {
         stage.precision.unwrap_or(self.precision).resolve()
     }
 
-    /// Replaces `auto` by what it means on this machine: a run does not change its formats where it goes on.
-    pub(crate) fn settle_precision(&mut self) {
+    /// Replaces `auto` by what it means on `device`: a run does not change its formats where it goes on.
+    pub(crate) fn settle_precision(&mut self, device: &Device) {
         let stages = self.stage.iter_mut().filter_map(|s| s.precision.as_mut());
         for precision in stages.chain([&mut self.precision]) {
-            *precision = precision.resolve().into();
+            *precision = precision.resolve_on(device).into();
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use fourfold_model::{
     LanguageConfig, LoraConfig, ProjectorConfig, VisibilityKind, VisionConfig, WeightFormat,
 };
-use fourfold_tensor::Precision;
+use fourfold_tensor::{Device, Precision};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -29,10 +29,15 @@ pub enum PrecisionChoice {
 }
 
 impl PrecisionChoice {
-    /// The precision on this machine.
+    /// The precision on this processor.
     pub fn resolve(self) -> Precision {
+        self.resolve_on(&Device::Cpu)
+    }
+
+    /// The precision on `device`.
+    pub fn resolve_on(self, device: &Device) -> Precision {
         match self {
-            Self::Auto => Precision::fastest(),
+            Self::Auto => Precision::fastest_on(device),
             Self::F32 => Precision::F32,
             Self::Bf16 => Precision::Bf16,
             Self::Fp16 => Precision::F16,

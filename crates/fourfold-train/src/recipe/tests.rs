@@ -65,7 +65,7 @@ fn a_stage_may_compute_otherwise_than_the_recipe() {
     let own = ["precision=fp16", "stage.align.precision=f32"];
     assert_eq!(of(&own), Precision::F32);
     let mut recipe = read(&["precision=f32", "stage.align.precision=auto"]);
-    recipe.settle_precision();
+    recipe.settle_precision(&fourfold_tensor::Device::Cpu);
     assert_eq!(recipe.precision, PrecisionChoice::F32);
     assert_eq!(recipe.stage[0].precision, Some(Precision::fastest().into()));
     let scaled = read(&["precision=fp16", "stage.align.loss_scale.initial=1024"]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use fourfold_model::{Model, Part};
-use fourfold_tensor::Precision;
+use fourfold_tensor::{Device, Precision};
 use serde::{Deserialize, Serialize};
 
 use super::alike::{Beginning, share_checkpoint};
@@ -54,7 +54,8 @@ impl<'a> Session<'a> {
         };
         let Known { kept, pins } = team.from_leader(known)?;
         let resume = share_checkpoint(&team, checkpoint)?;
-        recipe.settle_precision();
+        let device = options.device_of(&team);
+        recipe.settle_precision(&device);
         let precision = recipe.precision.resolve();
         // Every file once: those of the data are among all.
         let files = recipe.data_files(folder)?;
@@ -96,7 +97,8 @@ impl<'a> Session<'a> {
             checkpoint.demand_position(|stage| plans.get(stage).map(most))?;
         }
         check_evaluations(&recipe, &sources)?;
-        if plans.iter().any(|plan| plan.precision == Precision::F16) {
+        let simulated = |plan: &StagePlan| plan.precision == Precision::F16;
+        if device == Device::Cpu && plans.iter().any(simulated) {
             progress.note(loss_scale::SIMULATED);
         }
         if let Some(folder) = &recipe.training.feature_cache {
@@ -119,6 +121,8 @@ impl<'a> Session<'a> {
             Some(checkpoint) => restore(checkpoint, &mut model, &never_trained)?,
             None => 0,
         };
+        // Last, so that all that is compared before lies in the host's memory.
+        model.parameters.to_device(&device)?;
         let desk = match team.leads() {
             false => None,
             true => {

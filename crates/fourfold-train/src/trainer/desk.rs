@@ -85,11 +85,11 @@ impl Desk {
         &self,
         state: State,
         model: &Model,
-        updater: Option<(&Updater, Option<&Moments>)>,
+        updater: Option<(&Updater, &Moments)>,
         keep: usize,
     ) -> Result<PathBuf> {
-        let mut tensors = Vec::new();
-        for (_, parameter) in model.parameters.iter() {
+        let (mut tensors, on_host) = (Vec::new(), model.parameters.on_host()?);
+        for (_, parameter) in on_host.iter() {
             if !state.frozen.contains_key(parameter.name()) {
                 tensors.push(TensorRef {
                     name: format!("weight.{}", parameter.name()),
@@ -99,7 +99,7 @@ impl Desk {
             }
         }
         if let Some((updater, moments)) = updater {
-            tensors.extend(updater.optimizer.tensors(model, moments));
+            tensors.extend(updater.optimizer.tensors(model, moments)?);
         }
         checkpoint::write(&self.run.checkpoints(), state, &tensors, keep)
     }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
+use fourfold_tensor::Device;
 
 use crate::hub::Hub;
-use crate::parallel::{Ranks, on_every_rank};
+use crate::parallel::{Ranks, Team, on_every_rank};
 use crate::progress::{Progress, Silent};
 use crate::recipe::Recipe;
 use crate::run_folder::RunFolder;
@@ -45,8 +46,22 @@ pub struct TrainOptions {
     /// Who trains. The recipe's batches are those of all ranks together: on any number of them the run is the same but
     /// for rounding.
     pub ranks: Ranks,
+    /// What the ranks of this process compute on, in turn; this processor where there is none.
+    pub devices: Vec<Device>,
     /// When set, the update at hand is finished, a checkpoint written, and training ends.
     pub stop: Arc<AtomicBool>,
+}
+
+impl TrainOptions {
+    /// What a rank of this process computes on.
+    fn device_of(&self, team: &Team) -> Device {
+        let place = match self.ranks {
+            Ranks::Threads(_) => team.rank(),
+            Ranks::Processes { .. } => 0,
+        };
+        let mut devices = self.devices.iter().cycle();
+        devices.nth(place).cloned().unwrap_or_default()
+    }
 }
 
 /// How training ended.

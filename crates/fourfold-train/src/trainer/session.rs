@@ -88,7 +88,7 @@ impl Session<'_> {
     fn stage(&mut self, plan: &StagePlan, resume: Option<Checkpoint>) -> Result<Option<PathBuf>> {
         let (index, stage) = (plan.index, &plan.stage);
         plan.prepare(&mut self.model);
-        let frozen = FrozenGuard::new(&self.model.parameters)?;
+        let frozen = FrozenGuard::new(&self.model.parameters.on_host()?)?;
         let done = resume
             .as_ref()
             .map_or(0, |checkpoint| checkpoint.state.update);
@@ -129,7 +129,7 @@ impl Session<'_> {
             let mut checkpoint = None;
             if last || stop || self.step.is_multiple_of(every) {
                 // Damage must not get into a checkpoint, nor into an export.
-                let parameters = &self.model.parameters;
+                let parameters = &self.model.parameters.on_host()?;
                 let after = || format!("after update {} of stage '{}'", update + 1, stage.name);
                 frozen.check(parameters).with_context(after)?;
                 demand_finite_weights(parameters).with_context(after)?;
@@ -290,11 +290,11 @@ impl Session<'_> {
             frozen: self.never_trained.clone(),
             tensors: BTreeMap::new(),
         };
-        let moments = updater.map_or(Ok(None), Updater::moments)?;
+        let moments = updater.map(Updater::moments).transpose()?;
         let Some(desk) = &self.desk else {
             return Ok(checkpoint::place(&self.run.checkpoints(), self.step));
         };
-        let updater = updater.map(|updater| (updater, moments.as_ref()));
+        let updater = updater.zip(moments.as_ref());
         let keep = self.recipe.training.keep_checkpoints;
         let folder = desk.checkpoint(state, &self.model, updater, keep)?;
         self.progress.checkpointed(&folder);

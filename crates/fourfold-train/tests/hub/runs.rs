@@ -84,6 +84,7 @@ fn run(
         strict: false,
         hub,
         ranks: Ranks::default(),
+        devices: Vec::new(),
         stop: stop.clone(),
     };
     train(

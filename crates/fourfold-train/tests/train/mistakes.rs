@@ -103,6 +103,7 @@ fn a_broken_picture_is_skipped_and_counted_or_fatal() {
         strict: true,
         hub: Hub::new(HubSettings::offline("no-cache".into())),
         ranks: Ranks::default(),
+        devices: Vec::new(),
         stop: Arc::new(AtomicBool::new(false)),
     };
     let error = format!(

@@ -120,6 +120,7 @@ pub fn run_on(
         strict: false,
         hub: Hub::new(HubSettings::offline("no-cache".into())),
         ranks,
+        devices: Vec::new(),
         stop,
     };
     train(recipe, &options, progress)

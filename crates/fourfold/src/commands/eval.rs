@@ -139,6 +139,7 @@ impl Eval {
                 wordnet: self.wordnet.as_deref(),
                 search: &self.search,
                 force: self.force,
+                machine: &self.machine,
             };
             return match self.tasks.run(name, &model, &asked)? {
                 Some(scores) => self.print(&scores),
@@ -179,7 +180,7 @@ impl Eval {
         let run = RunFolder::open(file.parent().unwrap_or(Path::new("")))?;
         self.demand_free(&run.scores())?;
         self.demand_free(&run.predictions())?;
-        let (model, reading) = model.load()?;
+        let (model, reading) = model.load(&self.machine.device()?)?;
         evaluate_recipe(&recipe, &model, &reading, &run, &mut Bar::new(None))
     }
 
@@ -207,7 +208,7 @@ impl Eval {
             None => Vec::new(),
         };
         let training: Vec<&dyn Source> = training.iter().map(|source| &**source).collect();
-        let (model, reading) = model.load()?;
+        let (model, reading) = model.load(&self.machine.device()?)?;
         // A recipe that was named may have other limits than the model's own.
         let files = recipe.map_or(reading.files, |recipe| recipe.image_files);
         let reading = Reading { files, ..reading };

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use fourfold_model::{ExportFormat, Part, WeightFormat};
-use fourfold_tensor::Precision;
+use fourfold_tensor::{Device, Precision};
 use fourfold_train::export::{self, demand_apart, demand_free};
 
 use crate::model_folder::{find, load};
@@ -77,7 +77,7 @@ impl Export {
         let source = find(&self.source)?;
         demand_apart(&source, &self.target)?;
         demand_free(&self.target, self.force)?;
-        let (model, reading) = load(&source, Precision::F32)?;
+        let (model, reading) = load(&source, Precision::F32, &Device::Cpu)?;
         let numbers = self.dtype.into();
         match (self.format, self.part) {
             (Some(format), _) => {

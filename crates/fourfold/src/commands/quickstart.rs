@@ -69,8 +69,10 @@ impl Quickstart {
             .run
             .unwrap_or_else(|| Path::new("runs").join(&recipe.name));
         RunFolder::demand_free(&folder, self.force)?;
+        let devices = self.machine.all_devices()?;
         note(format_args!("measuring this machine …"));
-        let mut estimate = estimate(&local(&recipe, Need::Weights)?, MEASURED)?;
+        let first = devices.first().cloned().unwrap_or_default();
+        let mut estimate = estimate(&local(&recipe, Need::Weights)?, MEASURED, &first)?;
         if let Some(minutes) = self.minutes {
             estimate.fit(&mut recipe, 60.0 * minutes);
         }
@@ -81,7 +83,9 @@ impl Quickstart {
             start: Start::New { force: self.force },
             strict: false,
             evaluate: true,
-            ranks: Ranks::default(),
+            ranks: Ranks::Threads(devices.len()),
+            devices,
+            device: self.machine.device,
         }
         .make()?;
         page::show(&run)?;

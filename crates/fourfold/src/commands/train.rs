@@ -73,13 +73,16 @@ impl Train {
             Start::New { force: self.force }
         };
         let (strict, evaluate) = (self.strict, !self.no_eval);
+        let (ranks, devices) = ranks(self.ranks, &self.machine)?;
         Run {
             recipe,
             folder,
             start,
             strict,
             evaluate,
-            ranks: ranks(self.ranks)?,
+            ranks,
+            devices,
+            device: self.machine.device,
         }
         .make()?;
         Ok(())

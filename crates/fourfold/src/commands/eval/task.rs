@@ -14,6 +14,7 @@ use fourfold_data::source::location::is_url;
 
 use crate::failure::Interrupted;
 use crate::interrupt;
+use crate::machine::Machine;
 use crate::model_folder::ModelFolder;
 use crate::output::{note, say};
 use crate::search::SearchOptions;
@@ -55,6 +56,8 @@ pub struct Asked<'a> {
     pub wordnet: Option<&'a Path>,
     pub search: &'a SearchOptions,
     pub force: bool,
+    /// What to compute on.
+    pub machine: &'a Machine,
 }
 
 impl TaskOptions {
@@ -121,7 +124,7 @@ impl TaskOptions {
         }
         let opened = run.open(shard)?;
         if !self.merge {
-            self.answer(&run, &opened, model, &settings)?;
+            self.answer(&run, &opened, model, &settings, asked.machine)?;
         }
         if !shard.is_whole() {
             note(format_args!(
@@ -143,8 +146,9 @@ impl TaskOptions {
         opened: &Opened,
         model: &ModelFolder,
         settings: &Settings,
+        machine: &Machine,
     ) -> Result<()> {
-        let (weights, reading) = model.load()?;
+        let (weights, reading) = model.load(&machine.device()?)?;
         let evaluator = Evaluator::new(&weights, &reading)?;
         let mut bar = Bar::new(Some(interrupt::flag()?));
         let answered = run.answer(opened, &evaluator, settings, &mut bar);

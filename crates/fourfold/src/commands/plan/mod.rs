@@ -113,7 +113,7 @@ impl Plan {
             0 => Vec::new(),
             seconds => {
                 note(format_args!("measuring this machine …"));
-                measure(&recipe, seconds.into())?
+                measure(&recipe, seconds.into(), &self.machine.device()?)?
             }
         };
         let taken = match self.memory {
