@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use fourfold_tensor::Device;
+
 use fourfold_train::measure::measure;
 use fourfold_train::metrics;
 use fourfold_train::plan::plan;
@@ -62,7 +64,7 @@ fn what_is_kept_is_planned_and_measured() {
     let plain = operations(&recipe(&[]));
     assert!(operations(&kept) < plain);
     assert_eq!(operations(&no_room), plain);
-    let speeds = measure(&kept, 0.0).expect("measured");
+    let speeds = measure(&kept, 0.0, &Device::Cpu).expect("measured");
     let names: Vec<&str> = speeds.iter().map(|speed| speed.name.as_str()).collect();
     assert_eq!(names, ["align", "unify"]);
     for speed in speeds {

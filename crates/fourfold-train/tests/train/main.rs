@@ -1,6 +1,7 @@
 //! Whole runs of a tiny model on pictures made here.
 
 mod adapters;
+mod devices;
 mod features;
 mod formats;
 mod fp16;

@@ -34,7 +34,7 @@ const SMALL_PACKS: [&str; 2] = ["stage.align.pack_tokens=64", "stage.unify.pack_
 
 fn train_on(ranks: usize, place: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let outcome = run_on(
-        Ranks::Threads(ranks),
+        Compute::threads(ranks),
         place,
         name,
         overrides,
@@ -47,7 +47,7 @@ fn train_on(ranks: usize, place: &Path, name: &str, overrides: &[&str]) -> PathB
 
 fn resume_on(ranks: usize, place: &Path, name: &str, overrides: &[&str]) -> PathBuf {
     let outcome = run_on(
-        Ranks::Threads(ranks),
+        Compute::threads(ranks),
         place,
         name,
         overrides,
@@ -68,7 +68,7 @@ fn stop_on(
 ) {
     let stop: Arc<AtomicBool> = Arc::default();
     let mut progress = StopAfter(updates, stop.clone());
-    let ranks = Ranks::Threads(ranks);
+    let ranks = Compute::threads(ranks);
     let outcome = run_on(ranks, place, name, overrides, start, stop, &mut progress);
     let outcome = outcome.expect("trains");
     assert!(matches!(outcome, Outcome::Stopped { .. }), "at {updates}");
@@ -83,7 +83,7 @@ fn finished(outcome: anyhow::Result<Outcome>) -> PathBuf {
 
 /// The largest difference of two weights, of weights of about 1. Biases of keys are left out: they add the same to all
 /// scores of a row, so their gradient is nothing but rounding, which Adam makes steps of; they change no result.
-fn difference(a: &Path, b: &Path) -> f32 {
+pub fn difference(a: &Path, b: &Path) -> f32 {
     let [a, b] = [a, b].map(weights);
     let [a, b] = [&a, &b].map(|file| SafeTensors::deserialize(file).expect("weights"));
     let numbers = |file: &SafeTensors<'_>, name: &str| -> Vec<f32> {
@@ -228,7 +228,7 @@ fn the_failure_of_one_rank_ends_all_with_its_reason() {
     let begin = Instant::now();
     let mut progress = BreakAfter(3, place.path().to_owned());
     let outcome = run_on(
-        Ranks::Threads(3),
+        Compute::threads(3),
         place.path(),
         "broken",
         &["training.checkpoint_every=1"],
@@ -255,9 +255,12 @@ fn ranks_that_begin_otherwise_are_told() {
                 let folder = folder.clone();
                 let place = place.path();
                 scope.spawn(move || {
-                    let ranks = Ranks::Processes {
-                        team: fourfold_train::parallel::Team::new(end),
-                        threads: Some(1),
+                    let ranks = Compute {
+                        ranks: Ranks::Processes {
+                            team: fourfold_train::parallel::Team::new(end),
+                            threads: Some(1),
+                        },
+                        devices: Vec::new(),
                     };
                     let overrides = [format!("stage.align.lr={}", 0.01 + 0.01 * rank as f64)];
                     let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fourfold_tensor::Device;
 use fourfold_train::hub::{Hub, HubSettings};
 use fourfold_train::metrics::StepRecord;
 use fourfold_train::parallel::Ranks;
@@ -93,7 +94,7 @@ pub fn run(
     progress: &mut (dyn Progress + Send),
 ) -> anyhow::Result<Outcome> {
     run_on(
-        Ranks::default(),
+        Compute::default(),
         place,
         name,
         overrides,
@@ -103,8 +104,24 @@ pub fn run(
     )
 }
 
+/// Who computes a run, and on what.
+#[derive(Clone, Default)]
+pub struct Compute {
+    pub ranks: Ranks,
+    pub devices: Vec<Device>,
+}
+
+impl Compute {
+    pub fn threads(ranks: usize) -> Self {
+        Self {
+            ranks: Ranks::Threads(ranks),
+            devices: Vec::new(),
+        }
+    }
+}
+
 pub fn run_on(
-    ranks: Ranks,
+    compute: Compute,
     place: &Path,
     name: &str,
     overrides: &[&str],
@@ -119,8 +136,8 @@ pub fn run_on(
         start,
         strict: false,
         hub: Hub::new(HubSettings::offline("no-cache".into())),
-        ranks,
-        devices: Vec::new(),
+        ranks: compute.ranks,
+        devices: compute.devices,
         stop,
     };
     train(recipe, &options, progress)
