@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fourfold_model::Part;
+use fourfold_tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::feature_cache::Origins;
@@ -61,9 +62,15 @@ pub struct StepRecord {
     /// Updates of the stage so far that were skipped since gradients overflowed, in fp16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skipped_updates: Option<u64>,
-    /// Memory of the process, where the system tells.
+    /// Memory of the process, where the system tells; of rank 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_mib: Option<f64>,
+    /// The most memory of its device that tensors took in the update, where it computes on one; of rank 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_mib: Option<f64>,
+    /// Seconds that rank 0 spent waiting for sums of gradients when its own were done, where there are other ranks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank_wait_seconds: Option<f64>,
 }
 
 /// JSON has no infinity, and nothing else that is no number.
@@ -134,6 +141,14 @@ pub fn read(path: &Path) -> Result<Vec<StepRecord>> {
     files::read_json_lines(path, expected)
 }
 
+/// The most memory that tensors took on `device` since the last call, in MiB; nothing on this processor.
+pub fn device_peak_mib(device: &Device) -> Option<f64> {
+    let gpu = device.gpu()?;
+    let peak = gpu.peak_bytes();
+    gpu.reset_peak();
+    Some((peak as f64 / (1 << 20) as f64 * 10.0).round() / 10.0)
+}
+
 /// Memory that this process holds now, in MiB; nothing where the system does not tell.
 pub fn memory_mib() -> Option<f64> {
     status_mib("VmRSS:")
@@ -179,6 +194,8 @@ mod tests {
             loss_scale: None,
             skipped_updates: None,
             memory_mib: None,
+            device_memory_mib: None,
+            rank_wait_seconds: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! One update: gradients over the packs of a batch, then one step of the optimizer.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use fourfold_data::Batch;
 use fourfold_model::{LossOptions, Model};
@@ -24,6 +26,8 @@ pub struct Updated {
     pub grad_norm: f64,
     /// Where the features of its images came from, if they are kept.
     pub features: Option<Origins>,
+    /// Seconds that this rank waited for the gradients of others when its own were done, where there are others.
+    pub waited: Option<f64>,
     /// How its loss was scaled, in fp16. Where it was skipped, loss or norm are no numbers.
     pub scaled: Option<Scaled>,
 }
@@ -156,7 +160,11 @@ impl Updater {
     ) -> Result<Updated> {
         awake(|| {
             let within = || format!("in update {} of stage '{}'", update + 1, plan.stage.name);
-            let (loss, features) = self
+            let Accumulated {
+                loss,
+                features,
+                waited,
+            } = self
                 .accumulate(plan, model, cache, batch, targets, update)
                 .with_context(within)?;
             if loss.is_finite() {
@@ -178,6 +186,7 @@ impl Updater {
                     loss,
                     grad_norm,
                     features,
+                    waited,
                     scaled,
                 });
             }
@@ -203,6 +212,7 @@ impl Updater {
                 loss,
                 grad_norm,
                 features,
+                waited,
                 scaled,
             })
         })
@@ -232,7 +242,7 @@ impl Updater {
         batch: &Batch,
         targets: usize,
         update: usize,
-    ) -> Result<(f64, Option<Origins>)> {
+    ) -> Result<Accumulated> {
         self.gradients.clear();
         if let Some(reducer) = &mut self.reducer {
             reducer.begin();
@@ -299,12 +309,26 @@ impl Updater {
         if let Some(cache) = cache {
             cache.keep(fresh)?;
         }
+        let mut waited = None;
         if let Some(reducer) = &mut self.reducer {
+            let begin = Instant::now();
             reducer.finish(&mut self.gradients)?;
             total = self.team.sum(total)?;
+            waited = Some(begin.elapsed().as_secs_f64());
         }
-        Ok((total, origins))
+        Ok(Accumulated {
+            loss: total,
+            features: origins,
+            waited,
+        })
     }
+}
+
+/// What the packs of a batch gave beside their gradients; see [`Updated`].
+struct Accumulated {
+    loss: f64,
+    features: Option<Origins>,
+    waited: Option<f64>,
 }
 
 fn describe(pack: &fourfold_data::Pack) -> String {

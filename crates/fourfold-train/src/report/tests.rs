@@ -110,5 +110,7 @@ fn record(step: usize, stage: &str) -> StepRecord {
         loss_scale: None,
         skipped_updates: None,
         memory_mib: None,
+        device_memory_mib: None,
+        rank_wait_seconds: None,
     }
 }

@@ -18,7 +18,7 @@ use crate::checkpoint::{self, Checkpoint, State};
 use crate::checks::{FrozenGuard, demand_finite_weights, trainable};
 use crate::feature_cache::{FeatureCache, Origins};
 use crate::feature_store::FeatureStore;
-use crate::metrics::{StepRecord, memory_mib};
+use crate::metrics::{StepRecord, device_peak_mib, memory_mib};
 use crate::parallel::Team;
 use crate::progress::{Progress, StageInfo};
 use crate::recipe::{Fingerprint, Recipe};
@@ -251,6 +251,8 @@ impl Session<'_> {
             loss_scale: updated.scaled.map(|scaled| scaled.scale),
             skipped_updates: updated.scaled.map(|scaled| scaled.skipped),
             memory_mib: memory_mib(),
+            device_memory_mib: device_peak_mib(self.model.parameters.device()),
+            rank_wait_seconds: updated.waited,
         };
         if let Some(desk) = &mut self.desk {
             desk.record(&record)?;
