@@ -246,6 +246,8 @@ mod tests {
         let compiler = match Nvrtc::get() {
             Ok(compiler) => compiler,
             Err(problem) => {
+                // Where it was named, it has to be there.
+                assert!(std::env::var_os("FOURFOLD_NVRTC").is_none(), "{problem}");
                 println!("left out: {problem}");
                 return;
             }
