@@ -130,9 +130,12 @@ multiversion! {
             rows.zip(log_sum.iter().zip(delta)).enumerate()
         {
             let (first, count) = sight.row(row);
-            let vectors = scores[span.clone()].chunks_exact_mut(LANES);
-            let vectors = vectors.zip(gradients[span.clone()].chunks_exact_mut(LANES));
-            for (vector, (scores, gradients)) in vectors.enumerate() {
+            // Arrays, not slices, and numbers, not places: without either the compiler makes vector code of the loop in
+            // one build and not in the next.
+            let (log_sum, delta) = (*log_sum, *delta);
+            let (scores, _) = scores[span.clone()].as_chunks_mut::<LANES>();
+            let (gradients, _) = gradients[span.clone()].as_chunks_mut::<LANES>();
+            for (vector, (scores, gradients)) in scores.iter_mut().zip(gradients).enumerate() {
                 for l in 0..LANES {
                     let seen = visible(span.start + vector * LANES + l, first, count);
                     let probability = exp_fused::<FMA>(scores[l] - log_sum);
