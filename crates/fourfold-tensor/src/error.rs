@@ -19,6 +19,12 @@ pub enum TensorError {
         /// What happened, and the way out.
         message: String,
     },
+    /// What ranks do together has failed, on this one or another.
+    #[error("{message}")]
+    Together {
+        /// Which rank, and why.
+        message: String,
+    },
     /// An environment variable that names no instruction set.
     #[error(
         "the environment variable FOURFOLD_ISA is '{value}'; expected portable, avx2, avx512, avx512bf16 or amx; \

@@ -24,7 +24,9 @@ mod tensor;
 mod testing;
 
 pub use adamw::AdamW;
-pub use device::{Device, DeviceChoice};
+pub use device::{
+    Device, DeviceChoice, DeviceCollective, DeviceNumbers, HostCollective, NcclSupport, Operation,
+};
 pub use element::Element;
 pub use error::TensorError;
 pub use isa::Isa;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::device::{Device, common, copies, reduce, steps};
+use crate::device::{Device, DeviceNumbers, common, copies, reduce, steps};
 use crate::isa::multiversion;
 use crate::ops::formats::convert_all;
 use crate::tape::Node;
@@ -292,6 +292,29 @@ impl Parameters {
         })
     }
 
+    /// The master numbers of `id` become those from `at` on, on the device of both; its working copy is renewed.
+    ///
+    /// # Errors
+    /// When a tape still holds the parameter, there are not as many, or the device fails.
+    pub fn put_from(&mut self, id: ParameterId, numbers: &DeviceNumbers, at: usize) -> Result<()> {
+        let parameter = &mut self.list[id.0];
+        let same = parameter.working.precision() == Precision::F32;
+        if same {
+            parameter.working = Tensor::zeros(&[0]);
+        }
+        let free = parameter.master.is_unique() && parameter.working.is_unique();
+        let put = match free {
+            true => numbers.copy_to(at, &parameter.master),
+            false => Err(parameter.held()),
+        };
+        if same {
+            parameter.working = parameter.master.clone();
+            return put;
+        }
+        put?;
+        copies::add_scaled(&parameter.working, &parameter.master, 1.0, None, false)
+    }
+
     /// Lets `change` write the master numbers of `id` and, where there is one, its 16-bit working copy, which has to
     /// become the same numbers rounded.
     ///
@@ -483,14 +506,14 @@ impl Gradients {
     /// Square root of the sum of squares over all gradients, in f64. Not a number on a device that fails, and every later
     /// use of that says why.
     pub fn norm(&self) -> f64 {
-        let written: Vec<&Tensor> = self
+        let written: Vec<(&Tensor, Range<usize>)> = self
             .slots
             .iter()
             .flatten()
             .filter(|slot| slot.written)
-            .map(|slot| &slot.values)
+            .map(|slot| (&slot.values, 0..slot.values.len()))
             .collect();
-        if let Some(gpu) = written.first().and_then(|values| values.gpu()) {
+        if let Some(gpu) = written.first().and_then(|(values, _)| values.gpu()) {
             return reduce::sum_of_squares(gpu, &written).map_or_else(
                 |error| {
                     gpu.fail(&error);
@@ -549,15 +572,34 @@ impl Gradients {
         Ok(true)
     }
 
-    /// Sum of squares over `place` of the gradient of `id`, in f64; 0 where none reached it.
+    /// Puts the numbers from `at` on in the place of the gradient of `id`, on the device of both.
+    ///
+    /// # Errors
+    /// When they are not as many as the parameter has, it is frozen, or the device fails.
+    pub fn put_from(&mut self, id: ParameterId, numbers: &DeviceNumbers, at: usize) -> Result<()> {
+        if self.slots[id.0].is_none() {
+            let message = "a sum for the gradient of a frozen parameter";
+            return Err(TensorError::shape("gradients", message));
+        }
+        self.accumulate_on(id, |slot, _| numbers.copy_to(at, slot))
+    }
+
+    /// Sum of squares over these places of gradients, in f64, summed where they lie. One that was not reached has none.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn squares(&self, id: ParameterId, place: Range<usize>) -> Result<f64> {
-        let Some(gradient) = self.get(id) else {
-            return Ok(0.0);
-        };
-        Ok(squares(&gradient.to_host()?.f32()?[place]))
+    pub fn squares(&self, places: &[(ParameterId, Range<usize>)]) -> Result<f64> {
+        let reached = places.iter().filter_map(|(id, place)| {
+            let gradient = self.get(*id)?;
+            Some((gradient, place.clone()))
+        });
+        let reached: Vec<(&Tensor, Range<usize>)> = reached.collect();
+        match reached.first().and_then(|(gradient, _)| gradient.gpu()) {
+            Some(gpu) => reduce::sum_of_squares(gpu, &reached),
+            None => reached.into_iter().try_fold(0.0, |sum, (gradient, place)| {
+                Ok(sum + squares(&gradient.f32()?[place]))
+            }),
+        }
     }
 
     /// Lets `write` put or (when its second argument says so) add a gradient for `id`, on the device where the parameter

@@ -116,11 +116,8 @@ impl Optimizer {
     /// # Errors
     /// When a device fails.
     pub fn squares(&self, gradients: &Gradients) -> Result<f64> {
-        let mut sum = 0.0;
-        for slot in &self.slots {
-            sum += gradients.squares(slot.id, slot.own.clone())?;
-        }
-        Ok(sum)
+        let own = self.slots.iter().map(|slot| (slot.id, slot.own.clone()));
+        Ok(gradients.squares(&own.collect::<Vec<_>>())?)
     }
 
     /// Both moments of all that trains, whole and in the host's memory. Where they are shared out among ranks, every rank

@@ -206,7 +206,8 @@ impl Updater {
                 )
                 .with_context(within)?;
             if let Some(shards) = &self.shards {
-                shards.gather_weights(model)?;
+                let numbers = self.reducer.as_ref().and_then(Reducer::numbers);
+                shards.gather_weights(model, numbers)?;
             }
             Ok(Updated {
                 loss,

@@ -13,18 +13,30 @@ pub(crate) struct GpuBuffer {
     /// 0 where there are no bytes.
     address: Address,
     bytes: usize,
+    /// Whether other devices of this process may reach it.
+    reachable: bool,
 }
 
 impl GpuBuffer {
     pub(crate) fn new(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self> {
+        Self::of_kind(gpu, bytes, false)
+    }
+
+    /// One that other devices of this process may reach.
+    pub(super) fn reachable(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self> {
+        Self::of_kind(gpu, bytes, true)
+    }
+
+    fn of_kind(gpu: &Arc<Gpu>, bytes: usize, reachable: bool) -> Result<Self> {
         let address = match bytes {
             0 => 0,
-            _ => gpu.allocate(bytes)?,
+            _ => gpu.allocate(bytes, reachable)?,
         };
         Ok(Self {
             gpu: Arc::clone(gpu),
             address,
             bytes,
+            reachable,
         })
     }
 
@@ -41,6 +53,7 @@ impl GpuBuffer {
             gpu: Arc::clone(gpu),
             address: 0,
             bytes: 0,
+            reachable: false,
         }
     }
 
@@ -84,6 +97,12 @@ impl GpuBuffer {
         self.gpu.clear(self.address, self.bytes)
     }
 
+    /// Sets `bytes` bytes from byte `at` on to 0.
+    pub(super) fn clear_part(&self, at: usize, bytes: usize) -> Result<()> {
+        self.check(at, bytes)?;
+        self.gpu.clear(self.address + at as u64, bytes)
+    }
+
     fn check(&self, at: usize, bytes: usize) -> Result<()> {
         self.gpu.check()?;
         if at + bytes <= self.bytes {
@@ -105,7 +124,7 @@ impl fmt::Debug for GpuBuffer {
 impl Drop for GpuBuffer {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.gpu.free(self.address, self.bytes);
+            self.gpu.free(self.address, self.bytes, self.reachable);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What a device has to be able to do; everything above is the same for all of them.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use super::collective::{HostCollective, NcclSupport, Operation};
 use super::products::Product;
-use crate::Result;
+use crate::{Result, TensorError};
 
 /// Where something lies in a device's memory.
 pub(crate) type Address = u64;
@@ -39,6 +41,64 @@ pub(super) trait Driver: Send + Sync {
     fn wants_rounded_bias(&self) -> bool;
     /// Waits for everything that was asked for.
     fn synchronize(&self) -> Result<()>;
+
+    /// Memory that other devices of this process may reach, where that is of another kind.
+    fn allocate_reachable(&self, bytes: usize) -> Result<Address> {
+        self.allocate(bytes)
+    }
+    /// Gives such memory back.
+    fn free_reachable(&self, address: Address, bytes: usize) {
+        self.free(address, bytes);
+    }
+    /// A place in all that was asked for so far; for one call of `follow_beside`.
+    fn mark(&self) -> Result<Mark> {
+        Ok(Mark(0))
+    }
+    /// What is copied beside the rest from now on waits for what was asked for before `mark`.
+    fn follow_beside(&self, _mark: Mark) -> Result<()> {
+        Ok(())
+    }
+    /// Copies bytes beside what else the device does, and waits for them alone.
+    fn download_beside(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        self.download(from, bytes)
+    }
+    /// Copies bytes beside what else the device does, which waits for them from `join_beside` on.
+    fn upload_beside(&self, bytes: &[u8], to: Address) -> Result<()> {
+        self.upload(bytes, to)
+    }
+    /// Makes what is asked for from now on wait for what was copied beside.
+    fn join_beside(&self) -> Result<()> {
+        Ok(())
+    }
+    /// What NCCL has to know of the device, or why it cannot be used there.
+    fn nccl(&self) -> std::result::Result<NcclSupport, String> {
+        Err(format!("{} is no NVIDIA GPU", self.name()))
+    }
+    /// A new id for ranks that meet.
+    fn nccl_id(&self) -> Result<Vec<u8>> {
+        Err(self.without_nccl())
+    }
+    /// Meets the other ranks under `id`.
+    fn nccl_meet(&self, _host: Arc<dyn HostCollective>, _id: &[u8]) -> Result<Box<dyn Peers>> {
+        Err(self.without_nccl())
+    }
+    fn without_nccl(&self) -> TensorError {
+        let why = self.nccl().err().unwrap_or_default();
+        TensorError::device(self.name(), why)
+    }
+}
+
+/// See [`Driver::mark`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark(pub u64);
+
+/// Devices of other ranks that a device works together with, beside what else it does.
+pub(super) trait Peers: Send + Sync {
+    /// Begins, after what the device was asked for so far, to work on `len` f32 numbers at `address`, which have to stay
+    /// allocated until after `join`.
+    fn start(&self, operation: Operation, address: Address, len: usize) -> Result<()>;
+    /// Makes what the device is asked for from now on wait for all that was begun.
+    fn join(&self) -> Result<()>;
 }
 
 /// A loaded module, by a number that its driver gave it.

@@ -9,7 +9,7 @@ use bytemuck::Pod;
 
 use super::GpuBuffer;
 use super::compiled;
-use super::driver::{Address, Driver, Launch, Loaded};
+use super::driver::{Address, Driver, Launch, Loaded, Mark};
 use super::modules::Module;
 use super::products::Product;
 use crate::{Precision, Result, TensorError};
@@ -23,6 +23,7 @@ pub struct Gpu {
     modules: Mutex<HashMap<Module, Loaded>>,
     live: AtomicUsize,
     peak: AtomicUsize,
+    downloads: AtomicUsize,
     failed: OnceLock<String>,
 }
 
@@ -59,6 +60,7 @@ impl Gpu {
             modules: Mutex::default(),
             live: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
+            downloads: AtomicUsize::new(0),
             failed: OnceLock::new(),
         })
     }
@@ -86,6 +88,12 @@ impl Gpu {
     /// Begins to count the most anew.
     pub fn reset_peak(&self) {
         self.peak.store(self.live_bytes(), Ordering::Relaxed);
+    }
+
+    /// How often numbers came back to the host so far, each time when all that was asked for before had run. Those that
+    /// come back beside other work ([`Gpu::staged`]) are not counted.
+    pub fn downloads(&self) -> usize {
+        self.downloads.load(Ordering::Relaxed)
     }
 
     /// Free bytes and all bytes of its memory.
@@ -174,17 +182,28 @@ impl Gpu {
             && self.driver.wants_rounded_bias()
     }
 
-    pub(super) fn allocate(&self, bytes: usize) -> Result<Address> {
+    pub(super) fn driver(&self) -> &dyn Driver {
+        self.driver.as_ref()
+    }
+
+    /// With `reachable`, memory that other devices of this process may reach.
+    pub(super) fn allocate(&self, bytes: usize, reachable: bool) -> Result<Address> {
         self.check()?;
-        let address = self.driver.allocate(bytes)?;
+        let address = match reachable {
+            true => self.driver.allocate_reachable(bytes)?,
+            false => self.driver.allocate(bytes)?,
+        };
         let live = self.live.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(live, Ordering::Relaxed);
         Ok(address)
     }
 
-    pub(super) fn free(&self, address: Address, bytes: usize) {
+    pub(super) fn free(&self, address: Address, bytes: usize, reachable: bool) {
         self.live.fetch_sub(bytes, Ordering::Relaxed);
-        self.driver.free(address, bytes);
+        match reachable {
+            true => self.driver.free_reachable(address, bytes),
+            false => self.driver.free(address, bytes),
+        }
     }
 
     pub(super) fn upload(&self, bytes: &[u8], to: Address) -> Result<()> {
@@ -197,8 +216,16 @@ impl Gpu {
     pub(super) fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
         match bytes.is_empty() {
             true => Ok(()),
-            false => self.driver.download(from, bytes),
+            false => {
+                self.downloads.fetch_add(1, Ordering::Relaxed);
+                self.driver.download(from, bytes)
+            }
         }
+    }
+
+    pub(super) fn mark(&self) -> Result<Mark> {
+        self.check()?;
+        self.driver.mark()
     }
 
     pub(super) fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()> {

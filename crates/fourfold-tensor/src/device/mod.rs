@@ -9,6 +9,7 @@
 
 mod buffer;
 mod choice;
+mod collective;
 mod common;
 mod compiled;
 pub(crate) mod copies;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 
 pub(crate) use buffer::GpuBuffer;
 pub use choice::DeviceChoice;
+pub use collective::{DeviceCollective, DeviceNumbers, HostCollective, NcclSupport, Operation};
 pub(crate) use common::common;
 pub(crate) use driver::Address;
 pub use gpu::Gpu;

@@ -62,7 +62,7 @@ sources! {
     Gelu: "ops/gelu/kernel.cu", ["T"];
     HeadLoss: "ops/head_loss/kernel.cu", ["IN", "OUT"];
     HeadNorm: "ops/head_norm/kernel.cu", ["T"];
-    Linear: "ops/linear/kernel.cu", ["IN", "OUT"];
+    Linear: "ops/linear/kernel.cu", ["IN"];
     Norm: "ops/norm/kernel.cu", ["IN", "OUT"];
     Patchify: "ops/patchify/kernel.cu", ["OUT"];
     PixelShuffle: "ops/pixel_shuffle/kernel.cu", ["T"];

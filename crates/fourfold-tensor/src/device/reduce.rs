@@ -1,5 +1,6 @@
 //! Sums over many numbers of a device, in a fixed order.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
@@ -103,14 +104,14 @@ pub(super) fn chunks(lengths: impl Iterator<Item = usize>, chunk: usize) -> Vec<
     pieces.collect()
 }
 
-/// The sum of the squares of all numbers of f32 tensors, in f64.
-pub(crate) fn sum_of_squares(gpu: &Arc<Gpu>, tensors: &[&Tensor]) -> Result<f64> {
-    let numbers = |tensor: &&Tensor| Numbers {
-        values: tensor.address(),
-        count: tensor.len() as u64,
+/// The sum of the squares of the numbers at these places of f32 tensors, in f64.
+pub(crate) fn sum_of_squares(gpu: &Arc<Gpu>, parts: &[(&Tensor, Range<usize>)]) -> Result<f64> {
+    let numbers = |(tensor, place): &(&Tensor, Range<usize>)| Numbers {
+        values: tensor.address() + (place.start * size_of::<f32>()) as Address,
+        count: place.len() as u64,
     };
-    let table: Vec<Numbers> = tensors.iter().map(numbers).collect();
-    let chunks = chunks(tensors.iter().map(|tensor| tensor.len()), CHUNK);
+    let table: Vec<Numbers> = parts.iter().map(numbers).collect();
+    let chunks = chunks(parts.iter().map(|(_, place)| place.len()), CHUNK);
     let (count, table) = (chunks.len(), GpuBuffer::of(gpu, &table)?);
     let chunks = GpuBuffer::of(gpu, &chunks)?;
     let sums = GpuBuffer::new(gpu, count * size_of::<f64>())?;

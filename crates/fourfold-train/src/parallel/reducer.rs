@@ -7,11 +7,14 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
 use fourfold_parallel::Collective;
-use fourfold_tensor::{Gradients, ParameterId, Parameters, TensorError};
+use fourfold_tensor::{
+    DeviceCollective, DeviceNumbers, Gradients, ParameterId, Parameters, TensorError,
+};
 
-use super::{Bucket, Team, buckets};
+use super::{Bucket, Member, Team, buckets};
 
-/// Sums gradients over ranks, bucket by bucket, in a thread of its own.
+/// Sums gradients over ranks, bucket by bucket, while others are computed: in a thread of its own, or on a device beside
+/// what that computes.
 ///
 /// Every rank sends the same buckets in the same order, whatever its packs are: a bucket goes when all gradients in it
 /// are complete and those before it are gone.
@@ -24,12 +27,31 @@ pub struct Reducer {
     missing: Vec<usize>,
     /// The next bucket to go.
     next: usize,
+    way: Way,
+}
+
+/// Where numbers are summed.
+enum Way {
+    /// In the host's memory, wherever gradients lie.
+    Host(InThread),
+    /// On the device that gradients lie on.
+    Device(OnDevice),
+}
+
+struct InThread {
     /// Of each bucket its memory while it is not on its way.
     values: Vec<Vec<f32>>,
     /// None only while this is dropped.
     outgoing: Option<Sender<Job>>,
     incoming: Receiver<Result<Job>>,
     thread: Option<JoinHandle<()>>,
+}
+
+struct OnDevice {
+    collective: Arc<dyn DeviceCollective>,
+    scatter: bool,
+    /// Of each bucket its memory.
+    numbers: Vec<DeviceNumbers>,
 }
 
 struct Job {
@@ -41,39 +63,46 @@ impl Reducer {
     /// For the trainable ones of `parameters`. With `scatter`, a rank gets the sums of its parts of the buckets alone.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system gives no thread, or the device no memory.
     pub fn new(team: Team, parameters: &Parameters, scatter: bool) -> Result<Self> {
         let buckets = buckets(&trainable(parameters));
         let bucket_of = buckets.iter().enumerate().flat_map(|(index, bucket)| {
             bucket.members.iter().map(move |member| (member.id, index))
         });
-        let (outgoing, jobs) = channel();
-        let (results, incoming) = channel();
-        let collective = Arc::clone(team.collective());
-        let work = move || reduce(&*collective, scatter, &jobs, &results);
-        let thread = std::thread::Builder::new()
-            .name("reduce".into())
-            .spawn(work)
-            .context("cannot start the thread that sums gradients")?;
+        let way = match (parameters.device().gpu(), team.device_collective()) {
+            (Some(gpu), Some(collective)) => {
+                let room = buckets
+                    .iter()
+                    .map(|bucket| DeviceNumbers::new(gpu, bucket.len()));
+                Way::Device(OnDevice {
+                    collective: Arc::clone(collective),
+                    scatter,
+                    numbers: room.collect::<Result<_, _>>()?,
+                })
+            }
+            _ => Way::Host(InThread::new(&team, &buckets, scatter)?),
+        };
         Ok(Self {
             team,
             bucket_of: bucket_of.collect(),
             missing: vec![0; buckets.len()],
             next: 0,
-            values: buckets
-                .iter()
-                .map(|bucket| vec![0.0; bucket.len()])
-                .collect(),
             buckets,
-            outgoing: Some(outgoing),
-            incoming,
-            thread: Some(thread),
+            way,
         })
     }
 
     /// The buckets that gradients lie in.
     pub fn buckets(&self) -> &[Bucket] {
         &self.buckets
+    }
+
+    /// The memory of each bucket on the device, where they are summed there; free between updates.
+    pub fn numbers(&self) -> Option<&[DeviceNumbers]> {
+        match &self.way {
+            Way::Host(_) => None,
+            Way::Device(device) => Some(&device.numbers),
+        }
     }
 
     /// Before the last backward pass of an update.
@@ -108,25 +137,29 @@ impl Reducer {
             self.send(bucket, gradients)?;
         }
         self.next = self.buckets.len();
-        for _ in 0..self.buckets.len() {
-            let job = self.incoming.recv();
-            let job = job.context("the thread that sums gradients ended")??;
-            self.values[job.bucket] = job.values;
+        match &mut self.way {
+            Way::Host(thread) => thread.wait()?,
+            Way::Device(device) => device.collective.wait()?,
         }
-        // Only now: the thread has done all that it does with the others.
+        // Only now: all that the others are asked for beside is done.
         let own: Vec<bool> = self
             .members()
             .map(|(id, _)| gradients.get(id).is_some())
             .collect();
         let reached = self.team.hear(own)?;
-        let sums = self.buckets.iter().zip(&self.values);
-        let members = sums.flat_map(|(bucket, values)| {
-            let members = bucket.members.iter();
-            members.map(move |member| (member.id, &values[member.place.clone()]))
-        });
-        for (index, (id, values)) in members.enumerate() {
-            if reached.iter().any(|rank| rank.get(index) == Some(&true)) {
-                gradients.put(id, values)?;
+        let mut index = 0;
+        for (bucket, members) in self.buckets.iter().enumerate() {
+            for member in &members.members {
+                if reached.iter().any(|rank| rank.get(index) == Some(&true)) {
+                    let (id, place) = (member.id, member.place.clone());
+                    match &self.way {
+                        Way::Host(thread) => gradients.put(id, &thread.values[bucket][place])?,
+                        Way::Device(device) => {
+                            gradients.put_from(id, &device.numbers[bucket], place.start)?;
+                        }
+                    }
+                }
+                index += 1;
             }
         }
         Ok(())
@@ -138,8 +171,66 @@ impl Reducer {
     }
 
     fn send(&mut self, bucket: usize, gradients: &Gradients) -> Result<(), TensorError> {
+        let members = &self.buckets[bucket].members;
+        match &mut self.way {
+            Way::Host(thread) => thread.send(bucket, members, gradients),
+            Way::Device(device) => device.send(bucket, members, gradients),
+        }
+    }
+}
+
+impl OnDevice {
+    fn send(
+        &self,
+        bucket: usize,
+        members: &[Member],
+        gradients: &Gradients,
+    ) -> Result<(), TensorError> {
+        let numbers = &self.numbers[bucket];
+        for member in members {
+            match gradients.get(member.id) {
+                Some(gradient) => {
+                    numbers.copy_from(member.place.start, gradient, 0..member.place.len())?;
+                }
+                None => numbers.clear(member.place.clone())?,
+            }
+        }
+        match self.scatter {
+            true => self.collective.reduce_scatter(numbers),
+            false => self.collective.all_reduce(numbers),
+        }
+    }
+}
+
+impl InThread {
+    fn new(team: &Team, buckets: &[Bucket], scatter: bool) -> Result<Self> {
+        let (outgoing, jobs) = channel();
+        let (results, incoming) = channel();
+        let collective = Arc::clone(team.collective());
+        let work = move || reduce(&*collective, scatter, &jobs, &results);
+        let thread = std::thread::Builder::new()
+            .name("reduce".into())
+            .spawn(work)
+            .context("cannot start the thread that sums gradients")?;
+        Ok(Self {
+            values: buckets
+                .iter()
+                .map(|bucket| vec![0.0; bucket.len()])
+                .collect(),
+            outgoing: Some(outgoing),
+            incoming,
+            thread: Some(thread),
+        })
+    }
+
+    fn send(
+        &mut self,
+        bucket: usize,
+        members: &[Member],
+        gradients: &Gradients,
+    ) -> Result<(), TensorError> {
         let mut values = std::mem::take(&mut self.values[bucket]);
-        for member in &self.buckets[bucket].members {
+        for member in members {
             let out = &mut values[member.place.clone()];
             if !gradients.read(member.id, out)? {
                 out.fill(0.0);
@@ -151,9 +242,19 @@ impl Reducer {
         }
         Ok(())
     }
+
+    /// Waits until all buckets are back.
+    fn wait(&mut self) -> Result<()> {
+        for _ in 0..self.values.len() {
+            let job = self.incoming.recv();
+            let job = job.context("the thread that sums gradients ended")??;
+            self.values[job.bucket] = job.values;
+        }
+        Ok(())
+    }
 }
 
-impl Drop for Reducer {
+impl Drop for InThread {
     fn drop(&mut self) {
         self.outgoing = None;
         if let Some(thread) = self.thread.take() {

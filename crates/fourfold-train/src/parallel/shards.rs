@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 use fourfold_model::Model;
-use fourfold_tensor::{ParameterId, Parameters, Tensor};
+use fourfold_tensor::{DeviceNumbers, ParameterId, Parameters, Tensor};
 
 use super::reducer::trainable;
 use super::{Bucket, Team, buckets};
@@ -35,11 +35,31 @@ impl Shards {
         own
     }
 
-    /// Gives every rank the weights that others stepped.
+    /// Gives every rank the weights that others stepped. With `numbers`, one a bucket, on the device of the weights.
     ///
     /// # Errors
     /// When a rank is gone.
-    pub fn gather_weights(&self, model: &mut Model) -> Result<()> {
+    pub fn gather_weights(
+        &self,
+        model: &mut Model,
+        numbers: Option<&[DeviceNumbers]>,
+    ) -> Result<()> {
+        if let (Some(collective), Some(numbers)) = (self.team.device_collective(), numbers) {
+            for (bucket, numbers) in self.buckets.iter().zip(numbers) {
+                for (id, place, within) in bucket.owned(self.team.rank(), self.team.ranks()) {
+                    numbers.copy_from(place.start, model.parameters.get(id).master(), within)?;
+                }
+                collective.all_gather(numbers)?;
+            }
+            collective.wait()?;
+            for (bucket, numbers) in self.buckets.iter().zip(numbers) {
+                for member in &bucket.members {
+                    let start = member.place.start;
+                    model.parameters.put_from(member.id, numbers, start)?;
+                }
+            }
+            return Ok(());
+        }
         let mut values = Vec::new();
         for bucket in &self.buckets {
             self.gather(bucket, &mut values, |id, within, out| {

@@ -5,12 +5,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use fourfold_parallel::{Alone, Collective};
+use fourfold_tensor::DeviceCollective;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// This rank among all. Cloning is cheap.
 #[derive(Clone)]
-pub struct Team(Arc<dyn Collective>);
+pub struct Team {
+    host: Arc<dyn Collective>,
+    device: Option<Arc<dyn DeviceCollective>>,
+}
 
 impl fmt::Debug for Team {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,29 +24,45 @@ impl fmt::Debug for Team {
 
 impl Default for Team {
     fn default() -> Self {
-        Self(Arc::new(Alone))
+        Self::new(Arc::new(Alone))
     }
 }
 
 impl Team {
     /// This rank, with what it does together with the others.
     pub fn new(collective: Arc<dyn Collective>) -> Self {
-        Self(collective)
+        Self {
+            host: collective,
+            device: None,
+        }
+    }
+
+    /// The same, whose gradients and weights on a device are summed and gathered by `device`.
+    pub fn with_device(self, device: Arc<dyn DeviceCollective>) -> Self {
+        Self {
+            device: Some(device),
+            ..self
+        }
     }
 
     /// What ranks do together.
     pub fn collective(&self) -> &Arc<dyn Collective> {
-        &self.0
+        &self.host
+    }
+
+    /// What their devices do together, where that was agreed on ([`Sums`](super::Sums)).
+    pub fn device_collective(&self) -> Option<&Arc<dyn DeviceCollective>> {
+        self.device.as_ref()
     }
 
     /// This rank, from 0.
     pub fn rank(&self) -> usize {
-        self.0.rank()
+        self.host.rank()
     }
 
     /// How many there are.
     pub fn ranks(&self) -> usize {
-        self.0.ranks()
+        self.host.ranks()
     }
 
     /// Whether there is no other.
@@ -64,7 +84,7 @@ impl Team {
             return Ok(vec![own]);
         }
         let message = serde_json::to_vec(&own).context("cannot write a message to other ranks")?;
-        let all = self.0.exchange(message)?;
+        let all = self.host.exchange(message)?;
         let read = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
         let read: Result<Vec<T>, _> = all.into_iter().map(read).collect();
         read.context("cannot read a message of another rank")

@@ -22,7 +22,7 @@ use crate::feature_store;
 use crate::files;
 use crate::hub::{Need, Pins};
 use crate::loss_scale;
-use crate::parallel::Team;
+use crate::parallel::{Sums, Team};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::run_folder::{RunFolder, RunLock};
@@ -123,6 +123,10 @@ impl<'a> Session<'a> {
         };
         // Last, so that all that is compared before lies in the host's memory.
         model.parameters.to_device(&device)?;
+        let (team, sums) = Sums::agree(team, &device)?;
+        if let Some(note) = sums.note() {
+            progress.note(&note);
+        }
         let desk = match team.leads() {
             false => None,
             true => {

@@ -4,20 +4,25 @@
 //! later. The driver's library is looked for before any function of it is called, since a missing one would be a panic.
 #![allow(unsafe_code)]
 
+mod beside;
 mod blas;
+mod nccl;
 mod staging;
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_int, c_void};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 
+use self::beside::Beside;
 use self::blas::Blas;
+use self::nccl::{Library, Nccl};
 use self::staging::Staging;
-use super::driver::{Address, Driver, Launch, Loaded};
+use super::collective::{HostCollective, NcclSupport};
+use super::driver::{Address, Driver, Launch, Loaded, Mark, Peers};
 use super::list::Found;
 use super::nvrtc::Nvrtc;
 use super::products::Product;
@@ -41,6 +46,8 @@ pub(super) struct Cuda {
     modules: Mutex<Vec<Code>>,
     staging: Mutex<Staging>,
     blas: OnceLock<Option<Mutex<Blas>>>,
+    /// Made when first asked for.
+    beside: Mutex<Option<Arc<Beside>>>,
 }
 
 // SAFETY: the driver's handles may be used from any thread in which the context is current, which `enter` sees to; what
@@ -206,6 +213,7 @@ impl Cuda {
                 modules: Mutex::default(),
                 staging: Mutex::new(Staging::new(stream)?),
                 blas: OnceLock::new(),
+                beside: Mutex::default(),
             })
         }
     }
@@ -275,6 +283,33 @@ impl Cuda {
         Ok(kernel.function)
     }
 
+    /// What copies run on beside the stream of all else.
+    fn beside(&self) -> Result<Arc<Beside>> {
+        self.enter()?;
+        let mut beside = lock(&self.beside);
+        if let Some(beside) = &*beside {
+            return Ok(Arc::clone(beside));
+        }
+        // SAFETY: the context is current, and lives as long as `self`.
+        let made = self.check("second stream", unsafe { Beside::new() })?;
+        Ok(Arc::clone(beside.insert(Arc::new(made))))
+    }
+
+    fn out_of_memory(&self, bytes: usize, error: DriverError) -> TensorError {
+        let DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) = error else {
+            return self.error(format!("{bytes} bytes: {}", text(error)));
+        };
+        let (free, all) = self.memory().unwrap_or((0, 0));
+        let mib = |bytes: usize| bytes >> 20;
+        self.error(format!(
+            "out of memory: {} MiB asked for, {} of {} MiB free; make packs smaller (tokens or images at once), \
+             compute blocks a second time on the way back, or use a GPU with more memory",
+            mib(bytes),
+            mib(free),
+            mib(all)
+        ))
+    }
+
     /// Asks the pool for memory; once more after what it keeps was given back, where there is not enough.
     fn take(&self, bytes: usize) -> std::result::Result<Address, DriverError> {
         // SAFETY: pool and stream live as long as `self`.
@@ -317,20 +352,8 @@ impl Driver for Cuda {
 
     fn allocate(&self, bytes: usize) -> Result<Address> {
         self.enter()?;
-        self.take(bytes).map_err(|error| match error {
-            DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
-                let (free, all) = self.memory().unwrap_or((0, 0));
-                let mib = |bytes: usize| bytes >> 20;
-                self.error(format!(
-                    "out of memory: {} MiB asked for, {} of {} MiB free; make packs smaller (tokens or images at once), \
-                     compute blocks a second time on the way back, or use a GPU with more memory",
-                    mib(bytes),
-                    mib(free),
-                    mib(all)
-                ))
-            }
-            error => self.error(format!("{bytes} bytes: {}", text(error))),
-        })
+        self.take(bytes)
+            .map_err(|error| self.out_of_memory(bytes, error))
     }
 
     fn free(&self, address: Address, _bytes: usize) {
@@ -435,6 +458,76 @@ impl Driver for Cuda {
         self.enter()?;
         // SAFETY: the stream lives as long as `self`.
         self.check("wait", unsafe { result::stream::synchronize(self.stream) })
+    }
+
+    /// Not of the pool: where two ranks are in one process, NCCL reads and writes what the other has, and memory of a pool
+    /// is not made known to other devices by what makes the rest known.
+    fn allocate_reachable(&self, bytes: usize) -> Result<Address> {
+        self.enter()?;
+        // SAFETY: the context is current.
+        let first = unsafe { result::malloc_sync(bytes) };
+        let taken = first.or_else(|_| {
+            // SAFETY: the stream lives as long as `self`, the pool as long as the device, and the context is current.
+            unsafe {
+                result::stream::synchronize(self.stream)?;
+                result::mem_pool::trim_to(self.pool, 0)?;
+                result::malloc_sync(bytes)
+            }
+        });
+        taken.map_err(|error| self.out_of_memory(bytes, error))
+    }
+
+    fn free_reachable(&self, address: Address, _bytes: usize) {
+        if self.enter().is_ok() {
+            // SAFETY: `allocate_reachable` gave the address, its owner gives it back once, and the driver waits for
+            // whatever uses it. A failure says that the device failed before.
+            let _ = unsafe { result::free_sync(address) };
+        }
+    }
+
+    fn mark(&self) -> Result<Mark> {
+        self.check("mark", self.beside()?.mark(self.stream))
+    }
+
+    fn follow_beside(&self, mark: Mark) -> Result<()> {
+        self.check("mark", self.beside()?.follow(mark))
+    }
+
+    fn download_beside(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
+        self.check("download", self.beside()?.download(from, bytes))
+    }
+
+    fn upload_beside(&self, bytes: &[u8], to: Address) -> Result<()> {
+        self.check("upload", self.beside()?.upload(bytes, to))
+    }
+
+    fn join_beside(&self) -> Result<()> {
+        self.check("wait", self.beside()?.join(self.stream))
+    }
+
+    fn nccl(&self) -> std::result::Result<NcclSupport, String> {
+        let version = Library::get()?.version()?;
+        let id = result::device::get_uuid(self.device).map_err(text)?;
+        Ok(NcclSupport {
+            device: id
+                .bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            version,
+        })
+    }
+
+    fn nccl_id(&self) -> Result<Vec<u8>> {
+        self.enter()?;
+        nccl::id().map_err(|problem| self.error(problem))
+    }
+
+    fn nccl_meet(&self, host: Arc<dyn HostCollective>, id: &[u8]) -> Result<Box<dyn Peers>> {
+        self.enter()?;
+        // SAFETY: context and stream live as long as the device, which those who hold what is made hold as well.
+        let nccl = unsafe { Nccl::meet(self.number, self.context, self.stream, host, id) }?;
+        Ok(Box::new(nccl))
     }
 }
 

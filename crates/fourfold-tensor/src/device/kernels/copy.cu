@@ -1,20 +1,4 @@
-// Numbers copied, converted, scaled and added. Defines: IN, the format that is read; OUT, the format that is written.
-
-struct FillArgs {
-    OUT* y;
-    long long count;
-    float value;
-    int pad;
-};
-
-// y = value. Grid: count / 2048, rounded up. Block: 256.
-KERNEL(fill, FillArgs, 256) {
-    const long long first = global_thread() * PACK;
-    if (first >= args.count) return;
-    Pack pack;
-    for (int i = 0; i < PACK; i++) pack.at[i] = args.value;
-    store_pack(args.y + first, pack, pack_length(args.count, first));
-}
+// Numbers converted, scaled and added. Defines: IN, the format that is read; OUT, the format that is written.
 
 struct AddScaledArgs {
     const IN* x;
@@ -40,22 +24,4 @@ KERNEL(add_scaled, AddScaledArgs, 256) {
         for (int i = 0; i < PACK; i++) pack.at[i] += before.at[i];
     }
     store_pack(args.y + first, pack, length);
-}
-
-struct CopyRowsArgs {
-    const IN* x;
-    OUT* y;
-    // How far rows lie apart, in numbers.
-    long long x_stride;
-    long long y_stride;
-    int rows;
-    int width;
-};
-
-// `width` numbers of each row. Grid: packs of rows (see `own_row_pack`). Block: 256.
-KERNEL(copy_rows, CopyRowsArgs, 256) {
-    RowPack own;
-    if (!own_row_pack(own, args.rows, args.width)) return;
-    const Pack pack = load_pack(args.x + own.row * args.x_stride + own.first, own.length);
-    store_pack(args.y + own.row * args.y_stride + own.first, pack, own.length);
 }

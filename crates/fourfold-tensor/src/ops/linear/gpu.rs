@@ -144,9 +144,7 @@ fn add_column_sums(
         rows_per_piece: int(cut.rows),
         pad: 0,
     };
-    let module = Module::new(Source::Linear)
-        .format("IN", dy.precision())
-        .format("OUT", Precision::F32);
+    let module = Module::new(Source::Linear).format("IN", dy.precision());
     gpu.launch(module, "bias_gradient_pieces", cut.spread(width), &args)?;
     let sums = Rows {
         numbers: &pieces,

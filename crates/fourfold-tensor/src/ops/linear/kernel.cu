@@ -1,4 +1,4 @@
-// What a linear layer needs besides products. Define: IN, the format of what is read; OUT, of what is written.
+// What a linear layer needs besides products. Define: IN, the format of what is read.
 
 struct BiasGradientArgs {
     const IN* dy;
@@ -19,32 +19,4 @@ KERNEL(bias_gradient_pieces, BiasGradientArgs, 256) {
         sum += to_float(args.dy[static_cast<long long>(row) * args.width + piece.column]);
     }
     store_column_sum(args.pieces + static_cast<long long>(blockIdx.y) * args.width, sum, piece, args.width);
-}
-
-struct EpilogueArgs {
-    const IN* x;
-    // [width]; null where there is none.
-    const float* bias;
-    // [rows, width]; null where there is none.
-    const float* residual;
-    OUT* y;
-    int rows;
-    int width;
-};
-
-// y = x + bias + residual, for x, y: [rows, width]: for products that could not add them. May be in place.
-// Grid: packs of rows (see `own_row_pack`). Block: 256.
-KERNEL(add_bias_and_residual, EpilogueArgs, 256) {
-    RowPack own;
-    if (!own_row_pack(own, args.rows, args.width)) return;
-    Pack pack = load_pack(args.x + own.at, own.length);
-    if (args.bias) {
-        const Pack bias = load_pack(args.bias + own.first, own.length);
-        for (int i = 0; i < PACK; i++) pack.at[i] += bias.at[i];
-    }
-    if (args.residual) {
-        const Pack residual = load_pack(args.residual + own.at, own.length);
-        for (int i = 0; i < PACK; i++) pack.at[i] += residual.at[i];
-    }
-    store_pack(args.y + own.at, pack, own.length);
 }
