@@ -180,8 +180,7 @@ impl DeviceNumbers {
     pub fn to_vec(&self) -> Result<Vec<f32>> {
         self.demand_still()?;
         let mut values = vec![0.0f32; self.len];
-        self.buffer
-            .read(0, bytemuck::cast_slice_mut(&mut values))?;
+        self.buffer.read(0, bytemuck::cast_slice_mut(&mut values))?;
         Ok(values)
     }
 
@@ -201,6 +200,12 @@ impl DeviceNumbers {
                 tensor.device()
             ),
         ))
+    }
+
+    /// Held as by whoever works on them.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> Arc<GpuBuffer> {
+        Arc::clone(&self.buffer)
     }
 
     /// Refuses numbers that others work on.
@@ -321,9 +326,13 @@ impl Staged {
         let (results_out, results) = channel();
         let device = Arc::clone(&gpu);
         let work = move || pass_on(&device, &*host, &jobs, &results_out);
-        let thread = std::thread::Builder::new().name("staged".into()).spawn(work);
+        let thread = std::thread::Builder::new()
+            .name("staged".into())
+            .spawn(work);
         let thread = thread.map_err(|problem| {
-            gpu.error(format!("cannot start the thread that sums numbers: {problem}"))
+            gpu.error(format!(
+                "cannot start the thread that sums numbers: {problem}"
+            ))
         })?;
         Ok(Self {
             outgoing: Some(outgoing),
@@ -394,12 +403,7 @@ fn pass_on(
     }
 }
 
-fn pass(
-    gpu: &Gpu,
-    host: &dyn HostCollective,
-    job: &Job,
-    values: &mut Vec<f32>,
-) -> Result<()> {
+fn pass(gpu: &Gpu, host: &dyn HostCollective, job: &Job, values: &mut Vec<f32>) -> Result<()> {
     let own = host.part(job.len, host.rank());
     let none = 0..0;
     let (sent, changed) = match (job.operation, host.rank()) {

@@ -279,3 +279,149 @@ fn parameters_of_a_device_are_written_from_here() {
         .expect_err("elsewhere");
     assert!(message.to_string().contains("emulated"), "{message}");
 }
+
+/// Two ranks, of which this is the second and the first has the numbers 10, 20, …; or has failed.
+struct Second(Option<&'static str>);
+
+impl HostCollective for Second {
+    fn rank(&self) -> usize {
+        1
+    }
+
+    fn ranks(&self) -> usize {
+        2
+    }
+
+    fn part(&self, len: usize, rank: usize) -> std::ops::Range<usize> {
+        let middle = len.div_ceil(2);
+        [0..middle, middle..len][rank].clone()
+    }
+
+    fn run(&self, operation: Operation, values: &mut [f32]) -> std::result::Result<(), String> {
+        self.check()?;
+        let own = self.part(values.len(), 1);
+        for (place, value) in values.iter_mut().enumerate() {
+            let first = 10.0 * (place + 1) as f32;
+            match operation {
+                Operation::AllReduce => *value += first,
+                Operation::ReduceScatter if own.contains(&place) => *value += first,
+                // What a rank has there is not said.
+                Operation::ReduceScatter => *value = f32::NAN,
+                Operation::AllGather if own.contains(&place) => {}
+                Operation::AllGather | Operation::Broadcast => *value = first,
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        self.0.map_or(Ok(()), |why| Err(why.to_owned()))
+    }
+}
+
+#[test]
+fn ranks_work_on_numbers_of_devices() {
+    let gpu = own();
+    let device = Device::Gpu(Arc::clone(&gpu));
+    let together = gpu.staged(Arc::new(Second(None))).expect("a thread");
+    let values = Tensor::from_f32(&[5], &[9.0, 1.0, 2.0, 3.0, 9.0]).expect("five");
+    let values = values.to_device(&device).expect("room");
+    for (operation, expected) in [
+        (Operation::AllReduce, [11.0, 22.0, 33.0]),
+        // The parts of others stay as they are.
+        (Operation::ReduceScatter, [1.0, 2.0, 33.0]),
+        (Operation::AllGather, [10.0, 20.0, 3.0]),
+        (Operation::Broadcast, [10.0, 20.0, 30.0]),
+    ] {
+        let numbers = DeviceNumbers::new(&gpu, 3).expect("room");
+        assert_eq!((numbers.len(), numbers.is_empty()), (3, false));
+        numbers.copy_from(0, &values, 1..4).expect("they fit");
+        let before = gpu.downloads();
+        together.start(operation, &numbers).expect("asked for");
+        together.wait().expect("no failure");
+        assert_eq!(gpu.downloads(), before, "{operation:?}");
+        assert_eq!(numbers.to_vec().expect("here"), expected, "{operation:?}");
+        numbers.clear(1..3).expect("there");
+        assert_eq!(numbers.to_vec().expect("here"), [expected[0], 0.0, 0.0]);
+        assert!(numbers.clear(2..4).is_err());
+        assert!(numbers.copy_from(1, &values, 0..3).is_err());
+        let here = Tensor::zeros(&[3]);
+        assert!(numbers.copy_from(0, &here, 0..3).is_err());
+    }
+}
+
+#[test]
+fn numbers_that_are_on_their_way_are_not_used() {
+    let gpu = own();
+    let gone = Second(Some("rank 0 failed: no power"));
+    let together = gpu.staged(Arc::new(gone)).expect("a thread");
+    let numbers = [(); 2].map(|()| DeviceNumbers::new(&gpu, 4).expect("room"));
+    for numbers in &numbers {
+        numbers.clear(0..4).expect("there");
+        together.all_reduce(numbers).expect("asked for");
+    }
+    let message = together.wait().expect_err("gone").to_string();
+    assert_eq!(message, "rank 0 failed: no power");
+    assert!(together.wait().is_err());
+    // Nobody gave back the second.
+    let held = DeviceNumbers::new(&gpu, 4).expect("room");
+    let _job = held.held();
+    let message = held.clear(0..4).expect_err("held").to_string();
+    assert!(message.contains("`wait`"), "{message}");
+}
+
+#[test]
+fn an_emulated_device_has_no_nccl() {
+    let gpu = own();
+    let why = gpu.nccl_support().expect_err("none");
+    assert!(why.contains("no NVIDIA GPU"), "{why}");
+    assert!(gpu.nccl_id().is_err());
+    assert!(gpu.nccl(Arc::new(Second(None)), &[0; 128]).is_err());
+}
+
+#[test]
+fn parameters_and_gradients_are_put_from_numbers_of_their_device() {
+    for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
+        let device = emulated();
+        let (mut parameters, ids, mut gradients) = trained(&device, precision);
+        let gpu = device.gpu().expect("one");
+        for id in ids {
+            let master = parameters.get(id).master();
+            let (shape, len) = (master.shape().to_vec(), master.len());
+            let numbers = DeviceNumbers::new(gpu, len + 2).expect("room");
+            let new = random(&[len], 7);
+            let there = new.to_device(&device).expect("room");
+            numbers.clear(0..2).expect("there");
+            numbers.copy_from(2, &there, 0..len).expect("they fit");
+            let held = parameters.get(id).master().clone();
+            let refused = parameters.put_from(id, &numbers, 2);
+            assert!(refused.is_err_and(|error| error.to_string().contains("tape")));
+            drop(held);
+            parameters.put_from(id, &numbers, 2).expect("free");
+            assert_eq!(parameters.get(id).master().shape(), shape);
+            assert_eq!(parameters.get(id).master().to_f32_vec(), new.to_f32_vec());
+            let working = parameters.tensor(id);
+            let rounded = match shape.len() {
+                1 => new.clone(),
+                _ => new.to_precision(precision),
+            };
+            assert_eq!(working.to_f32_vec(), rounded.to_f32_vec());
+            drop(working);
+            gradients.put_from(id, &numbers, 2).expect("as many");
+            let gradient = gradients.get(id).expect("put").to_f32_vec();
+            assert_eq!(gradient, new.to_f32_vec());
+            assert!(gradients.put_from(id, &numbers, 3).is_err());
+            let wanted: f64 = new.to_f32_vec()[1..]
+                .iter()
+                .map(|value| f64::from(*value) * f64::from(*value))
+                .sum();
+            let found = gradients
+                .squares(&[(id, 1..len), (id, 0..0)])
+                .expect("there");
+            assert!((found - wanted).abs() < 1e-9 * wanted, "{found} {wanted}");
+        }
+        let frozen = parameters.find("frozen").expect("there");
+        let numbers = DeviceNumbers::new(gpu, 3).expect("room");
+        assert!(gradients.put_from(frozen, &numbers, 0).is_err());
+    }
+}

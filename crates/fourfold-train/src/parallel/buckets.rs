@@ -59,7 +59,8 @@ pub fn buckets(parameters: &[(ParameterId, usize)]) -> Vec<Bucket> {
     buckets_of(parameters, NUMBERS)
 }
 
-fn buckets_of(parameters: &[(ParameterId, usize)], most: usize) -> Vec<Bucket> {
+/// The same with at most `most` numbers each, unless a parameter has more.
+pub(super) fn buckets_of(parameters: &[(ParameterId, usize)], most: usize) -> Vec<Bucket> {
     let mut all: Vec<Bucket> = Vec::new();
     for (id, len) in parameters.iter().rev() {
         let open = all.last_mut().filter(|bucket| bucket.len() + len <= most);

@@ -66,6 +66,15 @@ impl Reducer {
     /// When the system gives no thread, or the device no memory.
     pub fn new(team: Team, parameters: &Parameters, scatter: bool) -> Result<Self> {
         let buckets = buckets(&trainable(parameters));
+        Self::with_buckets(team, parameters, scatter, buckets)
+    }
+
+    fn with_buckets(
+        team: Team,
+        parameters: &Parameters,
+        scatter: bool,
+        buckets: Vec<Bucket>,
+    ) -> Result<Self> {
         let bucket_of = buckets.iter().enumerate().flat_map(|(index, bucket)| {
             bucket.members.iter().map(move |member| (member.id, index))
         });
@@ -289,4 +298,154 @@ pub(super) fn trainable(parameters: &Parameters) -> Vec<(ParameterId, usize)> {
     trainable
         .map(|(id, parameter)| (id, parameter.master().len()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::time::{Duration, Instant};
+
+    use fourfold_parallel::threads;
+    use fourfold_tensor::{Device, DeviceChoice, Precision, Tensor};
+
+    use super::super::Sums;
+    use super::super::buckets::buckets_of;
+    use super::*;
+
+    fn emulated() -> Device {
+        DeviceChoice::Emulated.open().expect("a C++ compiler")
+    }
+
+    /// Parameters of unlike lengths on `device`, and gradients of `rank`, which reach all but one, or all but two.
+    fn gradients_of(rank: usize, device: &Device) -> (Parameters, Gradients) {
+        let mut parameters = Parameters::new(Precision::F32);
+        for (index, len) in [7, 100, 1, 33, 64].into_iter().enumerate() {
+            let zeros = Tensor::zeros(&[len]);
+            parameters.add(format!("p{index}"), zeros).expect("new");
+        }
+        parameters.set_trainable(|_| true);
+        parameters.to_device(device).expect("room");
+        let mut gradients = Gradients::new(&parameters);
+        for (index, (id, parameter)) in parameters.iter().enumerate() {
+            let number = |i: usize| ((i * 31 + index * 7 + rank * 13) as f32 * 0.37).sin();
+            let values: Vec<f32> = (0..parameter.master().len()).map(number).collect();
+            if index != 1 && (index != 3 || rank == 0) {
+                gradients.put(id, &values).expect("as many");
+            }
+        }
+        (parameters, gradients)
+    }
+
+    /// What every rank has after a sum over `ranks`, and how often numbers came back to the host amid the way back.
+    fn summed(ranks: usize, scatter: bool, device: &Device) -> Vec<(Vec<Vec<f32>>, usize)> {
+        let barrier = Barrier::new(ranks);
+        let work = |team: Team| {
+            let (parameters, mut gradients) = gradients_of(team.rank(), device);
+            let (team, _) = Sums::agree(team, device).expect("all are there");
+            let all = buckets_of(&trainable(&parameters), 80);
+            assert_eq!(all.len(), 4);
+            let reducer = Reducer::with_buckets(team.clone(), &parameters, scatter, all.clone());
+            let mut reducer = reducer.expect("a thread");
+            let downloads = || device.gpu().map_or(0, |gpu| gpu.downloads());
+            // Twice: buckets are used again.
+            let mut amid = 0;
+            for again in [false, true] {
+                if again {
+                    (_, gradients) = gradients_of(team.rank(), device);
+                }
+                barrier.wait();
+                let before = downloads();
+                reducer.begin();
+                for id in parameters.ids().collect::<Vec<_>>().into_iter().rev() {
+                    reducer.complete(id, &gradients).expect("no failure");
+                }
+                barrier.wait();
+                amid += downloads() - before;
+                barrier.wait();
+                reducer.finish(&mut gradients).expect("no failure");
+            }
+            // Where the parts of others are not said, they are left out.
+            let mut own = vec![Vec::new(); 5];
+            for bucket in &all {
+                let whole = bucket.members.iter().map(|m| (m.id, 0..m.place.len()));
+                let parts: Vec<_> = match scatter {
+                    false => whole.collect(),
+                    true => {
+                        let owned = bucket.owned(team.rank(), ranks).into_iter();
+                        owned.map(|(id, _, within)| (id, within)).collect()
+                    }
+                };
+                for (id, place) in parts {
+                    let index = parameters.ids().position(|other| other == id);
+                    if let Some(gradient) = gradients.get(id) {
+                        own[index.expect("known")] = gradient.to_f32_vec()[place].to_vec();
+                    }
+                }
+            }
+            (own, amid)
+        };
+        std::thread::scope(|scope| {
+            let running: Vec<_> = threads(ranks)
+                .into_iter()
+                .map(|end| scope.spawn(|| work(Team::new(end))))
+                .collect();
+            let ends = running.into_iter().map(|rank| rank.join());
+            ends.map(|end| end.expect("no panic")).collect()
+        })
+    }
+
+    #[test]
+    fn a_device_sums_what_the_host_sums_and_downloads_nothing_amid() {
+        for ranks in [2, 3] {
+            for scatter in [false, true] {
+                let here = summed(ranks, scatter, &Device::Cpu);
+                let there = summed(ranks, scatter, &emulated());
+                for (rank, (here, there)) in here.iter().zip(&there).enumerate() {
+                    assert_eq!(here.0, there.0, "{ranks} {scatter} {rank}");
+                    assert_eq!(there.1, 0, "{ranks} {scatter} {rank}");
+                    assert!(here.0[1].is_empty(), "no gradient reached it");
+                    assert_eq!(here.0.len(), 5);
+                }
+                if !scatter {
+                    assert!(there.iter().all(|rank| rank.0 == there[0].0));
+                }
+            }
+        }
+    }
+
+    /// The first is done for before it has sent anything: the others wait for it, and hear why.
+    #[test]
+    fn a_rank_that_fails_ends_the_sums_of_the_others() {
+        let device = emulated();
+        let begin = Instant::now();
+        let work = |team: Team| {
+            let (parameters, mut gradients) = gradients_of(team.rank(), &device);
+            let (team, sums) = Sums::agree(team, &device).expect("all are there");
+            assert!(matches!(sums, Sums::Staged(_)), "{sums:?}");
+            let mut reducer = Reducer::new(team.clone(), &parameters, false).expect("a thread");
+            if team.rank() == 0 {
+                std::thread::sleep(Duration::from_millis(100));
+                team.collective().fail("its fan stopped");
+                return;
+            }
+            let error = reducer.finish(&mut gradients).expect_err("one is gone");
+            let message = format!("{error:#}");
+            assert!(
+                message.contains("rank 0 failed: its fan stopped"),
+                "{message}"
+            );
+            let again = reducer.finish(&mut gradients).expect_err("still");
+            assert!(!again.to_string().is_empty());
+        };
+        std::thread::scope(|scope| {
+            let ends = threads(3).into_iter();
+            let running: Vec<_> = ends
+                .map(|end| scope.spawn(|| work(Team::new(end))))
+                .collect();
+            running
+                .into_iter()
+                .for_each(|rank| rank.join().expect("no panic"));
+        });
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
 }

@@ -1,15 +1,17 @@
 //! Runs on a device give what runs on this processor give: here on the emulated one, which runs the kernels of GPUs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fourfold_tensor::DeviceChoice;
-use fourfold_train::metrics;
+use fourfold_train::metrics::{self, StepRecord};
 use fourfold_train::parallel::Ranks;
-use fourfold_train::progress::Silent;
+use fourfold_train::progress::{Progress, Silent};
 use fourfold_train::trainer::{Outcome, Start};
 
-use crate::ranks::difference;
+use crate::ranks::{UNEQUAL, difference, records};
 use crate::support::*;
 
 /// Few and small updates: kernels are emulated slowly. Rates as they are where rounding is not made steps of.
@@ -109,4 +111,136 @@ fn a_run_goes_on_on_another_device() {
         let difference = difference(&moved, &straight);
         assert!(difference < 5e-3, "{precision}: {difference}");
     }
+}
+
+/// Notes, and the data broken after some updates.
+#[derive(Default)]
+struct Told {
+    notes: Vec<String>,
+    breaks: Option<(usize, PathBuf)>,
+}
+
+impl Progress for Told {
+    fn note(&mut self, note: &str) {
+        self.notes.push(note.to_owned());
+    }
+
+    fn updated(&mut self, record: &StepRecord) {
+        if let Some((_, place)) = self.breaks.as_ref().filter(|(at, _)| *at == record.step) {
+            for name in ["red", "green", "blue", "grey"] {
+                fs::write(place.join(format!("{name}.png")), "gone").expect("written");
+            }
+        }
+    }
+}
+
+/// Ranks on a device, whose gradients are summed beside what it computes, are as those on this processor.
+#[test]
+fn ranks_on_a_device_are_as_ranks_here() {
+    let place = workplace();
+    let place = place.path();
+    let few = [
+        &UNEQUAL[..],
+        &["stage.align.samples=14", "stage.unify.samples=28"],
+    ]
+    .concat();
+    let packed = ["stage.unify.pack_tokens=64"];
+    for (ranks, sharded, more) in [
+        (2, false, &packed[..]),
+        (2, true, &[]),
+        (3, false, &[]),
+        (3, true, &packed),
+    ] {
+        let shard = format!("training.shard_optimizer={sharded}");
+        let overrides = [&SHORT[4..], &few, more, &[&shard]].concat();
+        let name = |where_: &str| format!("{where_}-{ranks}-{sharded}");
+        let here = run_to_its_end(Compute::threads(ranks), place, &name("here"), &overrides);
+        let there = run_to_its_end(emulated(ranks), place, &name("there"), &overrides);
+        let difference = difference(&here.0, &there.0);
+        assert!(difference < 2e-6, "{ranks} {sharded}: {difference}");
+        for (here, there) in records(&here.0).iter().zip(records(&there.0)) {
+            assert!((here.loss - there.loss).abs() < 1e-5, "{ranks} {sharded}");
+            let norms = (here.grad_norm, there.grad_norm);
+            assert!((norms.0 - norms.1).abs() < 1e-4 * norms.0, "{norms:?}");
+        }
+        let told = |notes: &[String]| {
+            notes
+                .iter()
+                .any(|n| n.contains("through the host's memory"))
+        };
+        assert!(told(&there.1) && !told(&here.1), "{:?}", there.1);
+    }
+}
+
+fn run_to_its_end(
+    compute: Compute,
+    place: &Path,
+    name: &str,
+    overrides: &[&str],
+) -> (PathBuf, Vec<String>) {
+    let mut told = Told::default();
+    let new = Start::New { force: false };
+    let outcome = run_on(
+        compute,
+        place,
+        name,
+        overrides,
+        new,
+        Arc::default(),
+        &mut told,
+    );
+    match outcome.expect("trains") {
+        Outcome::Finished { run } => (run.path().to_owned(), told.notes),
+        Outcome::Stopped { .. } => panic!("nobody asked it to stop"),
+    }
+}
+
+/// A gradient that overflows on one rank skips the update on all, sharded and not.
+#[test]
+fn ranks_on_a_device_skip_together() {
+    let place = workplace();
+    let place = place.path();
+    for sharded in [false, true] {
+        let shard = format!("training.shard_optimizer={sharded}");
+        let overrides = [
+            &SHORT[4..],
+            &UNEQUAL,
+            &[
+                "precision=fp16",
+                "stage.align.samples=7",
+                "stage.unify.samples=28",
+                "stage.unify.loss_scale={initial=1e7}",
+                &shard,
+            ],
+        ]
+        .concat();
+        let name = format!("skips-{sharded}");
+        let (run, _) = run_to_its_end(emulated(2), place, &name, &overrides);
+        let skipped = records(&run).last().expect("updates").skipped_updates;
+        assert!(skipped > Some(0), "{skipped:?}");
+    }
+}
+
+#[test]
+fn the_failure_of_one_rank_ends_all_on_a_device() {
+    let place = workplace();
+    let begin = Instant::now();
+    let mut told = Told {
+        breaks: Some((2, place.path().to_owned())),
+        ..Told::default()
+    };
+    let overrides = [&SHORT[..], &["training.checkpoint_every=1"]].concat();
+    let outcome = run_on(
+        emulated(3),
+        place.path(),
+        "broken",
+        &overrides,
+        Start::New { force: false },
+        Arc::default(),
+        &mut told,
+    );
+    let message = format!("{:#}", outcome.expect_err("its data is gone"));
+    assert!(message.contains("broken, more than"), "{message}");
+    assert!(begin.elapsed() < Duration::from_secs(60), "{message}");
+    newest_checkpoint(&place.path().join("broken"));
 }

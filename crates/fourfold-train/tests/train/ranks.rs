@@ -16,7 +16,7 @@ use crate::support::*;
 
 /// Twenty updates of seven documents each, of very different lengths, some without an image: whatever two ranks share,
 /// they have unequal numbers of targets.
-const UNEQUAL: [&str; 10] = [
+pub const UNEQUAL: [&str; 10] = [
     "stage.align.lr=1e-3",
     "stage.unify.lr=1e-3",
     "data.long={path=\"colours.jsonl\",prompt=\"Tell\",answer=\"it is {{ colour }} and nothing but {{ colour }}\"}",
@@ -101,7 +101,7 @@ pub fn difference(a: &Path, b: &Path) -> f32 {
         .fold(0.0, f32::max)
 }
 
-fn records(run: &Path) -> Vec<StepRecord> {
+pub fn records(run: &Path) -> Vec<StepRecord> {
     metrics::read(&run.join("metrics.jsonl")).expect("readable")
 }
 

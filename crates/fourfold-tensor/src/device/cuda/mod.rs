@@ -509,11 +509,7 @@ impl Driver for Cuda {
         let version = Library::get()?.version()?;
         let id = result::device::get_uuid(self.device).map_err(text)?;
         Ok(NcclSupport {
-            device: id
-                .bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            device: id.bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
             version,
         })
     }

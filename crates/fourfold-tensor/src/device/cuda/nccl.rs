@@ -118,7 +118,10 @@ impl Library {
     /// The library, looked for once.
     pub(super) fn get() -> std::result::Result<&'static Self, String> {
         static FOUND: OnceLock<std::result::Result<Library, String>> = OnceLock::new();
-        FOUND.get_or_init(Self::find).as_ref().map_err(String::clone)
+        FOUND
+            .get_or_init(Self::find)
+            .as_ref()
+            .map_err(String::clone)
     }
 
     fn find() -> std::result::Result<Self, String> {
@@ -154,7 +157,9 @@ impl Library {
     fn number(&self) -> std::result::Result<c_int, String> {
         let mut number = 0;
         // SAFETY: the number is written.
-        self.check("version", null_mut(), unsafe { (self.get_version)(&mut number) })?;
+        self.check("version", null_mut(), unsafe {
+            (self.get_version)(&mut number)
+        })?;
         Ok(number)
     }
 
@@ -176,8 +181,17 @@ impl Library {
             return Ok(());
         }
         // SAFETY: both give texts that end in zero or nothing; they are read before another call can change them.
-        let (kind, last) = unsafe { (c_text((self.describe)(status)), c_text((self.last_error)(comm))) };
-        let last = if last.is_empty() { last } else { format!(" ({last})") };
+        let (kind, last) = unsafe {
+            (
+                c_text((self.describe)(status)),
+                c_text((self.last_error)(comm)),
+            )
+        };
+        let last = if last.is_empty() {
+            last
+        } else {
+            format!(" ({last})")
+        };
         Err(format!(
             "NCCL: {what}: {kind}{last}; NCCL_DEBUG=INFO says more, and {VARIABLE}=off sums through the host's memory"
         ))
@@ -190,7 +204,10 @@ unsafe fn c_text(text: *const c_char) -> String {
     match text.is_null() {
         true => String::new(),
         // SAFETY: as this function demands.
-        false => unsafe { CStr::from_ptr(text) }.to_string_lossy().trim().to_owned(),
+        false => unsafe { CStr::from_ptr(text) }
+            .to_string_lossy()
+            .trim()
+            .to_owned(),
     }
 }
 
@@ -253,7 +270,10 @@ impl Nccl {
         let library = Library::get().map_err(refuse)?;
         let mut unique = sys::ncclUniqueId { internal: [0; 128] };
         if id.len() != unique.internal.len() {
-            return Err(refuse(format!("NCCL: an id of {} bytes; expected 128", id.len())));
+            return Err(refuse(format!(
+                "NCCL: an id of {} bytes; expected 128",
+                id.len()
+            )));
         }
         for (to, from) in unique.internal.iter_mut().zip(id) {
             *to = *from as c_char;
@@ -282,7 +302,9 @@ impl Nccl {
         // SAFETY: the communicator is written before the call returns, the configuration is read by then. The context
         // that is current is that of the GPU that the communicator is to be of.
         let begun = unsafe { (library.init)(&mut comm, ranks, unique, rank, &mut config) };
-        let failed = library.check("meeting the other ranks", null_mut(), begun).err();
+        let failed = library
+            .check("meeting the other ranks", null_mut(), begun)
+            .err();
         let shared = Arc::new(Shared {
             library,
             number,
@@ -293,7 +315,9 @@ impl Nccl {
             host,
             comm: Mutex::new(match (failed, comm.is_null()) {
                 (None, false) => Comm::Met(comm),
-                (failed, _) => Comm::Ended(failed.unwrap_or_else(|| "NCCL did not begin".to_owned())),
+                (failed, _) => {
+                    Comm::Ended(failed.unwrap_or_else(|| "NCCL did not begin".to_owned()))
+                }
             }),
             over: AtomicBool::new(false),
         });
@@ -302,7 +326,9 @@ impl Nccl {
         let thread = std::thread::Builder::new().name("nccl".into()).spawn(work);
         let thread = thread.map_err(|problem| {
             shared.end("no thread".to_owned());
-            refuse(format!("cannot start the thread that watches NCCL: {problem}"))
+            refuse(format!(
+                "cannot start the thread that watches NCCL: {problem}"
+            ))
         })?;
         let met = Self {
             shared,
@@ -355,7 +381,9 @@ impl Shared {
     fn finish(&self, what: &str) -> Result<()> {
         loop {
             let (comm, guard) = self.comm()?;
-            let status = self.state(what, comm).map_err(|problem| self.error(problem))?;
+            let status = self
+                .state(what, comm)
+                .map_err(|problem| self.error(problem))?;
             drop(guard);
             if status == SUCCESS {
                 return Ok(());
