@@ -51,7 +51,7 @@ impl Sums {
                 Ability::Nccl { device, version } => {
                     let same = known.iter().position(|(known, _)| known == device);
                     let other = known.first().filter(|(_, first)| first != version);
-                    let problem = match (same, other) {
+                    match (same, other) {
                         (Some(first), _) => format!("it has the GPU of rank {first}"),
                         (None, Some((_, first))) => {
                             format!("its NCCL is {version}, that of rank 0 {first}")
@@ -60,8 +60,7 @@ impl Sums {
                             known.push((device, version));
                             continue;
                         }
-                    };
-                    problem
+                    }
                 }
             };
             hindrance.get_or_insert((rank, problem));

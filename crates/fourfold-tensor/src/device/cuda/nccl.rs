@@ -477,31 +477,44 @@ impl Peers for Nccl {
             (start as *mut c_void, place.len())
         };
         let (own, own_len) = part(host.rank());
-        // SAFETY, of every call: the communicator lives while it is lent. The numbers are `len`, and parts lie within; who
-        // calls keeps them allocated until `join`, and every rank asks for the same. Sums in place are allowed where what
-        // is sent and what is received begin as they do here.
-        match operation {
-            Operation::AllReduce => shared.call("sum", |comm| unsafe {
-                (library.all_reduce)(all, all, len, kind, sum, comm, stream)
-            }),
-            Operation::Broadcast => shared.call("broadcast", |comm| unsafe {
-                (library.broadcast)(all, all, len, kind, 0, comm, stream)
-            }),
-            Operation::ReduceScatter if even => shared.call("sum of parts", |comm| unsafe {
-                (library.reduce_scatter)(all, own, own_len, kind, sum, comm, stream)
-            }),
-            Operation::AllGather if even => shared.call("gathering", |comm| unsafe {
-                (library.all_gather)(own, all, own_len, kind, comm, stream)
-            }),
-            Operation::ReduceScatter => shared.each("sum of parts", |comm, rank| {
+        let cut = matches!(operation, Operation::ReduceScatter | Operation::AllGather);
+        if cut && !even {
+            return shared.each("sums of parts", |comm, rank| {
                 let (part, len) = part(rank);
-                unsafe { (library.reduce)(part, part, len, kind, sum, rank as c_int, comm, stream) }
-            }),
-            Operation::AllGather => shared.each("gathering", |comm, rank| {
-                let (part, len) = part(rank);
-                unsafe { (library.broadcast)(part, part, len, kind, rank as c_int, comm, stream) }
-            }),
+                let root = rank as c_int;
+                // SAFETY: the communicator lives while it is lent. The part lies within the numbers, which who calls keeps
+                // allocated until `join`, and every rank asks for the same parts. Sending and receiving begin at one
+                // place, which is allowed.
+                unsafe {
+                    match operation {
+                        Operation::AllGather => {
+                            (library.broadcast)(part, part, len, kind, root, comm, stream)
+                        }
+                        _ => (library.reduce)(part, part, len, kind, sum, root, comm, stream),
+                    }
+                }
+            });
         }
+        shared.call("sums", |comm| {
+            // SAFETY: as above; and where a rank sends or receives its part alone, it lies where all of the other side has
+            // it, which is what is allowed in place.
+            unsafe {
+                match operation {
+                    Operation::AllReduce => {
+                        (library.all_reduce)(all, all, len, kind, sum, comm, stream)
+                    }
+                    Operation::Broadcast => {
+                        (library.broadcast)(all, all, len, kind, 0, comm, stream)
+                    }
+                    Operation::ReduceScatter => {
+                        (library.reduce_scatter)(all, own, own_len, kind, sum, comm, stream)
+                    }
+                    Operation::AllGather => {
+                        (library.all_gather)(own, all, own_len, kind, comm, stream)
+                    }
+                }
+            }
+        })
     }
 
     fn join(&self) -> Result<()> {
