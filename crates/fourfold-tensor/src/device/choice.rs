@@ -59,7 +59,7 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The device, made ready. Asked for again, it is the same.
+    /// The device, made ready. Asked for again, it is the same, unless that has failed.
     ///
     /// # Errors
     /// When it cannot be used, with the reason. `auto` does not fail.
@@ -92,6 +92,7 @@ impl DeviceChoice {
         static OPEN: Mutex<Vec<Arc<Gpu>>> = Mutex::new(Vec::new());
         let label = self.to_string();
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|gpu| gpu.label() != label || gpu.check().is_ok());
         if let Some(gpu) = open.iter().find(|gpu| gpu.label() == label) {
             return Ok(Arc::clone(gpu));
         }
