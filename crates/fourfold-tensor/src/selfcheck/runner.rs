@@ -18,6 +18,8 @@ pub struct Operation {
     pub bounds: Bounds,
     /// Its cases.
     pub cases: fn(Extent) -> Vec<Case>,
+    /// Whether it is compared in f32 alone.
+    pub f32_alone: bool,
 }
 
 impl Operation {
@@ -27,6 +29,15 @@ impl Operation {
             name,
             bounds: Bounds::OPERATION,
             cases,
+            f32_alone: false,
+        }
+    }
+
+    /// The same, compared in f32 alone: not at all on this processor, which would be compared with itself.
+    pub fn in_f32_alone(self) -> Self {
+        Self {
+            f32_alone: true,
+            ..self
         }
     }
 
@@ -110,6 +121,7 @@ fn check_on(device: &Device, operation: &Operation, extent: Extent, report: &mut
     let before = live();
     report.errors = precisions(device)
         .into_iter()
+        .filter(|precision| !operation.f32_alone || *precision == Precision::F32)
         .map(|precision| Errors {
             precision,
             bound: operation.bounds.of(precision),
