@@ -12,6 +12,7 @@ mod bounds;
 mod case;
 mod compare;
 mod decoding;
+mod digits;
 mod head;
 mod images;
 mod norms;
@@ -55,6 +56,7 @@ impl Extent {
 pub fn operations() -> Vec<Operation> {
     let groups = [
         products::operations(),
+        digits::operations(),
         attention::operations(),
         decoding::operations(),
         head::operations(),

@@ -16,6 +16,16 @@ pub(super) fn numbers(seed: u64, count: usize) -> Vec<f32> {
     (0..count).map(|_| next()).collect()
 }
 
+/// `count` numbers from -1 to 1 with all the digits of f32, which no other format has: one that computes in fewer digits
+/// than it says, as TF32 does, is found by them.
+pub(super) fn fine(seed: u64, count: usize) -> Vec<f32> {
+    let (coarse, fine) = (numbers(seed, count), numbers(seed + 1000, count));
+    let pairs = coarse.into_iter().zip(fine);
+    pairs
+        .map(|(coarse, fine)| coarse + fine * 0.7 / PARTS as f32)
+        .collect()
+}
+
 /// `count` times `size` or its negative.
 pub(super) fn signs(seed: u64, count: usize, size: f32) -> Vec<f32> {
     let numbers = numbers(seed, count).into_iter();
@@ -45,5 +55,15 @@ mod tests {
         }
         let mean = numbers[..5000].iter().sum::<f32>() / 5000.0;
         assert!(mean.abs() < 0.05, "{mean}");
+    }
+
+    /// TF32 has ten digits behind the first.
+    #[test]
+    fn fewer_digits_than_those_of_f32_are_seen() {
+        let short = |number: f32| f32::from_bits(number.to_bits() & !0x1fff);
+        let numbers = fine(1, 1000);
+        let lost = numbers.iter().map(|number| (number - short(*number)).abs());
+        let lost = lost.fold(0.0, f32::max);
+        assert!(lost > 3e-4, "{lost}");
     }
 }

@@ -1,7 +1,7 @@
 //! Cases of operations that a tape records: their output and the gradient of every input.
 
 use super::case::{Array, Case, Failure};
-use super::numbers::{numbers, signs};
+use super::numbers::{fine, numbers, signs};
 use crate::{Device, Gradients, Parameters, Precision, Result, Tape, Tensor};
 
 /// How an operation is given an input.
@@ -58,6 +58,12 @@ impl Given {
     /// Nothing but `size` and its negative: sums and products of powers of two are exact, however large.
     pub(super) fn of_size(mut self, size: f32, seed: u64) -> Self {
         self.values = signs(seed, self.values.len(), size);
+        self
+    }
+
+    /// With all the digits of f32; only for what is compared in f32 alone.
+    pub(super) fn fine(mut self, seed: u64) -> Self {
+        self.values = fine(seed, self.values.len());
         self
     }
 

@@ -4,7 +4,7 @@ mod table;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use fourfold_tensor::selfcheck::{Extent, Operation, Report, check};
+use fourfold_tensor::selfcheck::{Extent, Report, check};
 use fourfold_tensor::{Device, selfcheck};
 use serde::Serialize;
 
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn operations_are_told_apart_by_name() {
-        let mut operations: Vec<Operation> = selfcheck::operations();
+        let mut operations = selfcheck::operations();
         operations.extend(fourfold_model::selfcheck::operations());
         let names: HashSet<&str> = operations.iter().map(|operation| operation.name).collect();
         assert_eq!(names.len(), operations.len());

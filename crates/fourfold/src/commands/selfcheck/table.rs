@@ -40,7 +40,6 @@ impl Table {
 
     /// What was found of one operation.
     pub fn row(&self, report: &Report) -> String {
-        let number = |error: f64| format!("{error:.1e}");
         let mut row = format!(
             "{:name$}  {:>5}",
             report.operation,
@@ -73,8 +72,8 @@ impl Table {
             let alike = operations.iter().filter(|o| o.bounds.reason == reason);
             let names: Vec<&str> = alike.map(|operation| operation.name).collect();
             let bounds = self.precisions.iter().map(|precision| {
-                let bound = operation.bounds.of(*precision);
-                format!("{bound:.1e} in {}", precision.name())
+                let bound = number(operation.bounds.of(*precision));
+                format!("{bound} in {}", precision.name())
             });
             let bounds: Vec<String> = bounds.collect();
             let (names, bounds) = (names.join("; "), bounds.join(", "));
@@ -87,6 +86,14 @@ impl Table {
             }
         }
         text
+    }
+}
+
+/// In two digits, which is what an error is worth.
+fn number(error: f64) -> String {
+    match error {
+        0.0 => "0".to_owned(),
+        _ => format!("{error:.1e}"),
     }
 }
 
