@@ -3,7 +3,7 @@
 use super::case::{Array, Case};
 use super::numbers::{ids, numbers};
 use super::recorded::{Given, recorded};
-use super::{Extent, Operation};
+use super::{Bounds, Extent, Operation};
 use crate::ops::{
     head_logits, head_loss, head_loss_rows, head_loss_rows_on_device, highest_logits,
 };
@@ -13,7 +13,7 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![
         Operation::new("head_loss", losses),
         Operation::new("head_logits", logits),
-        Operation::new("highest_logits", highest),
+        Operation::new("highest_logits", highest).within(Bounds::ALWAYS_F32),
     ]
 }
 
