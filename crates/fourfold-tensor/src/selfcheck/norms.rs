@@ -18,11 +18,17 @@ const EPSILON: f32 = 1e-5;
 
 /// Rows and numbers a row, and by what these are multiplied: 2^14 squared is more than fp16 has.
 fn sizes(extent: Extent) -> Vec<(usize, usize, f32)> {
-    let mut sizes = vec![(1, 64, 1.0), (37, 72, 1.0), (3, 64, 16_384.0)];
+    let mut sizes = vec![
+        (1, 64, 1.0),
+        (37, 72, 1.0),
+        (3, 64, 16_384.0),
+        // Wider than a block of threads takes at once.
+        (3, 4096, 1.0),
+    ];
     if extent == Extent::Whole {
         sizes.extend(WIDTHS.map(|width| (1, width, 1.0)));
         sizes.extend(WIDTHS.map(|width| (67, width, 1.0)));
-        sizes.extend([(300, 131, 1.0), (3, 4096, 1.0), (5, 1025, 1.0), (0, 7, 1.0)]);
+        sizes.extend([(300, 131, 1.0), (5, 1025, 1.0), (0, 7, 1.0)]);
         sizes.extend([(9, 256, 16_384.0), (9, 64, 1.0 / 1024.0)]);
     }
     sizes
