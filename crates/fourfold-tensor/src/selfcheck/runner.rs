@@ -172,10 +172,14 @@ fn check_case(device: &Device, case: &Case, wanted: &[Array], report: &mut Repor
 }
 
 impl Report {
+    /// Notes what is wrong; what was so of another case already is told once, with both.
     fn wrong(&mut self, precision: Precision, case: &Case, message: &str) {
-        let (precision, case) = (precision.name(), case.name());
-        self.problems
-            .push(format!("{precision}: {message}; case: {case}"));
+        let told = format!("{}: {message}; case: ", precision.name());
+        let mut problems = self.problems.iter_mut();
+        match problems.find(|problem| problem.starts_with(&told)) {
+            Some(problem) => *problem += &format!("; and {}", case.name()),
+            None => self.problems.push(told + case.name()),
+        }
     }
 }
 

@@ -76,13 +76,14 @@ fn what_fails_panics_or_gives_something_else_is_told() {
         };
         vec![
             Case::new("fails", fails(|| Err("no such library".into()))),
+            Case::new("as well", fails(|| Err("no such library".into()))),
             Case::new("panics", fails(|| panic!("out of range"))),
             Case::new("lacks", fails(|| Ok(vec![]))),
         ]
     });
     assert_eq!(found.problems.len(), 6, "{found:?}");
     let told = |at: usize, part: &str| assert!(found.problems[at].contains(part), "{found:?}");
-    told(0, "no such library");
+    told(0, "no such library; case: fails; and as well");
     told(2, "out of range");
     told(4, "expected");
 }

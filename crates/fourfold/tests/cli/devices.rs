@@ -52,7 +52,8 @@ fn kernels_for_gpus_are_right() {
             (&true.into(), &0.into())
         );
         assert_eq!(line["device"], "emulated");
-        let alone = line["operation"] == "model, answer";
+        let operation = line["operation"].as_str().expect("a name");
+        let alone = operation == "model, answer" || operation.starts_with("all digits");
         let errors = line["errors"].as_array().expect("a list");
         assert_eq!(errors.len(), if alone { 1 } else { 3 }, "{line}");
     }
@@ -79,6 +80,38 @@ fn formats_of_this_processor_are_held_to_f32() {
     );
     assert!(!found.out.contains("WRONG"), "{}", found.out);
     assert!(found.out.contains("numbers are moved"), "{}", found.out);
+}
+
+/// A compiler that fails stands for kernels that do not compile on a GPU.
+#[cfg(unix)]
+#[test]
+fn what_fails_is_told_of_each_operation() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let compiler = place.path().join("compiler");
+    write(
+        place.path(),
+        "compiler",
+        "#!/bin/sh\ntest \"$1\" = --version && exit\necho no such instruction >&2\nexit 1\n",
+    );
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&compiler, executable).expect("ours");
+    let arguments = ["selfcheck", "--device", "emulated", "--quick", "--json"];
+    let mut command = command(place.path(), &arguments);
+    command
+        .env("CXX", &compiler)
+        .env("FOURFOLD_CACHE", place.path());
+    let found = ended(&command.output().expect("started"));
+    assert_eq!(found.code, 1, "{}{}", found.out, found.err);
+    assert!(found.err.contains("rope; "), "{}", found.err);
+    let lines = json_lines(&found.out);
+    assert!(lines.len() > 30, "{}", found.out);
+    for line in lines {
+        let problem = line["problems"][0].to_string();
+        assert!(problem.contains("no such instruction"), "{line}");
+        assert_eq!(line["bytes_left"], 0, "{line}");
+    }
 }
 
 #[test]
