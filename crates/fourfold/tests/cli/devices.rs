@@ -108,6 +108,11 @@ fn what_fails_is_told_of_each_operation() {
     let lines = json_lines(&found.out);
     assert!(lines.len() > 30, "{}", found.out);
     for line in lines {
+        if line["operation"] == "head_logits" {
+            // A product alone, which needs no kernel there: a device that failed before is opened anew.
+            assert_eq!(line["ok"], true, "{line}");
+            continue;
+        }
         let problem = line["problems"][0].to_string();
         assert!(problem.contains("no such instruction"), "{line}");
         assert_eq!(line["bytes_left"], 0, "{line}");
