@@ -240,7 +240,7 @@ fn computed(
 ) -> std::result::Result<Vec<Array>, String> {
     match catch_unwind(AssertUnwindSafe(|| case.compute(device, precision))) {
         Ok(Ok(arrays)) => Ok(arrays),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(error.to_string().trim_end().to_owned()),
         Err(panic) => Err(format!(
             "a defect of Fourfold, please report it: {}",
             panic_text(&*panic)
