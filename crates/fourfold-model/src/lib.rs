@@ -15,6 +15,7 @@ mod model;
 mod part;
 mod pretrained;
 mod projector;
+pub mod selfcheck;
 mod spec;
 mod visibility;
 mod vision;

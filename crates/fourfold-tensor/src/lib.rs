@@ -18,6 +18,7 @@ mod parameters;
 pub mod peak;
 mod pool;
 mod precision;
+pub mod selfcheck;
 mod tape;
 mod tensor;
 #[cfg(test)]

@@ -91,7 +91,8 @@ pub fn hash_files(files: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, 
     hashes.into_iter().collect()
 }
 
-fn processor() -> Option<String> {
+/// The processor's own name, where the system tells.
+pub fn processor() -> Option<String> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())

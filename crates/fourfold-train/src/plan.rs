@@ -55,6 +55,9 @@ pub struct StageCost {
     pub operations: f64,
     /// The most memory that the stage's updates need, estimated; checkpoints, captions and evaluations come on top.
     pub memory: Memory,
+    /// Bytes of it that lie in a GPU's memory where one computes: masters and working copies once, `memory.training` and
+    /// `memory.activations`.
+    pub gpu_memory: f64,
     /// Bytes of features on disk, estimated, if none of them were there before.
     pub disk: f64,
 }
@@ -65,7 +68,8 @@ pub struct Memory {
     /// f32 masters of all parameters; where products are in 16 bits, 16-bit working copies, and those of frozen
     /// parameters a second time in the order in which products read them.
     pub weights: f64,
-    /// Gradients and both moments of AdamW: 12 bytes a number that trains.
+    /// Gradients and both moments of AdamW: 12 bytes a number that trains, or where the optimizer is sharded 4 and each
+    /// device's part of 8.
     pub training: f64,
     /// What a pack's forward pass keeps for its backward pass, and the logits of a chunk.
     pub activations: f64,
@@ -128,6 +132,7 @@ pub fn plan_with(recipe: &Recipe, given: Given) -> Result<Plan> {
         config: &config,
         precision: recipe.precision,
         devices: given.devices.max(1),
+        sharded: training.shard_optimizer,
         memory_mib: training.feature_cache_mib,
         disk_mib: match training.feature_cache {
             Some(_) => training.feature_cache_disk_mib,

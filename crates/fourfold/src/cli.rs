@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    ask, bench, caption, data, eval, export, fetch, import, plan, quickstart, score, train,
+    ask, bench, caption, data, devices, eval, export, fetch, import, plan, quickstart, score,
+    selfcheck, train,
 };
 
 /// Gives a small language model eyes.
@@ -36,6 +37,8 @@ enum Command {
     Plan(plan::Plan),
     Fetch(fetch::Fetch),
     Bench(bench::Bench),
+    Devices(devices::Devices),
+    Selfcheck(selfcheck::Selfcheck),
 }
 
 impl Cli {
@@ -57,6 +60,8 @@ impl Cli {
             Command::Plan(command) => command.run(),
             Command::Fetch(command) => command.run(),
             Command::Bench(command) => command.run(),
+            Command::Devices(command) => command.run(),
+            Command::Selfcheck(command) => command.run(),
         }
     }
 }

@@ -59,7 +59,7 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
-    /// The device, made ready. Asked for again, it is the same.
+    /// The device, made ready. Asked for again, it is the same, unless that has failed.
     ///
     /// # Errors
     /// When it cannot be used, with the reason. `auto` does not fail.
@@ -92,8 +92,8 @@ impl DeviceChoice {
         static OPEN: Mutex<Vec<Arc<Gpu>>> = Mutex::new(Vec::new());
         let label = self.to_string();
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gpu) = open.iter().find(|gpu| gpu.label() == label) {
-            return Ok(Arc::clone(gpu));
+        if let Some(gpu) = known(&mut open, &label) {
+            return Ok(gpu);
         }
         let gpu = match self {
             Self::Cuda(number) => Gpu::new(&label, Box::new(cuda::Cuda::open(number)?)),
@@ -104,9 +104,28 @@ impl DeviceChoice {
     }
 }
 
+/// The device that was opened before, unless it has failed since: then it is forgotten.
+fn known(open: &mut Vec<Arc<Gpu>>, label: &str) -> Option<Arc<Gpu>> {
+    open.retain(|gpu| gpu.label() != label || gpu.check().is_ok());
+    open.iter().find(|gpu| gpu.label() == label).cloned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_failed_is_opened_anew() {
+        let gpu = |label| {
+            let driver = Emulated::new(Products::Host).expect("a C++ compiler");
+            Gpu::new(label, Box::new(driver))
+        };
+        let mut open = vec![gpu("one"), gpu("two")];
+        assert!(known(&mut open, "one").is_some() && known(&mut open, "three").is_none());
+        open[0].fail(&open[0].error("it fell off the bus"));
+        assert!(known(&mut open, "two").is_some() && known(&mut open, "one").is_none());
+        assert_eq!(open.len(), 1);
+    }
 
     #[test]
     fn names_are_read_and_written() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytemuck::Pod;
@@ -25,6 +25,17 @@ pub struct Gpu {
     peak: AtomicUsize,
     downloads: AtomicUsize,
     failed: OnceLock<String>,
+    /// Whether products are computed without the device's library.
+    own_products: AtomicBool,
+}
+
+/// Has products computed by kernels of our own for as long as it lives.
+pub(crate) struct OwnProducts<'a>(&'a Gpu);
+
+impl Drop for OwnProducts<'_> {
+    fn drop(&mut self) {
+        self.0.own_products.store(false, Ordering::Relaxed);
+    }
 }
 
 /// How a kernel is spread over blocks and threads.
@@ -62,6 +73,7 @@ impl Gpu {
             peak: AtomicUsize::new(0),
             downloads: AtomicUsize::new(0),
             failed: OnceLock::new(),
+            own_products: AtomicBool::new(false),
         })
     }
 
@@ -171,8 +183,17 @@ impl Gpu {
         rounded_bias: Option<&GpuBuffer>,
     ) -> Result<bool> {
         self.check()?;
+        if self.own_products.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         self.driver
             .product(product, rounded_bias.map(GpuBuffer::address))
+    }
+
+    /// Leaves the device's library aside, to check the kernels that stand in for it.
+    pub(crate) fn own_products(&self) -> OwnProducts<'_> {
+        self.own_products.store(true, Ordering::Relaxed);
+        OwnProducts(self)
     }
 
     /// Whether the library wants the bias of such a product in the format of the result.

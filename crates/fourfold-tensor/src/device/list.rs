@@ -16,6 +16,8 @@ pub struct Found {
     pub capability: (u32, u32),
     /// The newest CUDA version that its driver can do.
     pub driver: (u32, u32),
+    /// Whether NVIDIA's library for products, cuBLASLt, was found; kernels of our own compute them otherwise, more slowly.
+    pub library: bool,
     /// Why it cannot be used, and what to do about it.
     pub problem: Option<String>,
 }
@@ -31,6 +33,7 @@ pub fn list() -> Vec<Found> {
                 memory: 0,
                 capability: (0, 0),
                 driver: (0, 0),
+                library: false,
                 problem: Some(problem),
             }];
         }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use fourfold_model::{
     GenerateOptions, LossOptions, Model, Part, Prompt, PromptImage, VisibilityKind,
 };
-use fourfold_tensor::{Gradients, Precision, Tape, Tensor, awake};
+use fourfold_tensor::{Device, Gradients, Precision, Tape, Tensor, awake};
 
 use crate::optimizer::Optimizer;
 use crate::plan::shapes::Shapes;
@@ -45,16 +45,18 @@ enum Task {
 }
 
 impl Bench {
-    /// Makes the model and the data of `work`; with `recompute` blocks are computed again on the way back.
+    /// Makes the model and the data of `work`, the model on `device`; with `recompute` blocks are computed again on the way
+    /// back.
     ///
     /// # Errors
-    /// None that these models should meet.
-    pub fn new(work: Work, precision: Precision, recompute: bool) -> Result<Self> {
+    /// When the device has no room for the model.
+    pub fn new(work: Work, precision: Precision, recompute: bool, device: &Device) -> Result<Self> {
         let config = work.model();
         let mut model = Model::new(config.clone(), precision, SEED)?;
         model
             .parameters
             .set_trainable(|name| Part::of(name).is_some_and(|part| work.trains(part)));
+        model.parameters.to_device(device)?;
         let shapes = Shapes::of(&config);
         let (task, operations) = match work {
             Work::Vit => {
@@ -107,6 +109,10 @@ impl Bench {
     pub fn round(&mut self) -> Result<f64> {
         let begin = Instant::now();
         awake(|| self.work())?;
+        // A device computes while this processor goes on.
+        if let Some(gpu) = self.model.parameters.device().gpu() {
+            gpu.synchronize()?;
+        }
         Ok(begin.elapsed().as_secs_f64())
     }
 
@@ -155,7 +161,8 @@ mod tests {
     /// The figure that the race's page divides by: 6 operations a number and row, attention on top.
     #[test]
     fn operations_of_a_step_are_those_of_its_products() {
-        let bench = Bench::new(Work::Gpt, Precision::F32, false).expect("a small model");
+        let bench =
+            Bench::new(Work::Gpt, Precision::F32, false, &Device::Cpu).expect("a small model");
         let rows = 8.0 * 256.0;
         let numbers = 6.0 * 12.0 * 384.0 * 384.0 + 8192.0 * 384.0;
         let attention = 6.0 * 4.0 * 128.0 * 384.0;

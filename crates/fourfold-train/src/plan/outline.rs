@@ -23,6 +23,8 @@ pub(super) struct Outline<'a> {
     /// Where a stage does not say otherwise.
     pub precision: PrecisionChoice,
     pub devices: usize,
+    /// Whether each device holds its part of the optimizer alone.
+    pub sharded: bool,
     /// The most that kept features may take in memory and on disk, in MiB.
     pub memory_mib: usize,
     pub disk_mib: usize,
@@ -80,6 +82,15 @@ impl Outline<'_> {
             (config.vision.features() * config.vision.hidden_size * precision.bytes()) as f64;
         let weights = all as f64 * 4.0 + copies;
         let activations = shapes.activations(&share, average, precision);
+        let moments = match self.sharded {
+            true => 8.0 / self.devices as f64,
+            false => 8.0,
+        };
+        let training = trainable as f64 * (4.0 + moments);
+        let narrow = match precision {
+            Precision::F32 => 0.0,
+            Precision::Bf16 | Precision::F16 => 2.0,
+        };
         Ok(StageCost {
             name: stage.name.clone(),
             precision: precision.name(),
@@ -92,12 +103,13 @@ impl Outline<'_> {
             operations: documents * shapes.operations(average, passed, |part| stage.trains(part)),
             memory: Memory {
                 weights,
-                training: trainable as f64 * 12.0,
+                training,
                 activations,
                 data: BATCHES * share.batch as f64 * average.images * 3.0 * pixels * 4.0
                     + features.min(memory) * image,
                 process: PROGRAM + WAITING * (weights + activations),
             },
+            gpu_memory: all as f64 * (4.0 + narrow) + training + activations,
             disk: features.min(disk) * image,
         })
     }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use fourfold_tensor::DeviceChoice;
 use fourfold_train::metrics::{self, StepRecord};
 use fourfold_train::parallel::Ranks;
+use fourfold_train::plan::plan;
 use fourfold_train::progress::{Progress, Silent};
+use fourfold_train::recipe::Recipe;
 use fourfold_train::trainer::{Outcome, Start};
 
 use crate::ranks::{UNEQUAL, difference, records};
@@ -243,4 +245,40 @@ fn the_failure_of_one_rank_ends_all_on_a_device() {
     assert!(message.contains("broken, more than"), "{message}");
     assert!(begin.elapsed() < Duration::from_secs(60), "{message}");
     newest_checkpoint(&place.path().join("broken"));
+}
+
+/// What lies on the device at most, as `plan` foresees it.
+#[test]
+fn a_plan_foresees_the_memory_of_a_device() {
+    let place = workplace();
+    let place = place.path();
+    // Larger than what each operation has for itself.
+    let wider = [
+        "precision=bf16",
+        "model.vision.hidden_size=64",
+        "model.vision.intermediate_size=128",
+        "model.language.hidden_size=128",
+        "model.language.intermediate_size=384",
+        "stage.unify.batch=16",
+        "stage.unify.samples=32",
+    ];
+    let overrides: Vec<String> = [&SHORT, &wider[..]]
+        .concat()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let recipe = Recipe::load(&place.join("tiny.toml"), &overrides).expect("a recipe");
+    let plan = plan(&recipe).expect("a plan");
+    let run = train_on(emulated(1), place, "run", &wider);
+    for record in metrics::read(&run.join("metrics.jsonl")).expect("readable") {
+        let stage = plan.stages.iter().find(|stage| stage.name == record.stage);
+        let foreseen = stage.expect("the same stages").gpu_memory / f64::from(1 << 20);
+        let taken = record.device_memory_mib.expect("on a device");
+        let ratio = taken / foreseen;
+        assert!(
+            (0.8..1.25).contains(&ratio),
+            "{}: {taken} of {foreseen} MiB",
+            record.stage
+        );
+    }
 }

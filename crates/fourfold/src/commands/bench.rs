@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use fourfold_tensor::{Isa, Precision, peak};
+use fourfold_tensor::{Device, Isa, Precision, peak};
 use fourfold_train::bench::{Bench as Rounds, Work};
 use fourfold_train::metrics::peak_memory_mib;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,8 @@ Examples:
   fourfold bench vlm-all gpt --precision f32
 
 Weights are random and data are made up: nothing is read. `of peak` is the share of the operations that loops over \
-registers alone reach on this machine; the work's own operations are those of its matrix products.")]
+registers alone reach on this machine; of a GPU it is not known, so that there is none. The work's own operations are those \
+of its matrix products.")]
 pub struct Bench {
     /// What to time; everything when absent
     #[arg(value_name = "WORK", value_parser = PossibleValuesParser::new(Work::ALL.map(Work::name)))]
@@ -67,11 +68,12 @@ impl Bench {
     /// When a work does not fit this machine.
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
+        let device = self.machine.device()?;
         let precision = match self.precision.as_deref() {
             Some("f32") => Precision::F32,
             Some("bf16") => Precision::Bf16,
             Some("fp16") => Precision::F16,
-            _ => Precision::fastest(),
+            _ => Precision::fastest_on(&device),
         };
         let works: Result<Vec<Work>> = if self.works.is_empty() {
             Ok(Work::ALL.to_vec())
@@ -80,23 +82,23 @@ impl Bench {
             named.map(|work| work.map_err(anyhow::Error::msg)).collect()
         };
         match (works?.as_slice(), self.turns) {
-            ([work], true) => self.take_turns(*work, precision),
+            ([work], true) => self.take_turns(*work, precision, &device),
             (_, true) => anyhow::bail!("--turns takes one work"),
             ([work], false) => {
                 note(format_args!("{work} …"));
-                let times = rayon::scope(|_| self.time(*work, precision))?;
-                self.show(precision, [Ok(times)].into_iter())
+                let times = rayon::scope(|_| self.time(*work, precision, &device))?;
+                self.show(precision, &device, [Ok(times)].into_iter())
             }
             // Each in a process of its own, whose memory is its own too.
             (works, false) => {
                 let times = works.iter().map(|work| self.in_child(*work, precision));
-                self.show(precision, times)
+                self.show(precision, &device, times)
             }
         }
     }
 
-    fn time(&self, work: Work, precision: Precision) -> Result<Times> {
-        let mut rounds = Rounds::new(work, precision, self.recompute)?;
+    fn time(&self, work: Work, precision: Precision, device: &Device) -> Result<Times> {
+        let mut rounds = Rounds::new(work, precision, self.recompute, device)?;
         rounds.round()?;
         let seconds: Result<Vec<f64>> = (0..self.rounds).map(|_| rounds.round()).collect();
         let mut seconds = seconds?;
@@ -107,7 +109,7 @@ impl Bench {
             seconds_min: seconds[0],
             seconds_median: seconds[seconds.len() / 2],
             operations: rounds.operations(),
-            peak_mib: peak_memory_mib(),
+            peak_mib: most_memory_mib(device),
             rounds: seconds.len(),
         })
     }
@@ -119,6 +121,7 @@ impl Bench {
         command.args(["bench", work.name(), "--json"]);
         command.args(["--precision", precision.name()]);
         command.args(["--rounds", &self.rounds.to_string()]);
+        command.args(["--device", &self.machine.device.to_string()]);
         if self.recompute {
             command.arg("--recompute");
         }
@@ -136,22 +139,33 @@ impl Bench {
         serde_json::from_slice(&done.stdout).with_context(|| format!("{work} gave no times"))
     }
 
-    fn show(&self, precision: Precision, times: impl Iterator<Item = Result<Times>>) -> Result<()> {
+    fn show(
+        &self,
+        precision: Precision,
+        device: &Device,
+        times: impl Iterator<Item = Result<Times>>,
+    ) -> Result<()> {
         if self.json {
             for times in times {
                 say(serde_json::to_string(&times?)?)?;
             }
             return Ok(());
         }
-        let peak = peak::operations_per_second(precision);
-        say(format_args!(
-            "{} threads, instruction set {}: {:.0} GFLOP/s of {} products at most, {:.1} GB/s from memory\n",
-            rayon::current_num_threads(),
-            Isa::current().name(),
-            peak / 1e9,
-            precision.name(),
-            peak::bytes_per_second() / 1e9,
-        ))?;
+        let peak = match device {
+            Device::Cpu => Some(peak::operations_per_second(precision)),
+            Device::Gpu(_) => None,
+        };
+        match (peak, device.gpu()) {
+            (_, Some(gpu)) => say(format_args!("{device}: {}\n", gpu.name()))?,
+            (peak, None) => say(format_args!(
+                "{} threads, instruction set {}: {:.0} GFLOP/s of {} products at most, {:.1} GB/s from memory\n",
+                rayon::current_num_threads(),
+                Isa::current().name(),
+                peak.unwrap_or_default() / 1e9,
+                precision.name(),
+                peak::bytes_per_second() / 1e9,
+            ))?,
+        }
         let titles = [
             "work", "min", "median", "GFLOP", "GFLOP/s", "of peak", "memory",
         ];
@@ -165,7 +179,10 @@ impl Bench {
                 format!("{:.4} s", times.seconds_median),
                 format!("{:.1}", times.operations / 1e9),
                 format!("{:.0}", rate / 1e9),
-                format!("{:.0} %", 100.0 * rate / peak),
+                peak.map_or_else(
+                    || "?".into(),
+                    |peak| format!("{:.0} %", 100.0 * rate / peak),
+                ),
                 times
                     .peak_mib
                     .map_or_else(|| "?".into(), |mib| format!("{mib:.0} MiB")),
@@ -175,14 +192,22 @@ impl Bench {
     }
 
     /// A line in, a round, its seconds and the most memory so far out; until the input ends.
-    fn take_turns(&self, work: Work, precision: Precision) -> Result<()> {
-        let mut rounds = Rounds::new(work, precision, self.recompute)?;
+    fn take_turns(&self, work: Work, precision: Precision, device: &Device) -> Result<()> {
+        let mut rounds = Rounds::new(work, precision, self.recompute, device)?;
         for line in io::stdin().lock().lines() {
             line.context("cannot read the standard input")?;
             let seconds = rayon::scope(|_| rounds.round())?;
-            let peak_mib = peak_memory_mib();
+            let peak_mib = most_memory_mib(device);
             say(serde_json::json!({ "seconds": seconds, "peak_mib": peak_mib }))?;
         }
         Ok(())
+    }
+}
+
+/// The most memory so far: of the device that computes, or else of this process.
+fn most_memory_mib(device: &Device) -> Option<f64> {
+    match device.gpu() {
+        Some(gpu) => Some((gpu.peak_bytes() as f64 / (1 << 20) as f64).round()),
+        None => peak_memory_mib(),
     }
 }

@@ -6,6 +6,7 @@ mod data;
 mod data_check;
 mod data_convert;
 mod data_show;
+mod devices;
 mod exports;
 mod mistakes;
 mod plan;

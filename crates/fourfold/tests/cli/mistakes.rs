@@ -22,8 +22,10 @@ fn mistakes_are_told_with_the_way_out() {
     assert!(message.contains("align"), "{message}");
     let message = refused(place, &["train", "nowhere.toml"], 1);
     assert!(message.contains("nowhere.toml"), "{message}");
-    let message = refused(place, &["train", "tiny.toml", "--device", "cuda"], 2);
-    assert!(message.contains("cpu"), "{message}");
+    let message = refused(place, &["train", "tiny.toml", "--device", "gpu"], 2);
+    assert!(message.contains("cuda:N"), "{message}");
+    let message = refused(place, &["train", "tiny.toml", "--device", "cuda:4096"], 1);
+    assert!(message.contains("cuda:4096: "), "{message}");
     let message = refused(place, &["caption", "--model", "runs/none", "red.png"], 1);
     assert!(message.contains("runs/none"), "{message}");
     let message = refused(place, &["data", "show", "red.png"], 1);

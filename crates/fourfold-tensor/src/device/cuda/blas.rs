@@ -61,8 +61,8 @@ struct Plan {
 }
 
 impl Blas {
-    /// The library for work on `stream`, whose context is current; nothing where it is missing or does not start.
-    pub(super) fn find(stream: driver::sys::CUstream) -> Option<Self> {
+    /// Whether the library was found, in the place that is asked for or where the loader looks.
+    pub(super) fn is_there() -> bool {
         if let Some(asked) = std::env::var_os(VARIABLE) {
             let asked = PathBuf::from(asked);
             let file = match asked.is_dir() {
@@ -75,11 +75,17 @@ impl Blas {
                 std::mem::forget(library);
             }
         }
-        // SAFETY: loading the library runs nothing but its own start; the stream is of the current context.
+        // SAFETY: loading the library runs nothing but its own start.
+        unsafe { sys::is_culib_present() }
+    }
+
+    /// The library for work on `stream`, whose context is current; nothing where it is missing or does not start.
+    pub(super) fn find(stream: driver::sys::CUstream) -> Option<Self> {
+        if !Self::is_there() {
+            return None;
+        }
+        // SAFETY: the library is there; the stream is of the current context.
         unsafe {
-            if !sys::is_culib_present() {
-                return None;
-            }
             Some(Self {
                 handle: result::create_handle().ok()?,
                 stream,

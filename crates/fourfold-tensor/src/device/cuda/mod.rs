@@ -87,6 +87,7 @@ pub(super) fn find() -> std::result::Result<Vec<Found>, String> {
             memory: 0,
             capability: (0, 0),
             driver,
+            library: false,
             problem: Some(say("does not describe it", error)),
         })
     };
@@ -142,6 +143,7 @@ fn look_at(number: c_int, driver: (u32, u32)) -> std::result::Result<Found, Driv
         memory: unsafe { result::device::total_mem(device)? },
         capability,
         driver,
+        library: Blas::is_there(),
         problem,
     })
 }

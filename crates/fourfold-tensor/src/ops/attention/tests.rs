@@ -42,21 +42,33 @@ fn check(heads: Heads, visibility: Visibility) {
 }
 
 fn check_case(case: &Case, heads: Heads, visibility: Visibility) {
+    check_on(&testing::devices(), case, heads, visibility);
+}
+
+fn check_on(devices: &[Device], case: &Case, heads: Heads, visibility: Visibility) {
     let operation =
         |tape: &Tape<'_>, inputs: &[Tensor]| attention(tape, &inputs[0], heads, &visibility);
     let reference = Attention {
         heads,
         visibility: visibility.clone(),
     };
-    testing::check_operation(case, operation, &reference);
+    testing::check_on(devices, case, operation, &reference);
 }
 
 #[test]
 fn agrees_with_its_reference_for_every_head_width() {
+    // Kernels are compiled for each width, which takes a second: those at which they are cut otherwise, and some between.
+    let on_devices = [1, 16, 33, 64, 72, 128, 200, 256];
     for width in [
         1, 8, 15, 16, 20, 24, 32, 33, 40, 48, 64, 72, 80, 88, 96, 112, 128, 160, 192, 200, 256,
     ] {
-        check(heads(2, 2, width), causal(19));
+        let devices = match on_devices.contains(&width) {
+            true => testing::devices(),
+            false => vec![Device::Cpu],
+        };
+        let (heads, rows) = (heads(2, 2, width), causal(19));
+        let case = Case::new(&[&[rows.rows(), heads.columns()]]);
+        check_on(&devices, &case, heads, rows);
     }
 }
 

@@ -35,7 +35,8 @@ making a few updates of each stage on a model that is thrown away; checkpoints, 
 
 Tokens are rows of the language model, visual ones included; targets are those that are learnt. Weights are f32 numbers \
 with their 16-bit working copies, those of frozen parts a second time in the order in which products read them; data are \
-batches that wait and features that are kept.")]
+batches that wait and features that are kept. On a GPU lie weights without that second form, gradients, moments and \
+activations.")]
 pub struct Plan {
     /// The recipe, a TOML file
     recipe: PathBuf,

@@ -110,6 +110,7 @@ pub fn memory(costs: &Costs) -> String {
         "data",
         "process",
         "total",
+        "on a GPU",
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     rows.extend(costs.stages.iter().map(|stage| {
@@ -121,6 +122,7 @@ pub fn memory(costs: &Costs) -> String {
             memory.data,
             memory.process,
             memory.total(),
+            stage.gpu_memory,
         ];
         let uses = uses.iter().map(|use_| bytes(*use_ as u64));
         std::iter::once(stage.name.clone()).chain(uses).collect()
