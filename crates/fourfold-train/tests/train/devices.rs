@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use fourfold_tensor::DeviceChoice;
@@ -25,6 +25,13 @@ const SHORT: [&str; 6] = [
     "training.samples={data=\"colours\",count=1}",
     "training.checkpoint_every=3",
 ];
+
+/// The device is one for all tests: the one that looks at its memory has it alone.
+static DEVICE: RwLock<()> = RwLock::new(());
+
+fn with_others() -> RwLockReadGuard<'static, ()> {
+    DEVICE.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn emulated(ranks: usize) -> Compute {
     let device = DeviceChoice::Emulated.open().expect("a C++ compiler");
@@ -57,6 +64,7 @@ fn train_on(compute: Compute, place: &Path, name: &str, more: &[&str]) -> PathBu
 
 #[test]
 fn a_device_trains_what_this_processor_trains() {
+    let _used = with_others();
     let place = workplace();
     let place = place.path();
     let kept = [
@@ -87,6 +95,7 @@ fn a_device_trains_what_this_processor_trains() {
 /// Begun on the device, ended here, in each of the formats that scale or round.
 #[test]
 fn a_run_goes_on_on_another_device() {
+    let _used = with_others();
     let place = workplace();
     let place = place.path();
     for precision in ["bf16", "fp16"] {
@@ -139,6 +148,7 @@ impl Progress for Told {
 /// Ranks on a device, whose gradients are summed beside what it computes, are as those on this processor.
 #[test]
 fn ranks_on_a_device_are_as_ranks_here() {
+    let _used = with_others();
     let place = workplace();
     let place = place.path();
     let few = [
@@ -200,6 +210,7 @@ fn run_to_its_end(
 /// A gradient that overflows on one rank skips the update on all, sharded and not.
 #[test]
 fn ranks_on_a_device_skip_together() {
+    let _used = with_others();
     let place = workplace();
     let place = place.path();
     for sharded in [false, true] {
@@ -225,6 +236,7 @@ fn ranks_on_a_device_skip_together() {
 
 #[test]
 fn the_failure_of_one_rank_ends_all_on_a_device() {
+    let _used = with_others();
     let place = workplace();
     let begin = Instant::now();
     let mut told = Told {
@@ -250,6 +262,7 @@ fn the_failure_of_one_rank_ends_all_on_a_device() {
 /// What lies on the device at most, as `plan` foresees it.
 #[test]
 fn a_plan_foresees_the_memory_of_a_device() {
+    let _alone = DEVICE.write().unwrap_or_else(PoisonError::into_inner);
     let place = workplace();
     let place = place.path();
     // Larger than what each operation has for itself.
