@@ -2,7 +2,8 @@
 
     python contender.py WORK MODE
 
-prints, for each line read, one JSON object with the seconds of a round and the most memory so far. The models are
+prints, for each line read, one JSON object with the seconds of a round and the most memory so far. DEVICE=cuda in the
+environment computes on a GPU, whose memory it is then. The models are
 those of `fourfold bench`, written as their users write them: `transformers` for the vision encoder and the language
 model, padded batches with an attention mask, scaled-dot-product attention, fused AdamW, no gradient recorded for
 frozen parts.
@@ -10,6 +11,7 @@ frozen parts.
 
 import contextlib
 import json
+import os
 import resource
 import sys
 import time
@@ -29,10 +31,14 @@ MODES = {
     "f32-medium": dict(medium=True),
     "bf16": dict(autocast=True),
     "bf16-compile": dict(autocast=True, compile=True),
+    # With the scaled loss that fp16 needs; on a GPU.
+    "fp16": dict(autocast=True, half=True),
+    "fp16-compile": dict(autocast=True, half=True, compile=True),
     # The whole model in 16 bits: what those do who generate, or who train nothing but a projector.
     "bf16-pure": dict(pure=True),
     "bf16-pure-compile": dict(pure=True, compile=True),
 }
+DEVICE = torch.device(os.environ.get("DEVICE", "cpu"))
 TEXTS = [12, 18, 25, 9, 31, 22, 14, 40, 17, 11, 28, 20, 35, 16, 13, 24]
 VOCABULARY = 49152
 IGNORED = -100
@@ -110,7 +116,7 @@ def padded_texts():
         mask[row, : visual + length] = 1
         half = (length + 1) // 2
         labels[row, visual + half : visual + length] = text[half:]
-    return tokens, mask, labels
+    return tokens.to(DEVICE), mask.to(DEVICE), labels.to(DEVICE)
 
 
 def optimizer(model):
@@ -122,12 +128,14 @@ def training(model, loss_of, mode):
     """A closure that makes one update."""
     update = optimizer(model)
     model.train()
+    scaler = torch.amp.GradScaler(DEVICE.type, enabled=mode.get("half", False))
 
     def step():
         with precision(mode):
             loss = loss_of()
-        loss.backward()
-        update.step()
+        scaler.scale(loss).backward()
+        scaler.step(update)
+        scaler.update()
         update.zero_grad(set_to_none=True)
         return loss.item()
 
@@ -136,13 +144,13 @@ def training(model, loss_of, mode):
 
 def precision(mode):
     if mode.get("autocast"):
-        return torch.autocast("cpu", dtype=torch.bfloat16)
+        return torch.autocast(DEVICE.type, dtype=torch.float16 if mode.get("half") else torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def prepared(model, mode):
     model = model.to(torch.bfloat16) if mode.get("pure") else model
-    return model
+    return model.to(DEVICE)
 
 
 def compiled(callable, mode):
@@ -179,7 +187,7 @@ class Gpt(nn.Module):
         self.norm = nn.LayerNorm(384)
 
     def forward(self, x, y):
-        hidden = self.tokens(x) + self.positions(torch.arange(x.shape[1]))
+        hidden = self.tokens(x) + self.positions(torch.arange(x.shape[1], device=x.device))
         for block in self.blocks:
             hidden = block(hidden)
         logits = F.linear(self.norm(hidden), self.tokens.weight)
@@ -187,16 +195,16 @@ class Gpt(nn.Module):
 
 
 def gpt(mode):
-    model = Gpt()
+    model = Gpt().to(DEVICE)
     ids = torch.tensor([[((t * 1009 + i) * 7919 + 31) % 8192 for i in range(257)] for t in range(8)])
-    x, y = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+    x, y = ids[:, :-1].contiguous().to(DEVICE), ids[:, 1:].contiguous().to(DEVICE)
     forward = compiled(model, mode)
     return training(model, lambda: forward(x, y), mode)
 
 
 def vit(mode):
     model = prepared(VisionLanguageModel().vision.eval(), mode)
-    images = torch.randn(8, 3, 224, 224).to(model.dtype)
+    images = torch.randn(8, 3, 224, 224).to(DEVICE, model.dtype)
     forward = compiled(model, mode)
 
     def step():
@@ -210,7 +218,7 @@ def vlm(trains, mode):
     model = prepared(VisionLanguageModel(), mode)
     for name, parameter in model.named_parameters():
         parameter.requires_grad = name.split(".")[0] in trains
-    images = torch.randn(len(TEXTS), 3, 224, 224).to(next(model.parameters()).dtype)
+    images = torch.randn(len(TEXTS), 3, 224, 224).to(DEVICE, next(model.parameters()).dtype)
     tokens, mask, labels = padded_texts()
     forward = compiled(model, mode)
     return training(model, lambda: forward(images, tokens, mask, labels), mode)
@@ -219,13 +227,13 @@ def vlm(trains, mode):
 def caption(count, mode):
     model = prepared(VisionLanguageModel().eval(), mode)
     dtype = next(model.parameters()).dtype
-    images = torch.randn(count, 3, 224, 224).to(dtype)
-    prompts = torch.tensor([[((row * 1009 + i) * 7919 + 31) % VOCABULARY for i in range(8)] for row in range(count)])
+    images = torch.randn(count, 3, 224, 224).to(DEVICE, dtype)
+    prompts = torch.tensor([[((row * 1009 + i) * 7919 + 31) % VOCABULARY for i in range(8)] for row in range(count)]).to(DEVICE)
 
     def step():
         with torch.inference_mode(), precision(mode):
             embedded = model.embed(images, prompts)
-            mask = torch.ones(embedded.shape[:2], dtype=torch.long)
+            mask = torch.ones(embedded.shape[:2], dtype=torch.long, device=DEVICE)
             answer = model.language.generate(
                 inputs_embeds=embedded,
                 attention_mask=mask,
@@ -250,6 +258,12 @@ WORKS = {
 }
 
 
+def most_memory_mib():
+    if DEVICE.type == "cuda":
+        return torch.cuda.max_memory_allocated() / (1 << 20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main():
     work, mode = sys.argv[1], MODES[sys.argv[2]]
     torch.manual_seed(1)
@@ -259,8 +273,10 @@ def main():
     for _ in sys.stdin:
         begin = time.perf_counter()
         value = step()
+        if DEVICE.type == "cuda":
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - begin
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak = most_memory_mib()
         print(json.dumps({"seconds": seconds, "peak_mib": round(peak, 1), "value": value}), flush=True)
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 FOURFOLD = ROOT / "target" / "release" / "fourfold"
+# What both compute on; a GPU as in `DEVICE=cuda python bench/step/race.py`, whose page goes to target/bench.
+DEVICE = os.environ.get("DEVICE", "cpu")
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 TRAINING = ["f32", "f32-medium", "bf16", "bf16-compile"]
@@ -35,6 +37,14 @@ RACES = {
     ("caption-1", "bf16"): [(mode, 2.0) for mode in GENERATION],
     ("caption-16", "bf16"): [(mode, 2.0) for mode in GENERATION],
 }
+if DEVICE != "cpu":
+    # Against compiled PyTorch in the same format.
+    BARS = {"vlm-all": 1.0, "vlm-frozen-language": 1.3, "vlm-projector": 1.3}
+    RACES = {
+        (work, precision): [(precision, None), (f"{precision}-compile", bar)]
+        for work, bar in BARS.items()
+        for precision in ("bf16", "fp16")
+    }
 LEGEND = """\
 Ratios are times of PyTorch over times of Fourfold in the same race: above 1 Fourfold is faster. *Wanted* is what this
 project set out to reach before the first race, on a machine without AMX; *memory* is Fourfold's peak over PyTorch's,
@@ -93,7 +103,7 @@ class Contender:
 
 def race(work, precision, mode):
     """Rounds in turn: (Fourfold, PyTorch)."""
-    ours = Contender([FOURFOLD, "bench", work, "--precision", precision, "--turns"])
+    ours = Contender([FOURFOLD, "bench", work, "--precision", precision, "--turns", "--device", DEVICE])
     theirs = Contender([sys.executable, HERE / "contender.py", work, mode])
     try:
         for contender in (ours, theirs):
@@ -246,18 +256,19 @@ def page(ratios, roofline):
 
 
 def main():
-    works = sys.argv[1:] or list(TITLES)
+    works = sys.argv[1:] or list(dict.fromkeys(work for work, _ in RACES))
     unknown = [work for work in works if work not in TITLES]
     if unknown:
         sys.exit(f"unknown work {', '.join(unknown)}; expected some of {', '.join(TITLES)}")
     rows, ratios = run(works)
-    roofline = subprocess.run([FOURFOLD, "bench", *works], capture_output=True, text=True, check=True).stdout
-    results = ROOT / "target" / "bench" if sys.argv[1:] else HERE.parent / "results"
+    roofline = subprocess.run([FOURFOLD, "bench", *works, "--device", DEVICE], capture_output=True, text=True, check=True).stdout
+    whole = DEVICE == "cpu" and not sys.argv[1:]
+    results = HERE.parent / "results" if whole else ROOT / "target" / "bench"
     results.mkdir(parents=True, exist_ok=True)
     # Before anything is written: it names the commit, and whether the tree is as committed.
     text = page(ratios, roofline)
     (results / "step.json").write_text(json.dumps(rows, indent=1) + "\n")
-    if not sys.argv[1:]:
+    if whole:
         text += "\n" + (HERE / "misses.md").read_text()
     (results / "step.md").write_text(text)
     print(results / "step.md")

@@ -65,11 +65,16 @@ impl Ending {
         }
     }
 
+    /// The reason, if the work has ended.
+    pub(crate) fn reason(&self) -> Option<String> {
+        self.lock().reason.clone()
+    }
+
     /// # Errors
     /// The reason, if the work has ended.
     pub(crate) fn check(&self) -> Result<()> {
-        match &self.lock().reason {
-            Some(reason) => Err(ended(reason)),
+        match self.reason() {
+            Some(reason) => Err(ended(&reason)),
             None => Ok(()),
         }
     }

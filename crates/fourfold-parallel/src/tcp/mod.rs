@@ -130,8 +130,9 @@ impl Link for TcpLink {
 
     fn fail(&self, reason: &str) {
         let reason = format!("rank {} failed: {reason}", self.rank);
-        if self.ending.end(&reason) {
+        if self.ending.reason().is_none() {
             self.watch.tell(&reason);
         }
+        self.ending.end(&reason);
     }
 }

@@ -29,9 +29,10 @@ enum Word {
     Done = 103,
 }
 
-/// The watch of one rank. Dropping it says that this rank's work is done.
+/// The watch of one rank. Dropping it says that this rank's work is done, or why all work has ended.
 pub(super) struct Watch {
     peers: Arc<Vec<Peer>>,
+    ending: Arc<Ending>,
     /// Its end stops the signs of life.
     _beat: Sender<()>,
 }
@@ -92,7 +93,11 @@ impl Watch {
             }
         };
         spawn("signs-of-life", signs).map_err(fail)?;
-        Ok(Self { peers, _beat: beat })
+        Ok(Self {
+            peers,
+            ending,
+            _beat: beat,
+        })
     }
 
     /// Tells everyone on the other ends why the work ends.
@@ -103,9 +108,14 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        let reason = self.ending.reason();
         for peer in self.peers.iter() {
             peer.done.store(true, Ordering::Release);
-            let _ = peer.say(Word::Done, "");
+            // Whoever has gone already does not listen.
+            let _ = match &reason {
+                Some(reason) => peer.say(Word::Failed, reason),
+                None => peer.say(Word::Done, ""),
+            };
             let stream = peer.stream.lock().unwrap_or_else(PoisonError::into_inner);
             // What was written still arrives; the thread that listens here wakes.
             let _ = stream.shutdown(Shutdown::Both);
@@ -144,9 +154,11 @@ fn listen(mut stream: TcpStream, peers: &[Peer], index: usize, ending: &Ending, 
             Err(error) => break gone(peer.rank, &error),
         }
     };
-    if ending.end(&reason) && passes_on {
+    // First the others: as soon as it has ended here, this process may be gone.
+    if passes_on && ending.reason().is_none() {
         tell(peers, &reason);
     }
+    ending.end(&reason);
 }
 
 fn gone(rank: usize, error: &io::Error) -> String {
