@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use crate::device::{Device, Gpu, copies};
 use crate::ops::formats::with_numbers;
-use crate::parameters::Gradients;
 use crate::tensor::{Storable, View};
-use crate::{ParameterId, Parameters, Precision, Result, Tensor, TensorError};
+use crate::{Gradients, ParameterId, Parameters, Precision, Result, Tensor, TensorError};
 
 /// Where a tensor's gradient goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
