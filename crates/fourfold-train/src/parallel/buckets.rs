@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use fourfold_parallel::part;
-use fourfold_tensor::ParameterId;
+use fourfold_tensor::{ParameterId, Parameters};
 
 /// Numbers in a bucket: 25 MiB of f32, which PyTorch found to keep links busy, and small enough that the first is on its
 /// way soon after the backward pass has begun.
@@ -54,9 +54,17 @@ impl Bucket {
     }
 }
 
-/// Buckets for parameters of so many numbers each, the last parameter first: a backward pass ends with the first.
-pub fn buckets(parameters: &[(ParameterId, usize)]) -> Vec<Bucket> {
-    buckets_of(parameters, NUMBERS)
+/// Buckets for the trainable ones of `parameters`, the last first: a backward pass ends with the first.
+pub fn buckets(parameters: &Parameters) -> Vec<Bucket> {
+    buckets_of(&trainable(parameters), NUMBERS)
+}
+
+/// The trainable parameters with their numbers.
+pub(super) fn trainable(parameters: &Parameters) -> Vec<(ParameterId, usize)> {
+    let trainable = parameters.iter().filter(|(_, p)| p.trainable());
+    trainable
+        .map(|(id, parameter)| (id, parameter.master().len()))
+        .collect()
 }
 
 /// The same with at most `most` numbers each, unless a parameter has more.
@@ -81,7 +89,7 @@ pub(super) fn buckets_of(parameters: &[(ParameterId, usize)], most: usize) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use fourfold_tensor::{Parameters, Precision, Tensor};
+    use fourfold_tensor::{Precision, Tensor};
 
     use super::*;
 

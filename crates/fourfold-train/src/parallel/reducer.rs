@@ -65,7 +65,7 @@ impl Reducer {
     /// # Errors
     /// When the system gives no thread, or the device no memory.
     pub fn new(team: Team, parameters: &Parameters, scatter: bool) -> Result<Self> {
-        let buckets = buckets(&trainable(parameters));
+        let buckets = buckets(parameters);
         Self::with_buckets(team, parameters, scatter, buckets)
     }
 
@@ -99,11 +99,6 @@ impl Reducer {
             buckets,
             way,
         })
-    }
-
-    /// The buckets that gradients lie in.
-    pub fn buckets(&self) -> &[Bucket] {
-        &self.buckets
     }
 
     /// The memory of each bucket on the device, where they are summed there; free between updates.
@@ -151,11 +146,9 @@ impl Reducer {
             Way::Device(device) => device.collective.wait()?,
         }
         // Only now: all that the others are asked for beside is done.
-        let own: Vec<bool> = self
-            .members()
-            .map(|(id, _)| gradients.get(id).is_some())
-            .collect();
-        let reached = self.team.hear(own)?;
+        let members = self.buckets.iter().flat_map(|bucket| &bucket.members);
+        let own = members.map(|member| gradients.get(member.id).is_some());
+        let reached = self.team.hear(own.collect::<Vec<bool>>())?;
         let mut index = 0;
         for (bucket, members) in self.buckets.iter().enumerate() {
             for member in &members.members {
@@ -172,11 +165,6 @@ impl Reducer {
             }
         }
         Ok(())
-    }
-
-    fn members(&self) -> impl Iterator<Item = (ParameterId, std::ops::Range<usize>)> {
-        let members = self.buckets.iter().flat_map(|bucket| &bucket.members);
-        members.map(|member| (member.id, member.place.clone()))
     }
 
     fn send(&mut self, bucket: usize, gradients: &Gradients) -> Result<(), TensorError> {
@@ -292,14 +280,6 @@ fn reduce(
     }
 }
 
-/// The trainable parameters with their numbers.
-pub(super) fn trainable(parameters: &Parameters) -> Vec<(ParameterId, usize)> {
-    let trainable = parameters.iter().filter(|(_, p)| p.trainable());
-    trainable
-        .map(|(id, parameter)| (id, parameter.master().len()))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
@@ -309,7 +289,7 @@ mod tests {
     use fourfold_tensor::{Device, DeviceChoice, Precision, Tensor};
 
     use super::super::Sums;
-    use super::super::buckets::buckets_of;
+    use super::super::buckets::{buckets_of, trainable};
     use super::*;
 
     fn emulated() -> Device {

@@ -8,7 +8,6 @@ use anyhow::{Context, Result};
 use fourfold_model::Model;
 use fourfold_tensor::{DeviceNumbers, ParameterId, Parameters, Tensor};
 
-use super::reducer::trainable;
 use super::{Bucket, Team, buckets};
 
 /// Which numbers each rank steps: its part of every bucket that gradients are summed in.
@@ -20,7 +19,7 @@ pub struct Shards {
 impl Shards {
     /// For the trainable ones of `parameters`.
     pub fn new(team: Team, parameters: &Parameters) -> Self {
-        let buckets = buckets(&trainable(parameters));
+        let buckets = buckets(parameters);
         Self { team, buckets }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use fourfold_data::{Mixture, Skip};
 use fourfold_model::Model;
+use fourfold_tensor::Parameters;
 
 use crate::assemble::Reading;
 use crate::checkpoint::{self, State, TensorRef};
@@ -80,15 +81,17 @@ impl Desk {
         samples.context("cannot caption the held-out samples (training.samples)")
     }
 
-    /// Writes a checkpoint: the weights that some stage trains, and amid a stage what its updates go on from.
+    /// Writes a checkpoint: the weights that some stage trains, of which `on_host` are the numbers, and amid a stage what its
+    /// updates go on from.
     pub fn checkpoint(
         &self,
         state: State,
         model: &Model,
+        on_host: &Parameters,
         updater: Option<(&Updater, &Moments)>,
         keep: usize,
     ) -> Result<PathBuf> {
-        let (mut tensors, on_host) = (Vec::new(), model.parameters.on_host()?);
+        let mut tensors = Vec::new();
         for (_, parameter) in on_host.iter() {
             if !state.frozen.contains_key(parameter.name()) {
                 tensors.push(TensorRef {

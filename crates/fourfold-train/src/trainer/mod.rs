@@ -95,9 +95,13 @@ pub fn train(
     on_every_rank(
         &options.ranks,
         threads,
-        move |team| match team.leads() {
-            true => Session::begin(recipe, options, team, progress)?.run(),
-            false => Session::begin(recipe, options, team, &mut Silent)?.run(),
+        move |team| {
+            let mut silent = Silent;
+            let progress = match team.leads() {
+                true => progress,
+                false => &mut silent,
+            };
+            Session::begin(recipe, options, team, progress)?.run()
         },
         |team| {
             let mut silent = Silent;

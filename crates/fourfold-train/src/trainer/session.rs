@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fourfold_data::{Loader, SamplerState, Shard};
 use fourfold_model::Model;
+use fourfold_tensor::Parameters;
 
 use super::alike::demand_same_weights;
 use super::desk::Desk;
@@ -144,7 +145,8 @@ impl Session<'_> {
                 } else {
                     (index, update + 1, Some(state))
                 };
-                checkpoint = Some(self.checkpoint(position, (!last).then_some(&updater))?);
+                checkpoint =
+                    Some(self.checkpoint(position, parameters, (!last).then_some(&updater))?);
             }
             // After the checkpoint: captions that cannot be made cost none of the training.
             if last || self.step.is_multiple_of(self.recipe.training.sample_every) {
@@ -272,6 +274,7 @@ impl Session<'_> {
     fn checkpoint(
         &mut self,
         (stage, update, sampler): (usize, usize, Option<SamplerState>),
+        on_host: &Parameters,
         updater: Option<&Updater>,
     ) -> Result<PathBuf> {
         let optimizer = updater.map(|updater| &updater.optimizer);
@@ -298,7 +301,7 @@ impl Session<'_> {
         };
         let updater = updater.zip(moments.as_ref());
         let keep = self.recipe.training.keep_checkpoints;
-        let folder = desk.checkpoint(state, &self.model, updater, keep)?;
+        let folder = desk.checkpoint(state, &self.model, on_host, updater, keep)?;
         self.progress.checkpointed(&folder);
         Ok(folder)
     }
