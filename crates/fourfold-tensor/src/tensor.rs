@@ -158,6 +158,20 @@ impl Tensor {
         Ok(tensor)
     }
 
+    /// [`Tensor::to_device`] for numbers that the device will need later: they travel while it does what it was asked for
+    /// before.
+    ///
+    /// # Errors
+    /// As [`Tensor::to_device`].
+    pub fn send_ahead(&self, device: &Device) -> Result<Self> {
+        let (None, Device::Gpu(gpu)) = (self.gpu(), device) else {
+            return self.to_device(device);
+        };
+        let buffer = GpuBuffer::sent_ahead(gpu, self.view().bytes())?;
+        let storage = Storage::Gpu(buffer);
+        Ok(Self::stored(&self.shape, self.precision(), storage))
+    }
+
     /// The same numbers in the host's memory: itself when it lies there. Carries no place on the tape.
     ///
     /// # Errors

@@ -22,8 +22,12 @@ impl<'p> PackInput<'p> {
     /// # Errors
     /// When images differ in size, or one comes without pixels.
     pub fn new(pack: &'p Pack) -> Result<Self> {
-        let pixels = pixels(&pack.images).context("an image of a pack came without pixels")?;
-        Ok(Self::with(pack, stack_pixels(pixels.into_iter())?, false))
+        Ok(Self::seen(pack, pack_pixels(pack)?))
+    }
+
+    /// Prepares `pack` with the pixels of its images, those of [`pack_pixels`].
+    pub fn seen(pack: &'p Pack, pixels: Tensor) -> Self {
+        Self::with(pack, pixels, false)
     }
 
     /// Prepares `pack` with the features of its images, `[images, patches, vision_width]`.
@@ -74,8 +78,14 @@ pub(crate) fn prompt_image(pixels: &PixelArray) -> Result<Arc<PromptImage>> {
     Ok(PromptImage::new(Tensor::from_f32(&shape, &pixels.data)?))
 }
 
-fn pixels(images: &[DocumentImage]) -> Option<Vec<&PixelArray>> {
-    images.iter().map(DocumentImage::pixels).collect()
+/// The images of `pack` as f32 `[images, 3, height, width]`.
+///
+/// # Errors
+/// When they differ in size, or one comes without pixels.
+pub(crate) fn pack_pixels(pack: &Pack) -> Result<Tensor> {
+    let pixels: Option<Vec<_>> = pack.images.iter().map(DocumentImage::pixels).collect();
+    let pixels = pixels.context("an image of a pack came without pixels")?;
+    stack_pixels(pixels.into_iter())
 }
 
 /// Images of one size as f32 `[images, 3, height, width]`.

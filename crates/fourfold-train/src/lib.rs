@@ -12,6 +12,7 @@ pub mod evaluation;
 pub mod export;
 pub mod feature_cache;
 pub mod feature_store;
+pub mod feed;
 pub mod files;
 pub mod hub;
 pub mod import;

@@ -7,6 +7,7 @@ use fourfold_tensor::Device;
 
 use crate::assemble::{assemble, text};
 use crate::feature_cache::FeatureCache;
+use crate::feed::Feed;
 use crate::recipe::Recipe;
 use crate::sources::Sources;
 use crate::stage::StagePlan;
@@ -78,12 +79,13 @@ pub fn measure(
             let mut cache = FeatureCache::for_stage(None, &plan.stage, plan.precision, limit);
             let mut pass = |at_most: usize, watched: usize| -> Result<Pass> {
                 let mut updater = Updater::new(&plan, &assembled.model, watched)?;
-                let mut loader = plan.load_endlessly(cache.as_ref())?;
+                let loader = plan.load_endlessly(cache.as_ref())?;
+                let mut feed = Feed::new(loader, device.clone(), cache.is_none());
                 let mut update = |number: usize| -> Result<(usize, usize)> {
-                    let batch = loader.next_batch()?;
-                    let model = &mut assembled.model;
-                    updater.update(&plan, model, cache.as_mut(), &batch, batch.targets, number)?;
-                    Ok((batch.tokens, batch.images))
+                    let (mut ready, model) = (feed.next_batch()?, &mut assembled.model);
+                    let (cache, targets) = (cache.as_mut(), ready.batch.targets);
+                    updater.update(model, cache, &mut ready, targets, number, &mut feed)?;
+                    Ok((ready.batch.tokens, ready.batch.images))
                 };
                 update(0)?;
                 let (begin, mut pass) = (Instant::now(), Pass::default());

@@ -3,10 +3,12 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use fourfold_tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::{assemble, text};
 use crate::feature_cache::FeatureCache;
+use crate::feed::Feed;
 use crate::metrics::peak_memory_mib;
 use crate::recipe::Recipe;
 use crate::sources::Sources;
@@ -60,7 +62,8 @@ pub fn peak(recipe: &Recipe, stage: &str, updates: usize) -> Result<StagePeak> {
         let limit = recipe.training.feature_cache_mib;
         let mut cache = FeatureCache::for_stage(None, &plan.stage, plan.precision, limit);
         let mut updater = Updater::new(plan, &assembled.model, plan.updates)?;
-        let mut loader = plan.load_endlessly(cache.as_ref())?;
+        let loader = plan.load_endlessly(cache.as_ref())?;
+        let mut feed = Feed::new(loader, Device::Cpu, cache.is_none());
         let mut found = StagePeak {
             name: plan.stage.name.clone(),
             updates: updates.min(plan.updates),
@@ -73,10 +76,10 @@ pub fn peak(recipe: &Recipe, stage: &str, updates: usize) -> Result<StagePeak> {
         };
         for number in 0..found.updates {
             let begin = Instant::now();
-            let batch = loader.next_batch()?;
-            let model = &mut assembled.model;
-            let updated =
-                updater.update(plan, model, cache.as_mut(), &batch, batch.targets, number)?;
+            let (mut ready, model) = (feed.next_batch()?, &mut assembled.model);
+            let (cache, targets) = (cache.as_mut(), ready.batch.targets);
+            let updated = updater.update(model, cache, &mut ready, targets, number, &mut feed)?;
+            let batch = ready.batch;
             found.tokens += batch.tokens;
             found.targets += batch.targets;
             found.images += batch.images;

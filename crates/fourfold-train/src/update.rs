@@ -3,14 +3,15 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use fourfold_data::Batch;
+use fourfold_data::Pack;
 use fourfold_model::{LossOptions, Model};
-use fourfold_tensor::{Gradients, Precision, Tape, awake};
+use fourfold_tensor::{Device, Gradients, Precision, Tape, Tensor, awake};
 
 use crate::checkpoint::Checkpoint;
 use crate::checks::{GradientWatch, demand_finite};
 use crate::feature_cache::{FeatureCache, Features, Origins};
-use crate::input::PackInput;
+use crate::feed::{Feed, Ready};
+use crate::input::{PackInput, pack_pixels};
 use crate::loss_scale::{LossScaler, Scaled, Verdict};
 use crate::optimizer::{Moments, Optimizer};
 use crate::parallel::{Reducer, Shards, Team};
@@ -51,7 +52,8 @@ impl Updated {
 }
 
 /// Makes the updates of one stage.
-pub struct Updater {
+pub struct Updater<'p> {
+    plan: &'p StagePlan,
     /// The optimizer.
     pub optimizer: Optimizer,
     gradients: Gradients,
@@ -65,13 +67,13 @@ pub struct Updater {
     shards: Option<Shards>,
 }
 
-impl Updater {
+impl<'p> Updater<'p> {
     /// For the trainable parameters of `model`. Over the first `watched` updates, or the first
     /// [`GradientWatch::UPDATES`] of them, a gradient has to reach every one.
     ///
     /// # Errors
     /// When a parameter belongs to no part.
-    pub fn new(plan: &StagePlan, model: &Model, watched: usize) -> Result<Self> {
+    pub fn new(plan: &'p StagePlan, model: &Model, watched: usize) -> Result<Self> {
         Self::with_team(plan, model, watched, Team::default(), false)
     }
 
@@ -81,7 +83,7 @@ impl Updater {
     /// # Errors
     /// As [`Updater::new`].
     pub fn with_team(
-        plan: &StagePlan,
+        plan: &'p StagePlan,
         model: &Model,
         watched: usize,
         team: Team,
@@ -100,6 +102,7 @@ impl Updater {
         let own = shards.as_ref().map(Shards::own);
         let (betas, decay) = (plan.stage.betas, plan.stage.weight_decay);
         Ok(Self {
+            plan,
             optimizer: Optimizer::new(betas, decay, model, own.as_ref())?,
             team,
             reducer,
@@ -140,8 +143,8 @@ impl Updater {
         self.scaler.as_ref()
     }
 
-    /// Update `update` of the stage, counted from 0, on `batch`; with `cache`, the encoder is asked only for images
-    /// that are not in it.
+    /// Update `update` of the stage, counted from 0, on a batch that `feed` gave; with `cache`, the encoder is asked only
+    /// for images that are not in it. When all gradients have been asked of a device, `feed` looks ahead.
     ///
     /// The loss is the mean over all targets of the batch: how it is split into packs, and these among ranks, changes
     /// nothing. `targets` are those of all ranks.
@@ -151,21 +154,22 @@ impl Updater {
     /// for too long.
     pub fn update(
         &mut self,
-        plan: &StagePlan,
         model: &mut Model,
         cache: Option<&mut FeatureCache>,
-        batch: &Batch,
+        ready: &mut Ready,
         targets: usize,
         update: usize,
+        feed: &mut Feed,
     ) -> Result<Updated> {
         awake(|| {
+            let plan = self.plan;
             let within = || format!("in update {} of stage '{}'", update + 1, plan.stage.name);
             let Accumulated {
                 loss,
                 features,
                 waited,
             } = self
-                .accumulate(plan, model, cache, batch, targets, update)
+                .accumulate(model, cache, ready, targets, update, feed)
                 .with_context(within)?;
             if loss.is_finite() {
                 self.watch
@@ -201,7 +205,7 @@ impl Updater {
                 .step(
                     model,
                     &self.gradients,
-                    &plan.rates(plan.place(update, batch.progress)),
+                    &plan.rates(plan.place(update, ready.batch.progress)),
                     (scale / loss_scale) as f32,
                 )
                 .with_context(within)?;
@@ -237,18 +241,18 @@ impl Updater {
 
     fn accumulate(
         &mut self,
-        plan: &StagePlan,
         model: &Model,
         cache: Option<&mut FeatureCache>,
-        batch: &Batch,
+        ready: &mut Ready,
         targets: usize,
         update: usize,
+        feed: &mut Feed,
     ) -> Result<Accumulated> {
         self.gradients.clear();
         if let Some(reducer) = &mut self.reducer {
             reducer.begin();
         }
-        let loss_scale = self.loss_scale();
+        let (plan, loss_scale) = (self.plan, self.loss_scale());
         // The gradients of logits are the first numbers of 16 bits on the way back, and none of them is larger than this
         // scale: it is the loss scale over the targets that has to stay below 65504. So a large batch needs, and takes, a
         // larger loss scale than a small one.
@@ -257,21 +261,30 @@ impl Updater {
             scale: loss_scale as f32 / targets.max(1) as f32,
             recompute: plan.stage.recompute,
         };
-        let mut total = 0.0;
-        let (fresh, origins) = match &cache {
+        let packs = &ready.batch.packs;
+        let (fresh, features) = match &cache {
             Some(cache) => {
-                let images = batch.packs.iter().flat_map(|pack| &pack.images);
+                let images = packs.iter().flat_map(|pack| &pack.images);
                 let (fresh, origins) = cache.missing(model, images)?;
                 (fresh, Some(origins))
             }
             None => (Features::new(), None),
         };
-        for (number, pack) in batch.packs.iter().enumerate() {
-            let input = match &cache {
-                Some(cache) if !pack.images.is_empty() => {
-                    PackInput::encoded(pack, cache.stack(&fresh, &pack.images)?)
-                }
-                _ => PackInput::new(pack)?,
+        let device = model.parameters.device();
+        let send = |pack: &Pack| -> Result<Tensor> {
+            let images = match &cache {
+                Some(cache) if !pack.images.is_empty() => cache.stack(&fresh, &pack.images)?,
+                _ => pack_pixels(pack)?,
+            };
+            Ok(images.send_ahead(device)?)
+        };
+        let mut ahead = ready.pixels.take();
+        let mut losses = Vec::new();
+        for (number, pack) in packs.iter().enumerate() {
+            let images = ahead.take().map_or_else(|| send(pack), Ok)?;
+            let input = match cache.is_some() && !pack.images.is_empty() {
+                true => PackInput::encoded(pack, images),
+                false => PackInput::seen(pack, images),
             };
             let tape = Tape::recording(&model.parameters);
             // Another one on every rank.
@@ -280,32 +293,33 @@ impl Updater {
             let loss = model
                 .loss(&tape, &input.as_input(), options)
                 .with_context(|| describe(pack))?;
-            let value = loss
-                .to_host()?
-                .f32()?
-                .first()
-                .copied()
-                .map_or(f64::NAN, f64::from)
-                / loss_scale;
-            total += value;
-            if self.scaler.is_some() && !value.is_finite() {
-                // The update will be skipped: what the other packs would add is not needed.
-                break;
-            }
-            demand_finite("loss", value, &plan.stage, update)?;
             // A pack of text alone teaches a projector nothing; the watch tells if that is all there is.
-            if tape.recorded() == 0 {
-                continue;
-            }
+            let teaches = tape.recorded() > 0;
             match &mut self.reducer {
+                _ if !teaches => {}
                 // Gradients go to the other ranks once an update, as soon as its last pack has completed them.
-                Some(reducer) if number + 1 == batch.packs.len() => {
+                Some(reducer) if number + 1 == packs.len() => {
                     tape.backward_telling(&loss, &mut self.gradients, &mut |id, gradients| {
                         reducer.complete(id, gradients)
                     })?;
                 }
                 _ => tape.backward(&loss, &mut self.gradients)?,
             }
+            losses.push(loss);
+            // While a device still computes this one.
+            if let Some(next) = packs.get(number + 1).filter(|_| *device != Device::Cpu) {
+                ahead = Some(send(next)?);
+            }
+        }
+        feed.look_ahead();
+        // From here on a device is waited for.
+        let mut total = 0.0;
+        for loss in losses {
+            let value = loss.to_host()?.f32()?.first().copied();
+            total += value.map_or(f64::NAN, f64::from) / loss_scale;
+        }
+        if self.scaler.is_none() {
+            demand_finite("loss", total, &plan.stage, update)?;
         }
         if let Some(cache) = cache {
             cache.keep(fresh)?;
@@ -319,7 +333,7 @@ impl Updater {
         }
         Ok(Accumulated {
             loss: total,
-            features: origins,
+            features,
             waited,
         })
     }
@@ -332,7 +346,7 @@ struct Accumulated {
     waited: Option<f64>,
 }
 
-fn describe(pack: &fourfold_data::Pack) -> String {
+fn describe(pack: &Pack) -> String {
     let first = pack
         .documents
         .first()

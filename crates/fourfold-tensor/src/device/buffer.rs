@@ -47,6 +47,20 @@ impl GpuBuffer {
         Ok(buffer)
     }
 
+    /// A copy of `bytes` that arrives while the device does what it was asked for before.
+    pub(crate) fn sent_ahead(gpu: &Arc<Gpu>, bytes: &[u8]) -> Result<Self> {
+        let address = match bytes {
+            [] => 0,
+            _ => gpu.send_ahead(bytes)?,
+        };
+        Ok(Self {
+            gpu: Arc::clone(gpu),
+            address,
+            bytes: bytes.len(),
+            reachable: false,
+        })
+    }
+
     /// Bytes that were never had, on a device that has failed: every use of them is refused.
     pub(crate) fn lost(gpu: &Arc<Gpu>) -> Self {
         Self {

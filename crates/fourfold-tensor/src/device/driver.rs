@@ -23,6 +23,12 @@ pub(super) trait Driver: Send + Sync {
     /// Gives memory back, once what was asked for before has run.
     fn free(&self, address: Address, bytes: usize);
     fn upload(&self, bytes: &[u8], to: Address) -> Result<()>;
+    /// Memory with these bytes in it, copied beside what was asked for before; what is asked for from now on waits for them.
+    fn send_ahead(&self, bytes: &[u8]) -> Result<Address> {
+        let address = self.allocate(bytes.len())?;
+        self.upload(bytes, address)?;
+        Ok(address)
+    }
     /// Waits for what was asked for before.
     fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()>;
     fn copy(&self, from: Address, to: Address, bytes: usize) -> Result<()>;

@@ -214,8 +214,21 @@ impl Gpu {
             true => self.driver.allocate_reachable(bytes)?,
             false => self.driver.allocate(bytes)?,
         };
+        self.count(bytes);
+        Ok(address)
+    }
+
+    fn count(&self, bytes: usize) {
         let live = self.live.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.peak.fetch_max(live, Ordering::Relaxed);
+    }
+
+    /// Memory with `bytes` in it, which arrive while the device does what it was asked for before; given back as that of
+    /// [`Gpu::allocate`], not reachable.
+    pub(super) fn send_ahead(&self, bytes: &[u8]) -> Result<Address> {
+        self.check()?;
+        let address = self.driver.send_ahead(bytes)?;
+        self.count(bytes.len());
         Ok(address)
     }
 

@@ -31,13 +31,16 @@ fn tensors_come_back_as_they_were() {
     for precision in [Precision::F32, Precision::Bf16, Precision::F16] {
         for shape in [&[3, 5][..], &[1], &[0, 4], &[67, 131]] {
             let host = random(shape, 1).to_precision(precision);
-            let there = host.to_device(&device).expect("room");
-            assert_eq!(there.device(), device);
-            assert_eq!(there.precision(), precision);
-            assert_eq!(there.to_f32_vec(), host.to_f32_vec());
-            let back = there.to_host().expect("no failure");
-            assert_eq!(back.device(), Device::Cpu);
-            assert_eq!(back.to_f32_vec(), host.to_f32_vec());
+            for there in [host.to_device(&device), host.send_ahead(&device)] {
+                let there = there.expect("room");
+                assert_eq!(there.shape(), shape);
+                assert_eq!(there.device(), device);
+                assert_eq!(there.precision(), precision);
+                assert_eq!(there.to_f32_vec(), host.to_f32_vec());
+                let back = there.to_host().expect("no failure");
+                assert_eq!(back.device(), Device::Cpu);
+                assert_eq!(back.to_f32_vec(), host.to_f32_vec());
+            }
         }
     }
 }

@@ -88,7 +88,7 @@ impl Desk {
         state: State,
         model: &Model,
         on_host: &Parameters,
-        updater: Option<(&Updater, &Moments)>,
+        updater: Option<(&Updater<'_>, &Moments)>,
         keep: usize,
     ) -> Result<PathBuf> {
         let mut tensors = Vec::new();

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use fourfold_data::{Loader, SamplerState, Shard};
+use fourfold_data::{SamplerState, Shard};
 use fourfold_model::Model;
 use fourfold_tensor::Parameters;
 
@@ -19,6 +19,7 @@ use crate::checkpoint::{self, Checkpoint, State};
 use crate::checks::{FrozenGuard, demand_finite_weights, trainable};
 use crate::feature_cache::{FeatureCache, Origins};
 use crate::feature_store::FeatureStore;
+use crate::feed::Feed;
 use crate::metrics::{StepRecord, device_peak_mib, memory_mib};
 use crate::parallel::Team;
 use crate::progress::{Progress, StageInfo};
@@ -121,9 +122,11 @@ impl Session<'_> {
             rank: self.team.rank(),
             ranks: self.team.ranks(),
         };
-        let mut loader = plan.load(self.options.strict, sampler, features, shard)?;
+        let loader = plan.load(self.options.strict, sampler, features, shard)?;
+        let device = self.model.parameters.device().clone();
+        let mut feed = Feed::new(loader, device, features.is_none());
         for update in done.. {
-            let (state, last) = self.update(plan, &mut updater, &mut loader, update)?;
+            let (state, last) = self.update(plan, &mut updater, &mut feed, update)?;
             // All ranks end after the same update, whichever was told to.
             let stop = self.team.any(self.options.stop.load(Ordering::Relaxed))?;
             let every = self.recipe.training.checkpoint_every;
@@ -196,16 +199,15 @@ impl Session<'_> {
     fn update(
         &mut self,
         plan: &StagePlan,
-        updater: &mut Updater,
-        loader: &mut Loader,
+        updater: &mut Updater<'_>,
+        feed: &mut Feed,
         update: usize,
     ) -> Result<(SamplerState, bool)> {
         let begin = Instant::now();
-        let batch = loader
+        let mut ready = feed
             .next_batch()
             .with_context(|| format!("in stage '{}'", plan.stage.name))?;
-        let waited = begin.elapsed().as_secs_f64();
-        let all = Tally::sum(self.team.hear(Tally::of(&batch, waited))?);
+        let all = Tally::sum(self.team.hear(Tally::of(&ready.batch, ready.waited))?);
         if let Some(desk) = &mut self.desk {
             let skips = desk.skip(self.step + 1, &all.skipped, plan.mixture())?;
             if !skips.new.is_empty() {
@@ -217,7 +219,8 @@ impl Session<'_> {
         }
         let features = self.features.as_mut();
         let model = &mut self.model;
-        let mut updated = updater.update(plan, model, features, &batch, all.targets, update)?;
+        let mut updated = updater.update(model, features, &mut ready, all.targets, update, feed)?;
+        let batch = ready.batch;
         if let Some(features) = &mut updated.features {
             let parts = self.team.hear(std::mem::take(features))?;
             parts.into_iter().for_each(|part| features.add(part));
@@ -275,7 +278,7 @@ impl Session<'_> {
         &mut self,
         (stage, update, sampler): (usize, usize, Option<SamplerState>),
         on_host: &Parameters,
-        updater: Option<&Updater>,
+        updater: Option<&Updater<'_>>,
     ) -> Result<PathBuf> {
         let optimizer = updater.map(|updater| &updater.optimizer);
         let state = State {

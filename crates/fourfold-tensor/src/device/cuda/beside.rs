@@ -37,6 +37,11 @@ impl Beside {
         })
     }
 
+    /// The stream that copies run on.
+    pub(super) fn stream(&self) -> sys::CUstream {
+        self.stream
+    }
+
     /// A place in what `stream`, a living one of the same context, was asked for so far.
     pub(super) fn mark(&self, stream: sys::CUstream) -> Result<Mark, DriverError> {
         let free = lock(&self.free).pop();

@@ -46,8 +46,10 @@ pub(super) struct Cuda {
     modules: Mutex<Vec<Code>>,
     staging: Mutex<Staging>,
     blas: OnceLock<Option<Mutex<Blas>>>,
-    /// Made when first asked for.
+    /// What is copied between ranks, and what is sent ahead: each made when first asked for, and neither waits for the
+    /// other.
     beside: Mutex<Option<Arc<Beside>>>,
+    ahead: Mutex<Option<Arc<Beside>>>,
 }
 
 // SAFETY: the driver's handles may be used from any thread in which the context is current, which `enter` sees to; what
@@ -197,12 +199,20 @@ impl Cuda {
             result::ctx::set_current(context)?;
             let stream = result::stream::create(result::stream::StreamKind::NonBlocking)?;
             let pool = result::device::get_default_mem_pool(device)?;
+            use sys::CUmemPool_attribute as Which;
             // Memory that was given back is kept for the next step: asking the system again would wait for it.
             let mut threshold = u64::MAX;
             result::mem_pool::set_attribute(
                 pool,
-                sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+                Which::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
                 (&raw mut threshold).cast(),
+            )?;
+            // What is sent ahead must not be made to wait for the stream that gives memory back.
+            let mut waits: c_int = 0;
+            result::mem_pool::set_attribute(
+                pool,
+                Which::CU_MEMPOOL_ATTR_REUSE_ALLOW_INTERNAL_DEPENDENCIES,
+                (&raw mut waits).cast(),
             )?;
             Ok(Self {
                 number,
@@ -216,6 +226,7 @@ impl Cuda {
                 staging: Mutex::new(Staging::new(stream)?),
                 blas: OnceLock::new(),
                 beside: Mutex::default(),
+                ahead: Mutex::default(),
             })
         }
     }
@@ -285,10 +296,10 @@ impl Cuda {
         Ok(kernel.function)
     }
 
-    /// What copies run on beside the stream of all else.
-    fn beside(&self) -> Result<Arc<Beside>> {
+    /// What `place` holds, copies on a stream beside that of all else.
+    fn beside(&self, place: &Mutex<Option<Arc<Beside>>>) -> Result<Arc<Beside>> {
         self.enter()?;
-        let mut beside = lock(&self.beside);
+        let mut beside = lock(place);
         if let Some(beside) = &*beside {
             return Ok(Arc::clone(beside));
         }
@@ -312,15 +323,23 @@ impl Cuda {
         ))
     }
 
-    /// Asks the pool for memory; once more after what it keeps was given back, where there is not enough.
-    fn take(&self, bytes: usize) -> std::result::Result<Address, DriverError> {
-        // SAFETY: pool and stream live as long as `self`.
+    /// Asks the pool for memory that is there for what comes later on `stream`; once more after what the pool keeps was
+    /// given back, where there is not enough.
+    ///
+    /// # Safety
+    /// The stream is of this device.
+    unsafe fn take(
+        &self,
+        bytes: usize,
+        stream: sys::CUstream,
+    ) -> std::result::Result<Address, DriverError> {
+        // SAFETY: the pool lives as long as `self`, and so do its stream and the one that this function demands.
         unsafe {
-            match result::mem_pool::alloc_async(self.pool, bytes, self.stream) {
+            match result::mem_pool::alloc_async(self.pool, bytes, stream) {
                 Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
                     result::stream::synchronize(self.stream)?;
                     result::mem_pool::trim_to(self.pool, 0)?;
-                    result::mem_pool::alloc_async(self.pool, bytes, self.stream)
+                    result::mem_pool::alloc_async(self.pool, bytes, stream)
                 }
                 other => other,
             }
@@ -354,8 +373,8 @@ impl Driver for Cuda {
 
     fn allocate(&self, bytes: usize) -> Result<Address> {
         self.enter()?;
-        self.take(bytes)
-            .map_err(|error| self.out_of_memory(bytes, error))
+        // SAFETY: the stream is this device's.
+        unsafe { self.take(bytes, self.stream) }.map_err(|error| self.out_of_memory(bytes, error))
     }
 
     fn free(&self, address: Address, _bytes: usize) {
@@ -370,6 +389,25 @@ impl Driver for Cuda {
         self.enter()?;
         let sent = lock(&self.staging).upload(bytes, to);
         self.check("upload", sent)
+    }
+
+    /// The memory is the other stream's from the beginning: were it asked for on this one, the copy would have to wait for
+    /// all that comes before it here. The pool gives nothing that this stream may still use.
+    fn send_ahead(&self, bytes: &[u8]) -> Result<Address> {
+        let ahead = self.beside(&self.ahead)?;
+        // SAFETY: the stream is this device's.
+        let address = unsafe { self.take(bytes.len(), ahead.stream()) }
+            .map_err(|error| self.out_of_memory(bytes.len(), error))?;
+        let sent = ahead.upload(bytes, address);
+        // Also where a copy failed, before anything gives the memory back on the other stream.
+        let joined = ahead.join(self.stream);
+        match sent.and(joined) {
+            Ok(()) => Ok(address),
+            Err(error) => {
+                self.free(address, bytes.len());
+                self.check("upload", Err(error))
+            }
+        }
     }
 
     fn download(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
@@ -488,23 +526,23 @@ impl Driver for Cuda {
     }
 
     fn mark(&self) -> Result<Mark> {
-        self.check("mark", self.beside()?.mark(self.stream))
+        self.check("mark", self.beside(&self.beside)?.mark(self.stream))
     }
 
     fn follow_beside(&self, mark: Mark) -> Result<()> {
-        self.check("mark", self.beside()?.follow(mark))
+        self.check("mark", self.beside(&self.beside)?.follow(mark))
     }
 
     fn download_beside(&self, from: Address, bytes: &mut [u8]) -> Result<()> {
-        self.check("download", self.beside()?.download(from, bytes))
+        self.check("download", self.beside(&self.beside)?.download(from, bytes))
     }
 
     fn upload_beside(&self, bytes: &[u8], to: Address) -> Result<()> {
-        self.check("upload", self.beside()?.upload(bytes, to))
+        self.check("upload", self.beside(&self.beside)?.upload(bytes, to))
     }
 
     fn join_beside(&self) -> Result<()> {
-        self.check("wait", self.beside()?.join(self.stream))
+        self.check("wait", self.beside(&self.beside)?.join(self.stream))
     }
 
     fn nccl(&self) -> std::result::Result<NcclSupport, String> {
