@@ -28,6 +28,7 @@ mod testing;
 pub use adamw::AdamW;
 pub use device::{
     Device, DeviceChoice, DeviceCollective, DeviceNumbers, HostCollective, NcclSupport, Operation,
+    Tf32,
 };
 pub use element::Element;
 pub use error::TensorError;

@@ -25,6 +25,8 @@ pub struct Tensor {
     pub(crate) node: Option<Node>,
     /// Whether products may keep a packed copy: the numbers stay as they are for long.
     fixed: bool,
+    /// What it is the GELU of; see [`Tensor::with_before_gelu`].
+    before_gelu: Option<Arc<Tensor>>,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,7 @@ impl Tensor {
             buffer: Arc::new(Buffer { storage, precision }),
             node: None,
             fixed: false,
+            before_gelu: None,
         }
     }
 
@@ -385,6 +388,7 @@ impl Tensor {
     pub fn detach(&self) -> Self {
         Self {
             node: None,
+            before_gelu: None,
             ..self.clone()
         }
     }
@@ -425,6 +429,17 @@ impl Tensor {
             Some(Node::Parameter(id)) => Some(id),
             _ => None,
         }
+    }
+
+    /// Remembers what the tensor is the GELU of, in its form with tanh: a product that makes its gradient may go on to that
+    /// of `before` at once.
+    pub(crate) fn with_before_gelu(mut self, before: Self) -> Self {
+        self.before_gelu = Some(Arc::new(before));
+        self
+    }
+
+    pub(crate) fn before_gelu(&self) -> Option<Self> {
+        self.before_gelu.as_deref().cloned()
     }
 
     pub(crate) fn with_node(mut self, node: Node) -> Self {

@@ -18,8 +18,9 @@ use libloading::Library;
 
 use super::compiled::scratch;
 use super::driver::{Address, Driver, Launch, Loaded};
-use super::products::{Operand, Product, Sum};
+use super::products::{Epilogue, Operand, Product, Sum};
 use crate::gemm::{Matrix, Output, product};
+use crate::ops::{Gelu, gelu_at, tanh_slope};
 use crate::{Element, Precision, Result, TensorError};
 
 /// What the device is called.
@@ -361,13 +362,21 @@ impl Driver for Emulated {
         )))
     }
 
-    fn product(&self, description: &Product, _rounded_bias: Option<Address>) -> Result<bool> {
+    fn product(
+        &self,
+        description: &Product,
+        _rounded_bias: Option<Address>,
+        tf32: bool,
+    ) -> Result<bool> {
         if self.products != Products::Host {
             return Ok(false);
         }
         let [m, _, n] = description.extents();
-        let a = self.numbers(description.a, description.precision)?;
-        let b = self.numbers(description.b, description.precision)?;
+        let mut a = self.numbers(description.a, description.precision)?;
+        let mut b = self.numbers(description.b, description.precision)?;
+        if tf32 {
+            a.iter_mut().chain(&mut b).for_each(|x| *x = to_tf32(*x));
+        }
         let bias = match description.bias {
             Some(bias) => Some(self.f32_of(bias, n, Precision::F32)?),
             None => None,
@@ -391,6 +400,23 @@ impl Driver for Emulated {
         };
         let (a, b) = (matrix(description.a, &a), matrix(description.b, &b));
         product(a, b, bias.as_deref(), Precision::F32, output)?;
+        let format = description.out_precision;
+        match description.epilogue {
+            Epilogue::Nothing => {}
+            Epilogue::Gelu { before } => {
+                if let Some(before) = before {
+                    self.write_rounded(&out, before, format)?;
+                }
+                out.iter_mut()
+                    .for_each(|x| *x = gelu_at::<false>(Gelu::Tanh, *x));
+            }
+            Epilogue::GeluGradient { before } => {
+                let before = self.f32_of(before, m * n, format)?;
+                for (dx, x) in out.iter_mut().zip(before) {
+                    *dx *= tanh_slope::<false>(x);
+                }
+            }
+        }
         if !out.is_empty() {
             self.write_rounded(&out, description.out, description.out_precision)?;
         }
@@ -403,6 +429,15 @@ impl Driver for Emulated {
 
     fn synchronize(&self) -> Result<()> {
         self.check_damage()
+    }
+}
+
+/// The nearest number with 10 bits of significand; halves away from zero, as GPUs convert.
+fn to_tf32(x: f32) -> f32 {
+    const LOST: u32 = (1 << 13) - 1;
+    match x.is_finite() {
+        true => f32::from_bits((x.to_bits() + LOST.div_ceil(2)) & !LOST),
+        false => x,
     }
 }
 

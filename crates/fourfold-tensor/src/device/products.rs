@@ -50,6 +50,31 @@ pub(crate) enum Sum {
     Other(Address),
 }
 
+/// What becomes of the numbers of a product before they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Epilogue {
+    Nothing,
+    /// `gelu(…)` in its form with tanh; what it is taken of is written to `before` as well, where that is asked for.
+    Gelu {
+        before: Option<Address>,
+    },
+    /// `… · gelu'(before)`, of the same form.
+    GeluGradient {
+        before: Address,
+    },
+}
+
+impl Epilogue {
+    /// Where numbers lie that it reads or writes besides: in the format of the result, and laid out as that.
+    pub(super) fn before(self) -> Option<Address> {
+        match self {
+            Self::Nothing => None,
+            Self::Gelu { before } => before,
+            Self::GeluGradient { before } => Some(before),
+        }
+    }
+}
+
 /// `out = a · b + bias + sum` with `a: [m, k]`, `b: [k, n]`, `bias: [n]`, `out: [m, n]`, all in memory of one device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
@@ -64,6 +89,8 @@ pub(crate) struct Product {
     pub out_precision: Precision,
     /// Something only where `out` is f32.
     pub sum: Sum,
+    /// Something only where `out` has 16 bits, and not together with a sum.
+    pub epilogue: Epilogue,
 }
 
 impl Product {
@@ -98,17 +125,23 @@ struct ProductArgs {
 }
 
 impl Gpu {
-    /// Computes a product with the device's library, or with kernels of our own where that has nothing for it.
+    /// Computes a product without an epilogue, with the device's library, or with kernels of our own where that has nothing
+    /// for it.
     pub(crate) fn product(self: &Arc<Self>, product: &Product) -> Result<()> {
-        let [m, k, n] = product.extents();
-        if m * n == 0 {
-            return Ok(());
-        }
-        // Libraries do not expect a sum of nothing.
-        if k > 0 && self.library_product(product, self.rounded_bias(product)?.as_ref())? {
+        let [m, _, n] = product.extents();
+        if m * n == 0 || self.product_in_one(product)? {
             return Ok(());
         }
         self.own_product(product)
+    }
+
+    /// Computes a product and its epilogue with the device's library; false where that has nothing for it.
+    pub(crate) fn product_in_one(self: &Arc<Self>, product: &Product) -> Result<bool> {
+        // Libraries do not expect a sum of nothing.
+        if product.extents().contains(&0) {
+            return Ok(false);
+        }
+        self.library_product(product, self.rounded_bias(product)?.as_ref())
     }
 
     /// The bias in the format of the result, where the library wants it so.

@@ -36,10 +36,10 @@ pub use cast::cast;
 pub use dropout::dropout;
 pub use embedding::embedding;
 pub use gated::{Gate, gated};
-#[cfg(target_arch = "x86_64")]
-pub(crate) use gelu::gelu_at;
 pub(crate) use gelu::gelu_in_place;
 pub use gelu::{Gelu, gelu};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use gelu::{gelu_at, tanh_slope};
 pub use head_loss::{
     Highest, head_logits, head_loss, head_loss_rows, head_loss_rows_on_device, highest_logit,
     highest_logits, log_sum_exp,

@@ -24,6 +24,13 @@ impl Bounds {
         reason: "",
     };
 
+    /// Products of numbers that were rounded to 10 bits of significand.
+    pub const TF32: Self = Self {
+        f32: 2e-3,
+        reason: "operands are rounded to TF32",
+        ..Self::OPERATION
+    };
+
     /// Nothing at all: numbers that are moved and not computed with.
     pub const MOVED: Self = Self {
         f32: 0.0,

@@ -4,8 +4,8 @@
 use super::case::{Array, Case};
 use super::numbers::numbers;
 use super::recorded::{Given, Products, recorded, recorded_with};
-use super::{Extent, Operation};
-use crate::ops::{Gelu, linear, linear_gelu, linear_residual};
+use super::{Bounds, Extent, Operation};
+use crate::ops::{Gelu, gelu, linear, linear_gelu, linear_residual};
 use crate::{Parameters, Tape, Tensor};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -14,8 +14,17 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::new("linear (own kernels)", |extent| {
             linears(extent, Products::Own)
         }),
+        Operation::new("linear (TF32)", |extent| linears(extent, Products::Tf32))
+            .in_f32_alone()
+            .within(Bounds::TF32),
         Operation::new("linear_residual", residuals),
         Operation::new("linear_gelu", gelus),
+        Operation::new("linear_gelu, linear", |extent| {
+            feed_forwards(extent, Products::Usual)
+        }),
+        Operation::new("the same (own kernels)", |extent| {
+            feed_forwards(extent, Products::Own)
+        }),
     ]
 }
 
@@ -50,6 +59,13 @@ fn linears(extent: Extent, products: Products) -> Vec<Case> {
             Given::parameter(&[outer, inner], 2),
         ];
         given.extend(biased.then(|| Given::parameter(&[outer], 3)));
+        if products == Products::Tf32 {
+            given = given
+                .into_iter()
+                .zip(1..)
+                .map(|(given, seed)| given.fine(seed))
+                .collect();
+        }
         let bias = if biased { ", bias" } else { "" };
         let name = format!("x [{rows}, {inner}], weight [{outer}, {inner}]{bias}");
         recorded_with(products, name, given, |tape, inputs| {
@@ -108,17 +124,21 @@ fn residuals(extent: Extent) -> Vec<Case> {
     cases
 }
 
-/// As in use, where nothing is recorded; and recorded.
+/// As in use, where nothing is recorded; and recorded. Libraries take rows of whole packs alone.
 fn gelus(extent: Extent) -> Vec<Case> {
     let kinds = extent.pick(&[Gelu::Tanh], &[Gelu::Erf, Gelu::Quick]);
+    let sizes = extent.pick(&[[33, 72, 64]], &[[33, 72, 65], [1, 64, 136]]);
+    let pairs = kinds
+        .iter()
+        .flat_map(|kind| sizes.iter().map(move |size| (*kind, *size)));
     let mut cases = Vec::new();
-    for kind in kinds {
+    for (kind, [rows, inner, outer]) in pairs {
         let given = vec![
-            Given::activation(&[33, 72], 1),
-            Given::parameter(&[65, 72], 2),
-            Given::parameter(&[65], 3),
+            Given::activation(&[rows, inner], 1),
+            Given::parameter(&[outer, inner], 2),
+            Given::parameter(&[outer], 3),
         ];
-        let name = format!("{kind:?}, x [33, 72], weight [65, 72]");
+        let name = format!("{kind:?}, x [{rows}, {inner}], weight [{outer}, {inner}]");
         cases.push(recorded(name.clone(), given, move |tape, inputs| {
             linear_gelu(tape, &inputs[0], &inputs[1], Some(&inputs[2]), kind)
         }));
@@ -132,13 +152,48 @@ fn gelus(extent: Extent) -> Vec<Case> {
                     let values = numbers(seed, shape.iter().product());
                     Tensor::from_f32(shape, &values)?.to_device(device)
                 };
-                let x = there(&[33, 72], 1)?.to_precision(precision);
-                let weight = there(&[65, 72], 2)?.to_precision(precision);
-                let bias = there(&[65], 3)?;
+                let x = there(&[rows, inner], 1)?.to_precision(precision);
+                let weight = there(&[outer, inner], 2)?.to_precision(precision);
+                let bias = there(&[outer], 3)?;
                 let y = linear_gelu(&tape, &x, &weight, Some(&bias), kind)?;
                 Ok(vec![Array::output("output", y.to_host()?.to_f32_vec())])
             },
         ));
     }
+    cases
+}
+
+/// The two layers behind an attention, and what else may read what is between them: gradients pass GELU in the products
+/// that make them, and beside those.
+fn feed_forwards(extent: Extent, products: Products) -> Vec<Case> {
+    let case = |kind: Gelu, [rows, width, inner]: [usize; 3], twice: bool| {
+        let given = vec![
+            Given::activation(&[rows, width], 1),
+            Given::parameter(&[inner, width], 2),
+            Given::parameter(&[inner], 3),
+            Given::parameter(&[width, inner], 4),
+            Given::stream(&[rows, width], 5),
+        ];
+        let twice_too = if twice { ", read twice" } else { "" };
+        let name = format!("{kind:?}, x [{rows}, {width}], inner {inner}{twice_too}");
+        recorded_with(products, name, given, move |tape, inputs| {
+            let [x, first, bias, second, stream] = inputs else {
+                unreachable!("five are given");
+            };
+            let between = linear_gelu(tape, x, first, Some(bias), kind)?;
+            let stream = linear_residual(tape, &between, second, None, stream)?;
+            match twice {
+                false => Ok(stream),
+                true => linear_residual(tape, &gelu(tape, &between, kind)?, second, None, &stream),
+            }
+        })
+    };
+    let sizes = extent.pick(&[[33, 72, 64]], &[[1, 8, 136], [130, 64, 260], [7, 16, 9]]);
+    let mut cases = Vec::new();
+    for size in sizes {
+        cases.push(case(Gelu::Tanh, size, false));
+        cases.push(case(Gelu::Tanh, size, true));
+    }
+    cases.push(case(Gelu::Erf, [33, 72, 64], false));
     cases
 }

@@ -84,6 +84,8 @@ pub(super) enum Products {
     Usual,
     /// By our own kernels, which stand in for a library.
     Own,
+    /// As usual, and the library may round what is f32 to TF32.
+    Tf32,
 }
 
 /// A case of `operation`, which `given` is handed over to in its order.
@@ -105,6 +107,7 @@ pub(super) fn recorded_with(
     Case::new(name, move |device, precision| {
         let own = device.gpu().filter(|_| products == Products::Own);
         let _own = own.map(|gpu| gpu.own_products());
+        let _tf32 = (products == Products::Tf32).then(|| device.allow_tf32());
         compute(&given, &operation, device, precision)
     })
 }

@@ -18,7 +18,7 @@ use cudarc::driver;
 use libloading::Library;
 
 use super::super::driver::Address;
-use super::super::products::{Operand, Product, Sum};
+use super::super::products::{Epilogue, Operand, Product, Sum};
 use crate::Precision;
 
 /// An environment variable with the library, or the folder that has it, where the loader does not know it.
@@ -26,6 +26,13 @@ const VARIABLE: &str = "FOURFOLD_CUBLASLT";
 
 /// Memory that its kernels may use on the side; what NVIDIA recommends for the newest GPUs.
 const WORKSPACE: usize = 32 << 20;
+
+/// Plans that are kept: batches of many lengths would make ever more.
+const PLANS: usize = 4096;
+
+/// Epilogues read and write numbers in groups of so many, on borders of so many bytes.
+const EPILOGUE_GROUP: usize = 8;
+const EPILOGUE_BORDER: Address = 16;
 
 /// Parts of a sum are added from the side memory, in order, and nowhere else.
 const REDUCTIONS: u32 =
@@ -45,7 +52,8 @@ struct Shape {
     transposed: [bool; 2],
     precision: u8,
     out_precision: u8,
-    has_bias: bool,
+    tf32: bool,
+    epilogue: u32,
     adds: bool,
     /// The largest powers of two up to 16 that the addresses of `a`, `b`, `out` and what is added are multiples of.
     alignments: [u32; 4],
@@ -100,8 +108,20 @@ impl Blas {
         &mut self,
         product: &Product,
         rounded_bias: Option<Address>,
+        tf32: bool,
     ) -> Result<bool, String> {
-        let shape = Shape::of(product);
+        let before = product.epilogue.before();
+        let fits = |before| {
+            let [_, _, n] = product.extents();
+            before % EPILOGUE_BORDER == 0 && n % EPILOGUE_GROUP == 0
+        };
+        if !before.is_none_or(fits) {
+            return Ok(false);
+        }
+        if self.plans.len() >= PLANS {
+            self.plans.clear();
+        }
+        let shape = Shape::of(product, tf32);
         let (handle, bias) = (self.handle, rounded_bias.or(product.bias));
         let plan = match self.plans.entry(shape) {
             Entry::Occupied(found) => found.into_mut(),
@@ -116,9 +136,9 @@ impl Blas {
             Sum::Other(address) => address,
         };
         // SAFETY: the plan was made for this shape; addresses are of buffers that hold such matrices, which the trait
-        // demands; the bias is set anew for every product.
+        // demands; the bias and what an epilogue reads or writes are set anew for every product.
         let done = unsafe {
-            set_bias(plan.description, bias).and_then(|()| {
+            set_addresses(plan.description, bias, before).and_then(|()| {
                 result::matmul(
                     self.handle,
                     plan.description,
@@ -152,7 +172,7 @@ impl Blas {
 }
 
 impl Shape {
-    fn of(product: &Product) -> Self {
+    fn of(product: &Product, tf32: bool) -> Self {
         let alignment = |address: Address| 1 << address.trailing_zeros().min(4);
         let added = match product.sum {
             Sum::Nothing | Sum::Result => product.out,
@@ -163,7 +183,8 @@ impl Shape {
             transposed: [product.a.transposed, product.b.transposed],
             precision: product.precision as u8,
             out_precision: product.out_precision as u8,
-            has_bias: product.bias.is_some(),
+            tf32,
+            epilogue: epilogue(product) as u32,
             adds: product.sum != Sum::Nothing,
             alignments: [product.a.address, product.b.address, product.out, added].map(alignment),
         }
@@ -178,23 +199,20 @@ impl Plan {
         bias: Option<Address>,
     ) -> Result<Self, CublasError> {
         let [m, _, n] = product.extents();
-        let description = result::create_matmul_desc(
-            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-            Type::CUDA_R_32F,
-        )?;
+        let compute = match shape.tf32 {
+            true => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            false => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+        };
+        let description = result::create_matmul_desc(compute, Type::CUDA_R_32F)?;
         let (kind, out_kind) = (
             data_type(product.precision),
             data_type(product.out_precision),
         );
         let out = result::create_matrix_layout(out_kind, n as u64, m as u64, n as i64)?;
         let (left, right) = (layout(product.b, kind)?, layout(product.a, kind)?);
-        let epilogue = match shape.has_bias {
-            true => sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS,
-            false => sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_DEFAULT,
-        };
         let preference = result::create_matmul_pref()?;
         // SAFETY: description, layouts and preference were made above, and each value has the type of its attribute;
-        // the bias is one of such a product.
+        // bias and epilogue are those of such a product.
         let algorithm = unsafe {
             let set = |which, value: u32| {
                 result::set_matmul_desc_attribute(
@@ -208,8 +226,17 @@ impl Plan {
             let [a, b] = shape.transposed.map(u32::from);
             set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, b)?;
             set(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, a)?;
-            set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue as u32)?;
-            set_bias(description, bias)?;
+            set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, shape.epilogue)?;
+            if product.epilogue.before().is_some() {
+                let between_rows = n as i64;
+                result::set_matmul_desc_attribute(
+                    description,
+                    Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD,
+                    (&raw const between_rows).cast(),
+                    size_of::<i64>(),
+                )?;
+            }
+            set_addresses(description, bias, product.epilogue.before())?;
             let prefer = |which, value: *const c_void, bytes| {
                 result::set_matmul_pref_attribute(preference, which, value, bytes)
             };
@@ -260,24 +287,59 @@ impl Plan {
     }
 }
 
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // SAFETY: the plan made them, and nothing asked for with them needs them any longer than the call that asked.
+        unsafe {
+            let _ = result::destroy_matmul_desc(self.description);
+            for layout in [self.left, self.right, self.out] {
+                let _ = result::destroy_matrix_layout(layout);
+            }
+        }
+    }
+}
+
+/// What the library calls the epilogue of `product`, its bias included.
+fn epilogue(product: &Product) -> sys::cublasLtEpilogue_t {
+    use sys::cublasLtEpilogue_t as Name;
+    match (product.epilogue, product.bias.is_some()) {
+        (Epilogue::Nothing, false) => Name::CUBLASLT_EPILOGUE_DEFAULT,
+        (Epilogue::Nothing, true) => Name::CUBLASLT_EPILOGUE_BIAS,
+        (Epilogue::Gelu { before: None }, false) => Name::CUBLASLT_EPILOGUE_GELU,
+        (Epilogue::Gelu { before: None }, true) => Name::CUBLASLT_EPILOGUE_GELU_BIAS,
+        (Epilogue::Gelu { before: Some(_) }, false) => Name::CUBLASLT_EPILOGUE_GELU_AUX,
+        (Epilogue::Gelu { before: Some(_) }, true) => Name::CUBLASLT_EPILOGUE_GELU_AUX_BIAS,
+        // Nobody adds a bias to a gradient.
+        (Epilogue::GeluGradient { .. }, _) => Name::CUBLASLT_EPILOGUE_DGELU,
+    }
+}
+
 /// # Safety
-/// `bias`, if it is given, is the address of as many numbers as the result that `description` is of has columns.
-unsafe fn set_bias(
+/// `bias`, if it is given, is the address of as many numbers as the result that `description` is of has columns, and
+/// `before` of as many as it has.
+unsafe fn set_addresses(
     description: sys::cublasLtMatmulDesc_t,
     bias: Option<Address>,
+    before: Option<Address>,
 ) -> Result<(), CublasError> {
-    let Some(bias) = bias else {
-        return Ok(());
-    };
-    // SAFETY: the attribute is an address; that it is one of a bias is what this function demands.
-    unsafe {
-        result::set_matmul_desc_attribute(
-            description,
-            Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-            (&raw const bias).cast(),
-            size_of::<Address>(),
-        )
+    let addresses = [
+        (Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias),
+        (Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, before),
+    ];
+    for (which, address) in addresses {
+        if let Some(address) = address {
+            // SAFETY: the attributes are addresses; that they are of such numbers is what this function demands.
+            unsafe {
+                result::set_matmul_desc_attribute(
+                    description,
+                    which,
+                    (&raw const address).cast(),
+                    size_of::<Address>(),
+                )?;
+            }
+        }
     }
+    Ok(())
 }
 
 /// The matrix as it lies, read column after column.

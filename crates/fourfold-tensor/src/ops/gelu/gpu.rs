@@ -31,23 +31,28 @@ struct BackwardArgs {
 }
 
 pub(super) fn gelu(gpu: &Arc<Gpu>, tape: &Tape<'_>, x: &Tensor, kind: Gelu) -> Result<Tensor> {
-    let number = match kind {
-        Gelu::Tanh => 0,
-        Gelu::Erf => 1,
-        Gelu::Quick => 2,
-    };
-    let module = Module::new(Source::Gelu).format("T", x.precision());
     let y = like(gpu, x)?;
     let args = ForwardArgs {
         x: x.address(),
         y: y.address(),
         count: x.len() as u64,
-        kind: number,
+        kind: number(kind),
         pad: 0,
     };
-    gpu.launch(module, "gelu_forward", Spread::packs(x.len()), &args)?;
+    gpu.launch(module(x), "gelu_forward", Spread::packs(x.len()), &args)?;
+    Ok(record(gpu, tape, x, y, kind))
+}
+
+/// Notes that `y` is the GELU of `x`.
+pub(in crate::ops) fn record(
+    gpu: &Arc<Gpu>,
+    tape: &Tape<'_>,
+    x: &Tensor,
+    y: Tensor,
+    kind: Gelu,
+) -> Tensor {
     let (gpu, kept) = (Arc::clone(gpu), x.clone());
-    Ok(tape.record(&[x], y, move |dy, flow| {
+    tape.record(&[x], y, move |dy, flow| {
         let dy = dy.to_precision(kept.precision());
         let dx = like(&gpu, &kept)?;
         let args = BackwardArgs {
@@ -55,10 +60,24 @@ pub(super) fn gelu(gpu: &Arc<Gpu>, tape: &Tape<'_>, x: &Tensor, kind: Gelu) -> R
             dy: dy.address(),
             dx: dx.address(),
             count: kept.len() as u64,
-            kind: number,
+            kind: number(kind),
             pad: 0,
         };
-        gpu.launch(module, "gelu_backward", Spread::packs(kept.len()), &args)?;
+        let spread = Spread::packs(kept.len());
+        gpu.launch(module(&kept), "gelu_backward", spread, &args)?;
         flow.add(kept.node, dx)
-    }))
+    })
+}
+
+fn module(x: &Tensor) -> Module {
+    Module::new(Source::Gelu).format("T", x.precision())
+}
+
+/// What kernels call `kind`.
+fn number(kind: Gelu) -> i32 {
+    match kind {
+        Gelu::Tanh => 0,
+        Gelu::Erf => 1,
+        Gelu::Quick => 2,
+    }
 }

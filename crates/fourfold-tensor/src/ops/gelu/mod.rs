@@ -1,12 +1,12 @@
 //! GELU: a number times the chance that a normal variable lies below it.
 
 mod cpu;
-mod gpu;
+pub(super) mod gpu;
 #[cfg(test)]
 pub(super) mod reference;
 
-pub(crate) use cpu::at as gelu_at;
-pub(super) use cpu::{sigmoid, tanh_slope};
+pub(super) use cpu::sigmoid;
+pub(crate) use cpu::{at as gelu_at, tanh_slope};
 
 use super::formats::{numbers, with_numbers};
 use crate::device::common;

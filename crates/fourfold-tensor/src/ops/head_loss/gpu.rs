@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::reduce::sum_of_values;
-use crate::device::{Address, Gpu, Module, Operand, Product, Source, Spread, Sum, copies};
+use crate::device::{
+    Address, Epilogue, Gpu, Module, Operand, Product, Source, Spread, Sum, copies,
+};
 use crate::ops::embedding::{Scatter, gather};
 use crate::ops::gpu::{int, upload};
 use crate::{Precision, Result, Tape, Tensor};
@@ -159,6 +161,7 @@ impl Pass<'_> {
             out,
             out_precision: Precision::F32,
             sum,
+            epilogue: Epilogue::Nothing,
         })
     }
 
@@ -240,6 +243,7 @@ pub(super) fn head_logits(
         out: logits.address(),
         out_precision: Precision::F32,
         sum: Sum::Nothing,
+        epilogue: Epilogue::Nothing,
     })?;
     Ok(logits)
 }

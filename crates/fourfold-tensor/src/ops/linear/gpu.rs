@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::reduce::{Rows, sum_rows};
-use crate::device::{Address, Gpu, GpuBuffer, Module, Operand, Product, Source, Sum};
+use crate::device::{Address, Epilogue, Gpu, GpuBuffer, Module, Operand, Product, Source, Sum};
 use crate::ops::gpu::{Pieces, int};
+use crate::ops::{Gelu, gelu};
 use crate::tape::{Flow, Node};
 use crate::{Precision, Result, Tape, Tensor};
 
@@ -31,40 +32,132 @@ pub(super) fn linear(
     residual: Option<&Tensor>,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let precision = tape.precision();
-    let format = residual.map_or(precision, Tensor::precision);
+    let format = residual.map_or(tape.precision(), Tensor::precision);
     let y = Tensor::on_gpu(gpu, shape, format)?;
-    let operand = x.to_precision(precision);
-    let kept = weight.to_precision(precision);
+    let layer = Layer::new(gpu, tape, x, weight, bias);
     gpu.product(&Product {
-        a: Operand::of(&operand),
-        b: Operand::of(&kept).t(),
-        precision,
-        bias: bias.map(Tensor::address),
-        out: y.address(),
         out_precision: format,
         sum: residual.map_or(Sum::Nothing, |residual| Sum::Other(residual.address())),
+        ..layer.product(&y)
     })?;
-    let mut inputs = vec![x, weight];
-    inputs.extend(bias);
-    inputs.extend(residual);
-    let residual_node = residual.and_then(|residual| residual.node);
-    let backward = Backward {
-        gpu: Arc::clone(gpu),
-        // The input is kept only for the gradient of a weight that trains.
-        x: weight.node.map(|_| operand),
-        x_node: x.node,
-        x_shape: x.shape().to_vec(),
-        x_precision: x.precision(),
-        weight: kept,
-        weight_node: weight.node,
-        bias: bias.and_then(|bias| bias.node),
-        precision,
-    };
-    Ok(tape.record(&inputs, y, move |dy, flow| {
-        backward.run(&dy, flow)?;
-        flow.add(residual_node, dy)
-    }))
+    Ok(layer.record(y, residual))
+}
+
+/// [`linear`] and GELU. The device's library does both in one where it can, and then the gradients of linear layers that read
+/// the result pass GELU in the products that make them.
+pub(super) fn linear_gelu(
+    gpu: &Arc<Gpu>,
+    tape: &Tape<'_>,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    kind: Gelu,
+    shape: &[usize],
+) -> Result<Tensor> {
+    let precision = tape.precision();
+    if kind == Gelu::Tanh && precision != Precision::F32 {
+        let layer = Layer::new(gpu, tape, x, weight, bias);
+        let y = Tensor::on_gpu(gpu, shape, precision)?;
+        let recorded = tape.records(&layer.inputs());
+        let before = recorded.then(|| Tensor::on_gpu(gpu, shape, precision));
+        let before = before.transpose()?;
+        let address = before.as_ref().map(Tensor::address);
+        let in_one = gpu.product_in_one(&Product {
+            epilogue: Epilogue::Gelu { before: address },
+            ..layer.product(&y)
+        })?;
+        match before {
+            _ if !in_one => {}
+            None => return Ok(y),
+            Some(before) => {
+                let before = layer.record(before, None);
+                let y = gelu::gpu::record(gpu, tape, &before, y, kind);
+                return Ok(y.with_before_gelu(before));
+            }
+        }
+    }
+    gelu(
+        tape,
+        &linear(gpu, tape, x, weight, bias, None, shape)?,
+        kind,
+    )
+}
+
+/// A linear layer and its operands in the tape's precision.
+struct Layer<'a, 'p> {
+    gpu: &'a Arc<Gpu>,
+    tape: &'a Tape<'p>,
+    x: &'a Tensor,
+    operand: Tensor,
+    weight: &'a Tensor,
+    rounded_weight: Tensor,
+    bias: Option<&'a Tensor>,
+}
+
+impl<'a, 'p> Layer<'a, 'p> {
+    fn new(
+        gpu: &'a Arc<Gpu>,
+        tape: &'a Tape<'p>,
+        x: &'a Tensor,
+        weight: &'a Tensor,
+        bias: Option<&'a Tensor>,
+    ) -> Self {
+        Self {
+            operand: x.to_precision(tape.precision()),
+            rounded_weight: weight.to_precision(tape.precision()),
+            gpu,
+            tape,
+            x,
+            weight,
+            bias,
+        }
+    }
+
+    /// `out = x · Wᵀ + b`.
+    fn product(&self, out: &Tensor) -> Product {
+        Product {
+            a: Operand::of(&self.operand),
+            b: Operand::of(&self.rounded_weight).t(),
+            precision: self.tape.precision(),
+            bias: self.bias.map(Tensor::address),
+            out: out.address(),
+            out_precision: out.precision(),
+            sum: Sum::Nothing,
+            epilogue: Epilogue::Nothing,
+        }
+    }
+
+    fn inputs(&self) -> Vec<&'a Tensor> {
+        let mut inputs = vec![self.x, self.weight];
+        inputs.extend(self.bias);
+        inputs
+    }
+
+    /// Notes that `y` is the layer's result, added to `residual`.
+    fn record(self, y: Tensor, residual: Option<&'a Tensor>) -> Tensor {
+        let mut inputs = self.inputs();
+        inputs.extend(residual);
+        let residual_node = residual.and_then(|residual| residual.node);
+        let precision = self.tape.precision();
+        let x = self.x;
+        let backward = Backward {
+            gpu: Arc::clone(self.gpu),
+            // The input is kept only for the gradient of a weight that trains.
+            x: self.weight.node.map(|_| self.operand),
+            x_node: x.node,
+            x_shape: x.shape().to_vec(),
+            x_precision: x.precision(),
+            before_gelu: x.before_gelu().filter(|x| x.precision() == precision),
+            weight: self.rounded_weight,
+            weight_node: self.weight.node,
+            bias: self.bias.and_then(|bias| bias.node),
+            precision,
+        };
+        self.tape.record(&inputs, y, move |dy, flow| {
+            backward.run(&dy, flow)?;
+            flow.add(residual_node, dy)
+        })
+    }
 }
 
 struct Backward {
@@ -73,6 +166,8 @@ struct Backward {
     x_node: Option<Node>,
     x_shape: Vec<usize>,
     x_precision: Precision,
+    /// What `x` is the GELU of, where its gradient is wanted in one with that of GELU.
+    before_gelu: Option<Tensor>,
     weight: Tensor,
     weight_node: Option<Node>,
     bias: Option<Node>,
@@ -101,6 +196,7 @@ impl Backward {
                     } else {
                         Sum::Nothing
                     },
+                    epilogue: Epilogue::Nothing,
                 })
             })?;
         }
@@ -113,7 +209,7 @@ impl Backward {
             false => Precision::F32,
         };
         let dx = Tensor::on_gpu(&self.gpu, &self.x_shape, format)?;
-        self.gpu.product(&Product {
+        let product = Product {
             a: Operand::of(&rounded),
             b: Operand::of(&self.weight),
             precision: self.precision,
@@ -121,7 +217,20 @@ impl Backward {
             out: dx.address(),
             out_precision: format,
             sum: Sum::Nothing,
-        })?;
+            epilogue: Epilogue::Nothing,
+        };
+        if let Some(before) = &self.before_gelu {
+            let epilogue = Epilogue::GeluGradient {
+                before: before.address(),
+            };
+            if self.gpu.product_in_one(&Product {
+                epilogue,
+                ..product
+            })? {
+                return flow.add(before.node, dx);
+            }
+        }
+        self.gpu.product(&product)?;
         flow.add(self.x_node, dx.to_precision(self.x_precision))
     }
 }

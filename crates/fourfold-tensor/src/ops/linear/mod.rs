@@ -65,8 +65,8 @@ fn product_in(
     result.map(|()| y)
 }
 
-/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`], to the bit. Where nothing is recorded, kernels for bf16 activate numbers as
-/// they write them.
+/// `gelu(x · Wᵀ + b)`: [`linear`] and [`gelu`]. On a CPU it is that to the bit, and where nothing is recorded, kernels for bf16
+/// activate numbers as they write them. The library of a GPU activates numbers of 16 bits before it rounds them.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -79,12 +79,14 @@ pub fn linear_gelu(
 ) -> Result<Tensor> {
     let mut inputs = vec![x, weight];
     inputs.extend(bias);
-    let in_one = tape.precision() == Precision::Bf16 && x.gpu().is_none();
-    if !in_one || tape.records(&inputs) {
+    let shape = check("linear_gelu", x, weight, bias)?;
+    if let Some(gpu) = common("linear_gelu", inputs.iter().copied())? {
+        check_f32("linear_gelu", bias)?;
+        return gpu::linear_gelu(gpu, tape, x, weight, bias, kind, &shape);
+    }
+    if tape.precision() != Precision::Bf16 || tape.records(&inputs) {
         return gelu(tape, &linear(tape, x, weight, bias)?, kind);
     }
-    let shape = check("linear_gelu", x, weight, bias)?;
-    common("linear_gelu", inputs)?;
     let (a, b) = (Matrix::new(x), Matrix::new(weight).t());
     let bias = bias.map(Tensor::f32).transpose()?;
     let mut result = Ok(());
