@@ -40,7 +40,9 @@ impl Launch {
     /// # Errors
     /// Names the variable that makes no sense.
     pub fn from_environment() -> Result<Option<Self>> {
-        Self::from_variables(&|name| std::env::var(name).ok())
+        Self::from_variables(&|name| {
+            std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+        })
     }
 
     /// The same for any variables.
@@ -54,7 +56,11 @@ impl Launch {
                 return launch.checked(&variables).map(Some);
             }
         }
-        Ok(None)
+        // One of several that nobody gave a number would train alone, as would all others.
+        match variables.count("WORLD_SIZE")? {
+            Some(2..) => Err(variables.missing("RANK", "WORLD_SIZE")),
+            _ => Ok(None),
+        }
     }
 
     fn general(variables: &Variables<'_>) -> Result<Option<Self>> {
@@ -62,11 +68,13 @@ impl Launch {
             return Ok(None);
         };
         let ranks = ranks.ok_or_else(|| variables.missing("WORLD_SIZE", "RANK"))?;
+        let local_rank = variables.count("LOCAL_RANK")?.unwrap_or(0);
+        let local_ranks = variables.count("LOCAL_WORLD_SIZE")?;
         Ok(Some(Self {
             rank,
             ranks,
-            local_rank: variables.count("LOCAL_RANK")?.unwrap_or(0),
-            local_ranks: variables.count("LOCAL_WORLD_SIZE")?.unwrap_or(1),
+            local_rank,
+            local_ranks: local_ranks.unwrap_or(local_rank + 1),
             host: match variables.text("MASTER_ADDR") {
                 Some(host) => host,
                 None if ranks == 1 => LOCAL.into(),
@@ -196,11 +204,12 @@ impl Variables<'_> {
 
     /// `MASTER_PORT`, or one by the name of the job.
     fn port(&self, job: Option<String>) -> Result<u16> {
-        match self.count("MASTER_PORT")? {
-            Some(port @ 1..=65_535) => Ok(port as u16),
-            Some(port) => Err(ParallelError::Environment {
-                name: "MASTER_PORT".to_owned(),
-                value: port.to_string(),
+        let name = "MASTER_PORT";
+        match self.text(name).map(|value| (value.trim().parse(), value)) {
+            Some((Ok(port @ 1..), _)) => Ok(port),
+            Some((_, value)) => Err(ParallelError::Environment {
+                name: name.to_owned(),
+                value,
                 expected: "expected a port, from 1 to 65535".to_owned(),
             }),
             None => Ok(job.map_or(PORT, |job| {
@@ -251,7 +260,7 @@ mod tests {
         // What sbatch itself runs.
         let batch = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "8")];
         assert_eq!(launch(&batch).unwrap(), None);
-        assert_eq!(launch(&[("RANK", "")]).unwrap(), None);
+        assert_eq!(launch(&[("RANK", ""), ("WORLD_SIZE", "1")]).unwrap(), None);
     }
 
     #[test]
@@ -334,6 +343,12 @@ mod tests {
         assert!(said.contains("WORLD_SIZE"), "{said}");
         let said = message(&[("RANK", "1"), ("WORLD_SIZE", "2")]);
         assert!(said.contains("MASTER_ADDR"), "{said}");
+        let unnumbered = [("RANK", ""), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a")];
+        let said = message(&unnumbered);
+        assert!(
+            said.contains("WORLD_SIZE = '2'") && said.contains("expected RANK"),
+            "{said}"
+        );
         let said = message(&[("RANK", "2"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a")]);
         assert!(
             said.contains("rank 2 of 2") && said.contains("RANK=2"),

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,10 @@ const TRY_EVERY: Duration = Duration::from_millis(200);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Who connects has to say at once who it is.
 const WORD_WITHIN: Duration = Duration::from_secs(10);
+/// No meeting takes a year.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Missing ranks that are named; there may be thousands.
+const NAMED: usize = 8;
 /// The longest message of a meeting, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -52,6 +57,7 @@ struct Patience<'a> {
 impl<'a> Patience<'a> {
     fn new(whole: Duration, tell: &'a mut dyn FnMut(&str)) -> Self {
         let now = Instant::now();
+        let whole = whole.min(LONGEST_WAIT);
         Self {
             end: now + whole,
             next_word: now + TELL_EVERY,
@@ -73,7 +79,11 @@ impl<'a> Patience<'a> {
         }
         if now >= self.next_word {
             self.next_word = now + TELL_EVERY;
-            (self.tell)(&format!("waiting for {}", waiting()));
+            let left = (self.end - now).as_secs();
+            (self.tell)(&format!(
+                "waiting for {} (for {left} more seconds)",
+                waiting()
+            ));
         }
         thread::sleep(time);
         Ok(())
@@ -82,8 +92,7 @@ impl<'a> Patience<'a> {
 
 pub(super) fn meet(launch: &Launch, patience: Duration, tell: &mut dyn FnMut(&str)) -> Result<Met> {
     let mut patience = Patience::new(patience, tell);
-    let own = TcpListener::bind(("0.0.0.0", 0))
-        .map_err(ParallelError::io("cannot open a port for other ranks"))?;
+    let own = listen(0).map_err(ParallelError::io("cannot open a port for other ranks"))?;
     let (next, control) = match launch.rank {
         0 => gather(launch, &own, &mut patience)?,
         _ => join(launch, &own, &mut patience)?,
@@ -97,7 +106,7 @@ pub(super) fn meet(launch: &Launch, patience: Duration, tell: &mut dyn FnMut(&st
         "rank {} cannot connect to rank {next_rank} at {next}",
         launch.rank
     )))?;
-    let before = accept_neighbour(launch, &own, &mut patience)?;
+    let before = accept_neighbour(launch, &own, &control, &mut patience)?;
     for stream in [&to_next, &before]
         .into_iter()
         .chain(control.iter().map(|(_, stream)| stream))
@@ -112,6 +121,12 @@ pub(super) fn meet(launch: &Launch, patience: Duration, tell: &mut dyn FnMut(&st
         before,
         control,
     })
+}
+
+/// A port for both kinds of addresses, where the system has both.
+fn listen(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
 }
 
 fn word(kind: u8, text: &str) -> Message {
@@ -178,39 +193,106 @@ impl Hello {
     }
 }
 
-/// Waits for a connection to `listener`.
-fn next_connection(
-    listener: &TcpListener,
-    patience: &mut Patience<'_>,
-    waiting: impl Fn() -> String,
-) -> Result<(TcpStream, SocketAddr)> {
-    let fail = || ParallelError::io("cannot wait for other ranks");
-    listener.set_nonblocking(true).map_err(fail())?;
-    loop {
-        match listener.accept() {
-            Ok((stream, from)) => {
-                stream.set_nonblocking(false).map_err(fail())?;
-                return Ok((stream, from));
+/// Connections to a port, from which a word of one kind is expected. Each is listened to on a thread of its own: one that
+/// says nothing, of a port scanner perhaps, holds up no other.
+struct Callers<'l> {
+    listener: &'l TcpListener,
+    kind: u8,
+    heard: (Sender<Caller>, Receiver<Caller>),
+}
+
+/// A connection, where it comes from and what it said.
+type Caller = (TcpStream, SocketAddr, String);
+
+impl<'l> Callers<'l> {
+    fn new(listener: &'l TcpListener, kind: u8) -> Result<Self> {
+        let set = listener.set_nonblocking(true);
+        set.map_err(ParallelError::io(NOT_WAITING))?;
+        Ok(Self {
+            listener,
+            kind,
+            heard: channel(),
+        })
+    }
+
+    /// Waits for the next that says such a word; what else connects is not answered. `check` is asked now and then
+    /// whether to go on.
+    fn next(
+        &self,
+        patience: &mut Patience<'_>,
+        waiting: impl Fn() -> String,
+        check: impl Fn() -> Result<()>,
+    ) -> Result<Caller> {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, from)) => {
+                    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                    self.listen_to(stream, from)?;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if let Ok(caller) = self.heard.1.try_recv() {
+                        return Ok(caller);
+                    }
+                    check()?;
+                    patience.wait(LOOK_EVERY, &waiting)?;
+                }
+                Err(error) => return Err(ParallelError::io(NOT_WAITING)(error)),
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                patience.wait(LOOK_EVERY, &waiting)?;
-            }
-            Err(error) => return Err(fail()(error)),
         }
     }
+
+    fn listen_to(&self, mut stream: TcpStream, from: SocketAddr) -> Result<()> {
+        let (kind, heard) = (self.kind, self.heard.0.clone());
+        let listen = move || {
+            if stream.set_nonblocking(false).is_ok()
+                && let Some(text) = hear(&mut stream, kind)
+            {
+                // Nobody waits any more once all are there.
+                let _ = heard.send((stream, from, text));
+            }
+        };
+        let spawned = thread::Builder::new().name("caller".into()).spawn(listen);
+        spawned.map(drop).map_err(ParallelError::io(NOT_WAITING))
+    }
+}
+
+const NOT_WAITING: &str = "cannot wait for other ranks";
+
+/// Demands that nobody has closed these connections to ranks.
+fn demand_there<'s>(streams: impl Iterator<Item = (usize, &'s TcpStream)>) -> Result<()> {
+    for (rank, stream) in streams {
+        let looked = stream.set_nonblocking(true).and_then(|()| {
+            let looked = stream.peek(&mut [0]);
+            stream.set_nonblocking(false)?;
+            looked
+        });
+        let gone = match looked {
+            Ok(bytes) => bytes == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        };
+        if gone {
+            return Err(ParallelError::meeting(format!(
+                "rank {rank} is gone before all ranks had met; see what it said"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Waits for the rank before this one.
 fn accept_neighbour(
     launch: &Launch,
     own: &TcpListener,
+    control: &Control,
     patience: &mut Patience<'_>,
 ) -> Result<TcpStream> {
     let before = (launch.rank + launch.ranks - 1) % launch.ranks;
+    let callers = Callers::new(own, NEIGHBOUR)?;
     loop {
         let waiting = || format!("rank {before}, which was there a moment ago,");
-        let (mut stream, _) = next_connection(own, patience, waiting)?;
-        if hear(&mut stream, NEIGHBOUR) == Some(before.to_string()) {
+        let all_are_there = || demand_there(control.iter().map(|(rank, stream)| (*rank, stream)));
+        let (stream, _, name) = callers.next(patience, waiting, all_are_there)?;
+        if name == before.to_string() {
             return Ok(stream);
         }
     }
@@ -243,7 +325,19 @@ fn join(
     // The others may still have to come.
     let remaining = patience.end.saturating_duration_since(Instant::now()) + WORD_WITHIN;
     stream.set_read_timeout(Some(remaining)).map_err(broke())?;
-    let answer = frame::read(&mut stream, LONGEST).map_err(broke())?;
+    let stranger = || {
+        ParallelError::meeting(format!(
+            "what answers at {place} is no rank of Fourfold; give all ranks a free port in MASTER_PORT"
+        ))
+    };
+    let answer = frame::read(&mut stream, LONGEST).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => stranger(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => ParallelError::meeting(format!(
+            "rank 0 at {place} did not answer within {} seconds; see that it is one, and that all others were started",
+            patience.whole.as_secs()
+        )),
+        _ => broke()(error),
+    })?;
     let text = String::from_utf8_lossy(&answer.bytes).into_owned();
     match answer.kind {
         WELCOME => {}
@@ -252,11 +346,7 @@ fn join(
                 "rank 0 at {place} refused rank {rank}: {text}"
             )));
         }
-        _ => {
-            return Err(ParallelError::meeting(format!(
-                "what answers at {place} is no rank of Fourfold; give all ranks a free port in MASTER_PORT"
-            )));
-        }
+        _ => return Err(stranger()),
     }
     let there = stream.peer_addr().map_err(broke())?.ip();
     let next = read_place(&text, there).ok_or_else(|| {
@@ -283,36 +373,23 @@ fn gather(
     patience: &mut Patience<'_>,
 ) -> Result<(SocketAddr, Control)> {
     let port = launch.port;
-    let listener = TcpListener::bind(("0.0.0.0", port)).map_err(|error| match error.kind() {
+    let listener = listen(port).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => ParallelError::meeting(format!(
             "port {port}, where rank 0 is to wait for the others, is taken on this machine, by another job perhaps; give \
              all ranks a free one in MASTER_PORT"
         )),
         _ => ParallelError::io(format!("rank 0 cannot wait at port {port}"))(error),
     })?;
-    let mut come: BTreeMap<usize, (TcpStream, SocketAddr)> = BTreeMap::new();
+    let callers = Callers::new(&listener, HELLO)?;
+    let mut come = Come::new();
     while come.len() + 1 < launch.ranks {
-        let (mut stream, from) = next_connection(&listener, patience, || {
-            let missing = (1..launch.ranks).filter(|rank| !come.contains_key(rank));
-            let missing: Vec<String> = missing.map(|rank| rank.to_string()).collect();
-            let (missing, ranks) = (missing.join(", "), launch.ranks);
-            format!("rank {missing} of {ranks} at port {port}")
-        })?;
-        // What is no rank of Fourfold is not answered.
-        let Some(hello) = hear(&mut stream, HELLO) else {
-            continue;
-        };
-        match Hello::read(&hello, launch, |rank| come.contains_key(&rank)) {
-            Ok(hello) => {
-                let address = SocketAddr::new(from.ip(), hello.port);
-                come.insert(hello.rank, (stream, address));
-            }
-            Err(reason) => {
+        if let Err(error) = admit(launch, &callers, &mut come, patience) {
+            // Those that are there are told, too.
+            let reason = error.to_string();
+            for (mut stream, _) in come.into_values() {
                 let _ = frame::write(&mut stream, &word(REFUSED, &reason));
-                return Err(ParallelError::meeting(format!(
-                    "{from} wanted to join: {reason}"
-                )));
             }
+            return Err(error);
         }
     }
     let first = come[&1].1;
@@ -327,6 +404,47 @@ fn gather(
         control.push((rank, stream));
     }
     Ok((first, control))
+}
+
+/// Ranks that have come, and where the one before each connects to it.
+type Come = BTreeMap<usize, (TcpStream, SocketAddr)>;
+
+/// Waits for one more rank.
+fn admit(
+    launch: &Launch,
+    callers: &Callers<'_>,
+    come: &mut Come,
+    patience: &mut Patience<'_>,
+) -> Result<()> {
+    let waiting = || {
+        let mut missing = (1..launch.ranks).filter(|rank| !come.contains_key(rank));
+        let named: Vec<String> = missing
+            .by_ref()
+            .take(NAMED)
+            .map(|r| r.to_string())
+            .collect();
+        let more = match missing.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let (ranks, port) = (launch.ranks, launch.port);
+        format!("rank {}{more} of {ranks} at port {port}", named.join(", "))
+    };
+    let check = || demand_there(come.iter().map(|(rank, (stream, _))| (*rank, stream)));
+    let (mut stream, from, hello) = callers.next(patience, waiting, check)?;
+    match Hello::read(&hello, launch, |rank| come.contains_key(&rank)) {
+        Ok(hello) => {
+            let address = SocketAddr::new(from.ip(), hello.port);
+            come.insert(hello.rank, (stream, address));
+            Ok(())
+        }
+        Err(reason) => {
+            let _ = frame::write(&mut stream, &word(REFUSED, &reason));
+            Err(ParallelError::meeting(format!(
+                "{from} wanted to join: {reason}"
+            )))
+        }
+    }
 }
 
 /// Where a rank is, for another to read. One on the machine of rank 0, which that machine knows by a name for itself

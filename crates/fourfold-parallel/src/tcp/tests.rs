@@ -1,4 +1,5 @@
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -224,6 +225,41 @@ fn who_does_not_belong_is_refused_on_both_sides() {
             "{message}"
         );
     }
+}
+
+/// Connections that say nothing or nonsense stand in nobody's way, and who reaches a stranger says so.
+#[test]
+fn strangers_hold_nobody_up() {
+    let port = free_port();
+    let leader = thread::spawn(move || connect(&launch(0, 2, port), PATIENCE, &mut |_| {}));
+    let stranger = || loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let (_silent, mut speaking) = (stranger(), stranger());
+    speaking
+        .write_all(b"GET / HTTP/1.1\r\n\r\n")
+        .expect("a connection");
+    let begin = Instant::now();
+    let other = connect(&launch(1, 2, port), PATIENCE, &mut |_| {});
+    leader.join().expect("no panic").expect("they meet");
+    other.expect("they meet");
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let answer = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        answer.map(|()| stream)
+    });
+    let message = connect(&launch(1, 2, port), PATIENCE, &mut |_| {}).map(|_| ());
+    let message = message.expect_err("no rank").to_string();
+    assert!(message.contains("is no rank of Fourfold"), "{message}");
+    let _ = serving.join();
 }
 
 #[test]
