@@ -14,7 +14,7 @@ use fourfold_tensor::Precision;
 
 use crate::assemble::Reading;
 use crate::feature_cache::FeatureCache;
-use crate::recipe::{Recipe, Stage};
+use crate::recipe::{PrecisionChoice, Recipe, Stage};
 use crate::schedule::LearningRate;
 use crate::sources::{Sources, demand_one};
 
@@ -29,6 +29,8 @@ pub struct StagePlan {
     length: Length,
     /// What its products are computed in.
     pub precision: Precision,
+    /// Whether a GPU may round what they read to TF32.
+    pub tf32: bool,
     /// What a row may see.
     pub visibility: VisibilityKind,
     /// Turns samples into documents.
@@ -56,11 +58,10 @@ impl StagePlan {
             let mixture = sources
                 .mixture(&stage.mixture)
                 .with_context(|| format!("in the mixture of stage '{}'", stage.name))?;
-            let precision = recipe.precision_of(stage);
             Self::new(
                 index,
                 stage,
-                precision,
+                recipe.precision_of(stage),
                 mixture,
                 model,
                 reading,
@@ -73,7 +74,7 @@ impl StagePlan {
     fn new(
         index: usize,
         stage: &Stage,
-        precision: Precision,
+        precision: PrecisionChoice,
         mixture: Mixture,
         model: &ModelConfig,
         reading: &Reading,
@@ -148,7 +149,8 @@ impl StagePlan {
             index,
             updates,
             length,
-            precision,
+            precision: precision.resolve(),
+            tf32: precision == PrecisionChoice::Tf32,
             visibility: stage.visibility.unwrap_or(model.visibility),
             encoder: Arc::new(encoder),
             budget,

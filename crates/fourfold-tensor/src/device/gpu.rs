@@ -27,8 +27,8 @@ pub struct Gpu {
     failed: OnceLock<String>,
     /// Whether products are computed without the device's library.
     own_products: AtomicBool,
-    /// Whether the device's library may round what products in f32 read to TF32.
-    tf32: AtomicBool,
+    /// How many let the device's library round what products in f32 read to TF32.
+    tf32: AtomicUsize,
 }
 
 /// Allows TF32 for as long as it lives; see [`Device::allow_tf32`](super::Device::allow_tf32).
@@ -37,7 +37,7 @@ pub struct Tf32<'a>(Option<&'a Gpu>);
 impl<'a> Tf32<'a> {
     pub(super) fn on(gpu: Option<&'a Gpu>) -> Self {
         if let Some(gpu) = gpu {
-            gpu.tf32.store(true, Ordering::Relaxed);
+            gpu.tf32.fetch_add(1, Ordering::Relaxed);
         }
         Self(gpu)
     }
@@ -46,7 +46,7 @@ impl<'a> Tf32<'a> {
 impl Drop for Tf32<'_> {
     fn drop(&mut self) {
         if let Some(gpu) = self.0 {
-            gpu.tf32.store(false, Ordering::Relaxed);
+            gpu.tf32.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -96,7 +96,7 @@ impl Gpu {
             downloads: AtomicUsize::new(0),
             failed: OnceLock::new(),
             own_products: AtomicBool::new(false),
-            tf32: AtomicBool::new(false),
+            tf32: AtomicUsize::new(0),
         })
     }
 
@@ -209,7 +209,7 @@ impl Gpu {
         if self.own_products.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        let tf32 = product.precision == Precision::F32 && self.tf32.load(Ordering::Relaxed);
+        let tf32 = product.precision == Precision::F32 && self.tf32.load(Ordering::Relaxed) > 0;
         self.driver
             .product(product, rounded_bias.map(GpuBuffer::address), tf32)
     }

@@ -41,7 +41,8 @@ impl Outline<'_> {
         encoded: impl Fn(f64, f64) -> f64,
     ) -> Result<StageCost> {
         let config = self.config;
-        let precision = stage.precision.unwrap_or(self.precision).resolve();
+        let choice = stage.precision.unwrap_or(self.precision);
+        let precision = choice.resolve();
         let counts = config.parameter_counts()?;
         let trainable: usize = counts
             .iter()
@@ -87,13 +88,21 @@ impl Outline<'_> {
             false => 8.0,
         };
         let training = trainable as f64 * (4.0 + moments);
+        // What gradients travel in between devices.
+        let buckets = match self.devices {
+            1 => 0.0,
+            _ => 4.0 * trainable as f64,
+        };
+        // The images of the pack at hand, and of the one that is sent ahead.
+        let most = share.batch as f64 * average.images;
+        let sent = 2.0 * most.min(stage.pack_images as f64) * 3.0 * pixels * 4.0;
         let narrow = match precision {
             Precision::F32 => 0.0,
             Precision::Bf16 | Precision::F16 => 2.0,
         };
         Ok(StageCost {
             name: stage.name.clone(),
-            precision: precision.name(),
+            precision: choice.name(),
             trainable,
             updates,
             samples,
@@ -109,7 +118,7 @@ impl Outline<'_> {
                     + features.min(memory) * image,
                 process: PROGRAM + WAITING * (weights + activations),
             },
-            gpu_memory: all as f64 * (4.0 + narrow) + training + activations,
+            gpu_memory: all as f64 * (4.0 + narrow) + training + activations + buckets + sent,
             disk: features.min(disk) * image,
         })
     }

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fourfold_data::{ImageFiles, ImageTransform, SourceConfig};
-use fourfold_tensor::{Device, Precision};
+use fourfold_tensor::Device;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -220,16 +220,16 @@ impl Recipe {
         }
     }
 
-    /// The number format of matrix products in `stage`, on this machine.
-    pub fn precision_of(&self, stage: &Stage) -> Precision {
-        stage.precision.unwrap_or(self.precision).resolve()
+    /// What the number format of matrix products in `stage` is to be.
+    pub fn precision_of(&self, stage: &Stage) -> PrecisionChoice {
+        stage.precision.unwrap_or(self.precision)
     }
 
     /// Replaces `auto` by what it means on `device`: a run does not change its formats where it goes on.
     pub(crate) fn settle_precision(&mut self, device: &Device) {
         let stages = self.stage.iter_mut().filter_map(|s| s.precision.as_mut());
         for precision in stages.chain([&mut self.precision]) {
-            *precision = precision.resolve_on(device).into();
+            *precision = precision.settle(device);
         }
     }
 

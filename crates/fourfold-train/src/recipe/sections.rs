@@ -13,7 +13,7 @@ use super::backbone::{self, Backbone};
 use super::key::{KeyError, KeyPath};
 use super::origin::Origin;
 
-/// `precision = "auto" | "f32" | "bf16" | "fp16"`.
+/// `precision = "auto" | "f32" | "tf32" | "bf16" | "fp16"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
@@ -22,6 +22,8 @@ pub enum PrecisionChoice {
     Auto,
     /// 32-bit floats.
     F32,
+    /// The same, but an NVIDIA GPU may round what products read to TF32 while it trains.
+    Tf32,
     /// 16-bit brain floats into 32-bit sums.
     Bf16,
     /// 16-bit floats of five bits of exponent into 32-bit sums, with a loss that is scaled.
@@ -38,19 +40,29 @@ impl PrecisionChoice {
     pub fn resolve_on(self, device: &Device) -> Precision {
         match self {
             Self::Auto => Precision::fastest_on(device),
-            Self::F32 => Precision::F32,
+            Self::F32 | Self::Tf32 => Precision::F32,
             Self::Bf16 => Precision::Bf16,
             Self::Fp16 => Precision::F16,
         }
     }
-}
 
-impl From<Precision> for PrecisionChoice {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-            Precision::Bf16 => Self::Bf16,
-            Precision::F16 => Self::Fp16,
+    /// What `auto` means on `device`; any other as it is.
+    pub(super) fn settle(self, device: &Device) -> Self {
+        match self {
+            Self::Auto => match Precision::fastest_on(device) {
+                Precision::F32 => Self::F32,
+                Precision::Bf16 => Self::Bf16,
+                Precision::F16 => Self::Fp16,
+            },
+            settled => settled,
+        }
+    }
+
+    /// The word for what it means on this processor.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tf32 => "tf32",
+            other => other.resolve().name(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a recipe may say, and what is said of one that may not.
 
+use fourfold_tensor::Precision;
+
 use super::*;
 
 const RECIPE: &str = r#"
@@ -58,7 +60,7 @@ fn a_stage_may_compute_otherwise_than_the_recipe() {
     };
     let of = |overrides: &[&str]| {
         let recipe = read(overrides);
-        recipe.precision_of(&recipe.stage[0])
+        recipe.precision_of(&recipe.stage[0]).resolve()
     };
     assert_eq!(of(&[]), Precision::fastest());
     assert_eq!(of(&["precision=fp16"]), Precision::F16);
@@ -67,7 +69,12 @@ fn a_stage_may_compute_otherwise_than_the_recipe() {
     let mut recipe = read(&["precision=f32", "stage.align.precision=auto"]);
     recipe.settle_precision(&fourfold_tensor::Device::Cpu);
     assert_eq!(recipe.precision, PrecisionChoice::F32);
-    assert_eq!(recipe.stage[0].precision, Some(Precision::fastest().into()));
+    let settled = recipe.stage[0].precision.expect("given");
+    assert_ne!(settled, PrecisionChoice::Auto);
+    assert_eq!(settled.resolve(), Precision::fastest());
+    let mut recipe = read(&["precision=tf32"]);
+    recipe.settle_precision(&fourfold_tensor::Device::Cpu);
+    assert_eq!(recipe.precision, PrecisionChoice::Tf32);
     let scaled = read(&["precision=fp16", "stage.align.loss_scale.initial=1024"]);
     let written = scaled.to_toml(Path::new("")).expect("written");
     let again = Recipe::parse("r.toml", &written, &[]).expect("read back");
@@ -130,6 +137,7 @@ fn refusals_name_file_key_and_the_way_out() {
         ),
         (refusal("name = \"align\"", "name = 3", &[]), "name"),
         (refusal("", "", &["precision=fp17"]), "did you mean 'fp16'?"),
+        (refusal("", "", &["precision=FP16"]), "did you mean 'fp16'?"),
         (
             refusal("", "", &["precision=bf16", "stage.align.loss_scale={}"]),
             "stage.align.loss_scale': the stage computes in bf16",

@@ -1,8 +1,8 @@
 //! What can be wrong with a recipe whose keys are all known.
 
+use super::PrecisionChoice;
 use fourfold_data::{Augment, DataError};
 use fourfold_model::Part;
-use fourfold_tensor::Precision;
 
 use super::key::{KeyError, KeyPath};
 use super::{Backbone, Baseline, LossScale, Recipe, Stage};
@@ -345,7 +345,7 @@ impl Recipe {
         };
         let path = path.key("loss_scale");
         let precision = self.precision_of(stage);
-        demand(precision == Precision::F16, path.clone(), || {
+        demand(precision == PrecisionChoice::Fp16, path.clone(), || {
             format!(
                 "the stage computes in {}, whose range needs no scale; remove the key, or write `precision = \"fp16\"`",
                 precision.name()

@@ -124,6 +124,19 @@ fn a_run_goes_on_on_another_device() {
     }
 }
 
+#[test]
+fn tf32_rounds_on_a_device_and_nowhere_else() {
+    let _used = with_others();
+    let place = workplace();
+    let place = place.path();
+    let train = |compute, name| train_on(compute, place, name, &["precision=tf32"]);
+    let here = train_on(Compute::default(), place, "here", &["precision=f32"]);
+    let here_too = train(Compute::default(), "here-too");
+    assert_eq!(difference(&here, &here_too), 0.0);
+    let there = difference(&here, &train(emulated(1), "there"));
+    assert!((1e-6..5e-3).contains(&there), "{there}");
+}
+
 /// Notes, and the data broken after some updates.
 #[derive(Default)]
 struct Told {

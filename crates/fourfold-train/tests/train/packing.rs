@@ -10,7 +10,7 @@ use fourfold_tensor::{Gradients, Precision, Tape};
 use fourfold_train::assemble::{Reading, assemble, text};
 use fourfold_train::input::PackInput;
 use fourfold_train::metrics;
-use fourfold_train::recipe::Recipe;
+use fourfold_train::recipe::{PrecisionChoice, Recipe};
 use fourfold_train::sources::Sources;
 
 use crate::support::*;
@@ -102,7 +102,7 @@ fn prepared(place: &std::path::Path) -> (Model, Vec<Document>) {
     let sources = Sources::new(&recipe);
     let text = text(&recipe, &sources, None).expect("a tokenizer");
     let mut recipe = recipe.clone();
-    recipe.precision = Precision::F32.into();
+    recipe.precision = PrecisionChoice::F32;
     let mut assembled = assemble(&recipe, text, Precision::F32).expect("a model");
     assembled.model.parameters.set_trainable(|_| true);
     let visual = assembled.model.config().visual_tokens();
