@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use fourfold_data::hash::file_identity;
-use fourfold_tensor::{Isa, Precision};
+use fourfold_tensor::{Device, Isa, Precision};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
@@ -30,6 +30,10 @@ pub struct Environment {
     pub instructions: String,
     /// Worker threads.
     pub threads: usize,
+    /// What rank 0 computes on.
+    pub device: String,
+    /// How many ranks train together.
+    pub ranks: usize,
     /// The number format of matrix products.
     pub precision: &'static str,
     /// What tells the content of each data file: see [`fourfold_data::hash::file_identity`]. SHA-256 of most; of a large
@@ -45,6 +49,8 @@ impl Environment {
     /// of the repository in question.
     pub fn observe(
         precision: Precision,
+        device: &Device,
+        ranks: usize,
         data: BTreeMap<String, String>,
         hub: Pins,
         place: &Path,
@@ -56,6 +62,11 @@ impl Environment {
             processor: processor(),
             instructions: format!("{:?}", Isa::current()),
             threads: rayon::current_num_threads(),
+            device: match device.gpu() {
+                None => device.to_string(),
+                Some(gpu) => format!("{device} ({})", gpu.name()),
+            },
+            ranks,
             precision: precision.name(),
             data,
             hub,

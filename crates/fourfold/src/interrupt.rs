@@ -20,7 +20,7 @@ pub fn flag() -> Result<Arc<AtomicBool>> {
             std::process::exit(130);
         }
         note(format_args!(
-            "\nstopping after the work at hand; press Ctrl-C again to abort at once"
+            "\nstopping after the work at hand; a second Ctrl-C or signal aborts at once"
         ));
     })
     .context("cannot listen for Ctrl-C")?;

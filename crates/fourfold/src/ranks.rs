@@ -37,12 +37,29 @@ pub fn ranks(here: Option<u16>, machine: &Machine) -> Result<(Ranks, Vec<Device>
             launch.ranks
         );
     }
-    let devices = vec![machine.device_of_process(launch.local_rank)?];
     let ranks = Ranks::Processes {
         team: Team::new(met(&launch)?),
         threads: share_of_cores(launch.local_ranks),
     };
-    Ok((ranks, devices))
+    let device = machine.device_of_process(launch.local_rank);
+    let device = device.inspect_err(|error| ranks.cannot_begin(error))?;
+    Ok((ranks, vec![device]))
+}
+
+/// Refuses to be one of several processes that were launched together; `instead` says what trains on them.
+///
+/// # Errors
+/// When this is one, or the environment makes no sense.
+pub fn demand_alone(command: &str, instead: &str) -> Result<()> {
+    match Launch::from_environment()? {
+        Some(launch) if launch.ranks > 1 => bail!(
+            "`{command}` is for one process, and this is rank {} of {} that were launched together; start it without the \
+             launcher, or {instead}",
+            launch.rank,
+            launch.ranks
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Whether `ranks` are led elsewhere: this process then says and writes nothing.

@@ -28,6 +28,15 @@ impl Default for Ranks {
     }
 }
 
+impl Ranks {
+    /// Tells ranks in other processes that this one cannot begin, and why.
+    pub fn cannot_begin(&self, error: &anyhow::Error) {
+        if let Self::Processes { team, .. } = self {
+            team.collective().fail(&format!("{error:#}"));
+        }
+    }
+}
+
 /// Runs `work` on every rank that is in this process, with the ranks' shares of `worker_threads`; gives what that of the
 /// lowest one gave. A rank that fails tells the others why, and they fail for that reason.
 ///

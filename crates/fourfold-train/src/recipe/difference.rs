@@ -1,9 +1,10 @@
 //! Telling two recipes apart by what decides the weights.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use fourfold_data::source::location::is_url;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,11 +30,31 @@ impl Recipe {
     pub fn fingerprint(&self, folder: &Path) -> Result<Fingerprint> {
         let mut recipe = self.clone();
         recipe.for_each_path(|_, path| *path = super::paths::relative(path, folder));
-        let json = serde_json::to_value(&recipe).context("cannot write the recipe as JSON")?;
+        recipe.as_it_is(&FREE)
+    }
+
+    /// What has to be the same on all ranks of a run: all but threads and the places of local files, which may differ
+    /// between machines.
+    ///
+    /// # Errors
+    /// As [`Recipe::fingerprint`].
+    pub(crate) fn fingerprint_of_rank(&self) -> Result<Fingerprint> {
+        let mut recipe = self.clone();
+        recipe.for_each_path(|_, path| {
+            if !is_url(path) {
+                *path = PathBuf::new();
+            }
+        });
+        recipe.as_it_is(&["threads"])
+    }
+
+    /// Every value as it is, but for those under the keys `free`.
+    fn as_it_is(&self, free: &[&str]) -> Result<Fingerprint> {
+        let json = serde_json::to_value(self).context("cannot write the recipe as JSON")?;
         let mut values = BTreeMap::new();
         if let Value::Object(sections) = json {
             for (key, value) in sections {
-                if !FREE.contains(&key.as_str()) {
+                if !free.contains(&key.as_str()) {
                     flatten(key, value, &mut values);
                 }
             }

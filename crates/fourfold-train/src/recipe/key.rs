@@ -146,9 +146,10 @@ const ELSEWHERE: [(&str, &str); 8] = [
 pub fn unknown_word<S: AsRef<str>>(what: &str, word: &str, known: &[S]) -> String {
     let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == word);
     let same = elsewhere.and_then(|(_, here)| known.iter().find(|known| known.as_ref() == *here));
+    let lower = word.to_lowercase();
     let near = known
         .iter()
-        .map(|known| (strsim::damerau_levenshtein(known.as_ref(), word), known))
+        .map(|known| (strsim::damerau_levenshtein(known.as_ref(), &lower), known))
         .filter(|(distance, known)| *distance <= 1 + known.as_ref().len().max(word.len()) / 3)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known);

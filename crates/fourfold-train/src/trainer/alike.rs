@@ -15,8 +15,8 @@ use crate::recipe::{Fingerprint, differing_keys};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Beginning {
     pub recipe: Fingerprint,
-    /// SHA-256 of the data files.
-    pub data: BTreeMap<String, String>,
+    /// Name and SHA-256 of each data file, in their order; where they lie may differ between machines.
+    pub data: Vec<(String, String)>,
     /// SHA-256 of the tokenizer.
     pub tokenizer: String,
     /// Checksums of all parameters.
@@ -42,17 +42,25 @@ impl Beginning {
         let keys = differing_keys(&self.recipe, &first.recipe);
         if !keys.is_empty() {
             return Some(format!(
-                "rank {rank} has another recipe than rank 0 (there is what rank 0 has):\n  {}\ngive all ranks the same \
-                 file and the same --set; where machines differ, write the precision instead of \"auto\"",
+                "rank {rank} has another recipe than rank 0 (here is what rank {rank} has, there what rank 0 has):\n  {}\n\
+                 give all ranks the same file and the same --set; where machines differ, write the precision instead of \
+                 \"auto\"",
                 keys.join("\n  ")
             ));
         }
-        let differs = |(file, hash): &(&String, &String)| first.data.get(*file) != Some(*hash);
-        if let Some((file, hash)) = self.data.iter().find(differs) {
-            let there = first.data.get(file).map_or("absent", String::as_str);
+        if self.data != first.data {
+            let lacks = |files: &[(String, String)], file| !files.contains(file);
+            let own = self.data.iter().find(|file| lacks(&first.data, file));
+            let other = first.data.iter().find(|file| lacks(&self.data, file));
+            let say = |file: Option<&(String, String)>| match file {
+                Some((name, hash)) => format!("{name} with SHA-256 {hash}"),
+                None => "none that the other lacks".to_owned(),
+            };
             return Some(format!(
-                "the data file {file} of rank {rank} is not that of rank 0 (SHA-256 {hash} here, {there} there): give \
-                 all machines the same files"
+                "the data files of rank {rank} are not those of rank 0 (rank {rank} has {}, rank 0 {}): give all machines \
+                 the same files under the same names",
+                say(own),
+                say(other)
             ));
         }
         if self.tokenizer != first.tokenizer {
@@ -62,8 +70,9 @@ impl Beginning {
                 self.tokenizer, first.tokenizer
             ));
         }
-        let differs = |(name, sum): &(&String, &u64)| first.weights.get(*name) != Some(*sum);
-        let (name, _) = self.weights.iter().find(differs)?;
+        let differs = |name: &&String| self.weights.get(*name) != first.weights.get(*name);
+        let mut names = self.weights.keys().chain(first.weights.keys());
+        let name = names.find(differs)?;
         Some(format!(
             "'{name}' begins with other numbers on rank {rank} than on rank 0: give all machines the same folders of \
              pretrained weights"

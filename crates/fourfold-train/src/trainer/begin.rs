@@ -24,7 +24,7 @@ use crate::hub::{Need, Pins};
 use crate::loss_scale;
 use crate::parallel::{Sums, Team};
 use crate::progress::Progress;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, Stage};
 use crate::run_folder::{RunFolder, RunLock};
 use crate::samples::HeldOut;
 use crate::sources::Sources;
@@ -83,7 +83,8 @@ impl<'a> Session<'a> {
         let text = text(&local, &sources, kept.as_deref())?;
         recipe.set_vocabulary(text.tokenizer.vocabulary());
         let fingerprint = recipe.fingerprint(folder)?;
-        if let Some(checkpoint) = &resume {
+        // The others may have their files elsewhere; they are held to rank 0 below.
+        if let Some(checkpoint) = resume.as_ref().filter(|_| team.leads()) {
             checkpoint.demand_same_run(&fingerprint, &data)?;
         }
         let assembled = assemble(&local, text, precision)?;
@@ -105,9 +106,10 @@ impl<'a> Session<'a> {
             feature_store::prepare(folder)?;
         }
         if !team.is_alone() {
+            progress.note(&ranks_note(&team, &recipe, &device));
             let beginning = Beginning {
-                recipe: fingerprint.clone(),
-                data: data.clone(),
+                recipe: recipe.fingerprint_of_rank()?,
+                data: files_without_places(&data),
                 tokenizer: reading.tokenizer.hash().to_owned(),
                 weights: checksums(&model.parameters, |_, _| true)?,
             };
@@ -121,6 +123,9 @@ impl<'a> Session<'a> {
             Some(checkpoint) => restore(checkpoint, &mut model, &never_trained)?,
             None => 0,
         };
+        if step > 0 {
+            progress.note(&format!("going on after update {step} of the run"));
+        }
         // Last, so that all that is compared before lies in the host's memory.
         model.parameters.to_device(&device)?;
         let (team, sums) = Sums::agree(team, &device)?;
@@ -156,7 +161,7 @@ impl<'a> Session<'a> {
                 let place = recipe.folder.as_deref().unwrap_or(Path::new("."));
                 files::write_json(
                     &run.environment(),
-                    &Environment::observe(precision, all, hub, place),
+                    &Environment::observe(precision, &device, team.ranks(), all, hub, place),
                 )?;
                 Some(Desk::open(run, lock, &recipe, held_out, step)?)
             }
@@ -180,6 +185,30 @@ impl<'a> Session<'a> {
             looked: Origins::default(),
         })
     }
+}
+
+/// How many train, on what, and whether there is work for all.
+fn ranks_note(team: &Team, recipe: &Recipe, device: &Device) -> String {
+    let ranks = team.ranks();
+    let small = |stage: &&Stage| stage.packs.unwrap_or(stage.batch) < ranks;
+    let idle = match recipe.stage.iter().find(small) {
+        None => String::new(),
+        Some(stage) => format!(
+            "; a batch of stage '{}' has less than {ranks} documents or packs, so that some ranks have nothing to do",
+            stage.name
+        ),
+    };
+    format!("{ranks} ranks train together, rank 0 on {device}{idle}")
+}
+
+/// The names of files and what tells their content, without the folders.
+fn files_without_places(files: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let name = |path: &String| {
+        let name = Path::new(path).file_name();
+        name.map_or(path.clone(), |name| name.to_string_lossy().into_owned())
+    };
+    let named = files.iter().map(|(path, hash)| (name(path), hash.clone()));
+    named.collect()
 }
 
 /// What rank 0 finds in the run folder.

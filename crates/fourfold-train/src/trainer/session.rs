@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use fourfold_data::{SamplerState, Shard};
 use fourfold_model::Model;
-use fourfold_tensor::Parameters;
+use fourfold_tensor::{Device, Parameters};
 
 use super::alike::demand_same_weights;
 use super::desk::Desk;
@@ -20,6 +20,7 @@ use crate::checks::{FrozenGuard, demand_finite_weights, trainable};
 use crate::feature_cache::{FeatureCache, Origins};
 use crate::feature_store::FeatureStore;
 use crate::feed::Feed;
+use crate::loss_scale::LossScaler;
 use crate::metrics::{StepRecord, device_peak_mib, memory_mib};
 use crate::parallel::Team;
 use crate::progress::{Progress, StageInfo};
@@ -70,6 +71,7 @@ impl Session<'_> {
             let resume = self.resume.take();
             if let Some(checkpoint) = self.stage(plan, resume)? {
                 self.desk.as_ref().map_or(Ok(()), Desk::report)?;
+                self.end_together()?;
                 return Ok(Outcome::Stopped {
                     run: self.run,
                     checkpoint,
@@ -83,7 +85,13 @@ impl Session<'_> {
         if let Some(desk) = &self.desk {
             desk.finish(&self.recipe, &self.model, &self.reading)?;
         }
+        self.end_together()?;
         Ok(Outcome::Finished { run: self.run })
+    }
+
+    /// Waits until rank 0 has written everything: nobody ends well where that failed.
+    fn end_together(&self) -> Result<()> {
+        self.team.any(false).map(drop)
     }
 
     /// Runs one stage; gives the checkpoint if it was stopped.
@@ -115,6 +123,12 @@ impl Session<'_> {
             trainable: trainable(&self.model),
         };
         self.progress.stage_begins(&info);
+        if plan.tf32 && *self.model.parameters.device() == Device::Cpu {
+            self.progress.note(&format!(
+                "{}: precision = \"tf32\" is for NVIDIA GPUs; on this processor it is f32",
+                stage.name
+            ));
+        }
         self.features = self.features_for(plan)?;
         self.looked = Origins::default();
         let features = self.features.as_ref();
@@ -164,6 +178,14 @@ impl Session<'_> {
             }
         }
         self.progress.stage_ends(&info);
+        let skipped = updater.scaler().map_or(0, LossScaler::skipped);
+        if skipped >= plan.updates as u64 {
+            self.progress.note(&format!(
+                "{}: every update overflowed in fp16 and was skipped, so that nothing was learnt; lower \
+                 `loss_scale.initial` of the stage, or give it more samples",
+                stage.name
+            ));
+        }
         if self.features.is_some() {
             self.progress
                 .note(&format!("{}: {}", stage.name, self.looked));

@@ -3,6 +3,7 @@
 mod adapters;
 mod devices;
 mod features;
+mod feed;
 mod formats;
 mod fp16;
 mod learning;

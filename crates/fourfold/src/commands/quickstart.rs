@@ -17,6 +17,7 @@ use crate::hub::local;
 use crate::machine::Machine;
 use crate::output::{duration, note, program, quoted, say, shown};
 use crate::page;
+use crate::ranks::demand_alone;
 use crate::run::Run;
 
 /// Where the recipe lies in Fourfold's folder.
@@ -60,6 +61,8 @@ impl Quickstart {
     /// When Fourfold's files are not here, the run exists already, or training stops.
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
+        let instead = format!("train on them with `{} train {RECIPE}`", program());
+        demand_alone("quickstart", &instead)?;
         let file = find()?;
         let mut recipe = Recipe::load(&file, &self.set)?;
         if let Some(threads) = self.machine.threads {

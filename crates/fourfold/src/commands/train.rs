@@ -6,13 +6,14 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use fourfold_train::parallel::Ranks;
 use fourfold_train::recipe::Recipe;
 use fourfold_train::run_folder::RunFolder;
 use fourfold_train::trainer::Start;
 
 use crate::machine::Machine;
 use crate::output::{note, shown};
-use crate::ranks::ranks;
+use crate::ranks::{follows, ranks};
 use crate::run::Run;
 
 /// Runs the stages of a recipe, then its evaluations
@@ -63,7 +64,10 @@ impl Train {
     /// What is wrong with recipe, data or run folder, or what stopped the training.
     pub fn run(self) -> Result<()> {
         self.machine.start()?;
-        let (mut recipe, folder) = self.recipe_and_folder()?;
+        // First of all: what goes wrong from here on is told to ranks in other processes.
+        let (ranks, devices) = ranks(self.ranks, &self.machine)?;
+        let found = self.recipe_and_folder(&ranks);
+        let (mut recipe, folder) = found.inspect_err(|error| ranks.cannot_begin(error))?;
         if let Some(threads) = self.machine.threads {
             recipe.threads = Some(threads.into());
         }
@@ -73,7 +77,6 @@ impl Train {
             Start::New { force: self.force }
         };
         let (strict, evaluate) = (self.strict, !self.no_eval);
-        let (ranks, devices) = ranks(self.ranks, &self.machine)?;
         Run {
             recipe,
             folder,
@@ -88,7 +91,7 @@ impl Train {
         Ok(())
     }
 
-    fn recipe_and_folder(&self) -> Result<(Recipe, PathBuf)> {
+    fn recipe_and_folder(&self, ranks: &Ranks) -> Result<(Recipe, PathBuf)> {
         if let Some(file) = &self.recipe {
             let recipe = Recipe::load(file, &self.set)?;
             let folder = self
@@ -107,7 +110,13 @@ impl Train {
                 latest
             }
         };
-        let run = RunFolder::open(&folder)?;
+        let run = RunFolder::open(&folder).map_err(|error| match follows(ranks) {
+            true => error.context(
+                "a rank other than 0 takes the recipe from the run folder; where it does not see that, give it the recipe \
+                 again, beside --resume",
+            ),
+            false => error,
+        })?;
         Ok((Recipe::load(&run.recipe(), &self.set)?, folder))
     }
 }

@@ -8,11 +8,15 @@ use std::time::{Duration, Instant};
 
 use crate::support::*;
 
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
 /// One after the other, as `torchrun` would start them; each has its own view of the machine.
 fn launch(place: &Path, ranks: usize, arguments: &[&str]) -> Vec<Child> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let port = listener.local_addr().expect("its address").port();
-    drop(listener);
+    let port = free_port();
     let start = |rank: usize| {
         rank_command(place, rank, ranks, port, arguments)
             .spawn()
@@ -129,6 +133,79 @@ fn stopped_after_resuming(place: &Path, run: &str, long: &[&str]) -> String {
     ended.err
 }
 
+/// Two processes with these arguments, each in a place of its own; what both said in the end, which has to be an error.
+fn fail_together(places: [&Path; 2], arguments: [&[&str]; 2]) -> Vec<String> {
+    let port = free_port();
+    let begin = Instant::now();
+    let start = |rank: usize| {
+        let mut command = rank_command(places[rank], rank, 2, port, arguments[rank]);
+        command.spawn().expect("started")
+    };
+    let ended = all_ended(vec![start(0), start(1)]);
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    ended
+        .into_iter()
+        .map(|rank| {
+            assert_eq!(rank.code, 1, "{}", rank.err);
+            rank.err
+        })
+        .collect()
+}
+
+#[test]
+fn a_rank_that_cannot_begin_says_so_to_all() {
+    let place = workplace();
+    let place = place.path();
+    let train = ["train", "tiny.toml"];
+    let wrong = ["train", "tiny.toml", "--set", "stage.unify.batch=none"];
+    let said = fail_together([place; 2], [&train, &wrong]);
+    for said in &said {
+        assert!(said.contains("stage.unify.batch"), "{said}");
+    }
+    assert!(!place.join("runs").exists());
+    let elsewhere = ["train", "--resume", "--run", "none"];
+    let said = fail_together([place; 2], [&train, &elsewhere]);
+    for said in &said {
+        assert!(said.contains("give it the recipe again"), "{said}");
+    }
+}
+
+/// The same files at other places train together; others do not, whichever rank has more of them.
+#[test]
+fn ranks_compare_what_they_read_and_not_where_it_lies() {
+    let (here, there) = (workplace(), workplace());
+    let (here, there) = (here.path(), there.path());
+    let several = "data.colors.path=colors*.jsonl";
+    let train = ["train", "tiny.toml", "--set", several, "--no-eval"];
+    let port = free_port();
+    let start = |rank: usize, place: &Path| {
+        let mut command = rank_command(place, rank, 2, port, &train);
+        command.spawn().expect("started")
+    };
+    for rank in all_ended(vec![start(0, here), start(1, there)]) {
+        assert_eq!(rank.code, 0, "{}", rank.err);
+    }
+    assert!(here.join("runs").exists() && !there.join("runs").exists());
+
+    let again = [&train[..], &["--force"]].concat();
+    let line = "{\"image\": \"red.png\", \"name\": \"red\"}\n";
+    for place in [here, there] {
+        write(place, "colors-more.jsonl", line);
+        let said = fail_together([here, there], [&again, &again]);
+        for said in &said {
+            let named = said.contains("colors-more.jsonl with SHA-256");
+            assert!(named && said.contains("rank 1"), "{said}");
+        }
+        fs::remove_file(place.join("colors-more.jsonl")).expect("removed");
+    }
+    let sharded = ["--set", "training.shard_optimizer=true"];
+    let sharded = [&again[..], &sharded].concat();
+    let said = fail_together([here, there], [&again, &sharded]);
+    for said in &said {
+        assert!(said.contains("training.shard_optimizer"), "{said}");
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let place = workplace();
@@ -144,6 +221,8 @@ fn what_makes_no_sense_is_refused() {
     let train = ["train", "tiny.toml"];
     let said = refusal(&[("RANK", "0")], &train);
     assert!(said.contains("WORLD_SIZE"), "{said}");
+    let said = refusal(&[("RANK", ""), ("WORLD_SIZE", "2")], &train);
+    assert!(said.contains("expected RANK"), "{said}");
     let alone = [
         ("RANK", "1"),
         ("WORLD_SIZE", "2"),
@@ -155,6 +234,8 @@ fn what_makes_no_sense_is_refused() {
     ];
     let said = refusal(&alone, &train);
     assert!(said.contains("rank 0 at 127.0.0.1:9"), "{said}");
+    let said = refusal(&alone, &["quickstart"]);
+    assert!(said.contains("is for one process"), "{said}");
     let said = refusal(&alone, &["train", "tiny.toml", "--ranks", "2"]);
     assert!(said.contains("--ranks 2"), "{said}");
     let said = refusal(
