@@ -80,7 +80,7 @@ pub(super) trait Driver: Send + Sync {
     }
     /// What NCCL has to know of the device, or why it cannot be used there.
     fn nccl(&self) -> std::result::Result<NcclSupport, String> {
-        Err(format!("{} is no NVIDIA GPU", self.name()))
+        Err("its device is no NVIDIA GPU".to_owned())
     }
     /// A new id for ranks that meet.
     fn nccl_id(&self) -> Result<Vec<u8>> {

@@ -46,6 +46,14 @@ pub fn list() -> Vec<Found> {
     found
 }
 
+/// The version of NCCL, which sums between GPUs.
+///
+/// # Errors
+/// Why there is none, and what to do about it.
+pub fn nccl_version() -> Result<String, String> {
+    cuda::nccl_version()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,7 +36,7 @@ pub(crate) use common::common;
 pub(crate) use driver::Address;
 pub(crate) use gpu::Spread;
 pub use gpu::{Gpu, Tf32};
-pub use list::{Found, list};
+pub use list::{Found, list, nccl_version};
 pub(crate) use modules::{Module, Source};
 pub(crate) use products::{Epilogue, Operand, Product, Sum};
 

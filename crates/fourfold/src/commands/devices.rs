@@ -29,6 +29,12 @@ struct Listing {
     /// What `--device auto` takes.
     auto: String,
     devices: Vec<Entry>,
+    /// The version of the library that sums between GPUs, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nccl: Option<String>,
+    /// Why it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nccl_problem: Option<String>,
 }
 
 /// A device, or why there is none of its kind.
@@ -67,7 +73,7 @@ impl Devices {
     /// When the environment asks for unknown instructions, or the output is closed.
     pub fn run(self) -> Result<()> {
         Isa::check_environment()?;
-        let listing = Listing::new(&device::list());
+        let listing = Listing::new(&device::list(), device::nccl_version);
         match self.json {
             true => say(serde_json::to_string(&listing)?),
             false => say(listing.text()),
@@ -76,15 +82,19 @@ impl Devices {
 }
 
 impl Listing {
-    fn new(found: &[Found]) -> Self {
+    fn new(found: &[Found], nccl: impl Fn() -> Result<String, String>) -> Self {
         let mut devices = vec![Entry::processor()];
         devices.extend(found.iter().map(Entry::gpu));
         let mut usable = devices[1..].iter().filter(|entry| entry.usable);
         let auto = usable.next().and_then(|entry| entry.device.clone());
+        let several = usable.next().is_some();
         devices.push(Entry::emulated());
+        let nccl = several.then(nccl);
         Self {
             auto: auto.unwrap_or_else(|| "cpu".to_owned()),
             devices,
+            nccl: nccl.clone().and_then(Result::ok),
+            nccl_problem: nccl.and_then(Result::err),
         }
     }
 
@@ -95,7 +105,12 @@ impl Listing {
         let mut text = left(&rows);
         for entry in &self.devices {
             if let Some(problem) = &entry.problem {
-                text += &format!("\n{}: {problem}", entry.label());
+                // Some begin with the device.
+                let label = format!("{}: ", entry.label());
+                text += &format!(
+                    "\n{label}{}",
+                    problem.strip_prefix(&label).unwrap_or(problem)
+                );
             }
             if entry.usable && entry.cublaslt == Some(false) {
                 text += &format!(
@@ -111,6 +126,14 @@ impl Listing {
             0 | 1 => String::new(),
             count => format!(" (`fourfold train`: all {count} GPUs)"),
         };
+        if let Some(version) = &self.nccl {
+            text += &format!("\nNCCL {version} sums gradients from GPU to GPU.");
+        }
+        if let Some(problem) = &self.nccl_problem {
+            text += &format!(
+                "\nwithout NCCL sums of gradients pass through the host's memory, more slowly: {problem}"
+            );
+        }
         text + &format!("\n`--device auto` takes {}{of_training}.", self.auto)
     }
 }
@@ -245,7 +268,7 @@ mod tests {
             gpu(1, None, true),
             gpu(2, None, false),
         ];
-        let listing = Listing::new(&found);
+        let listing = Listing::new(&found, || Ok("2.27.3".to_owned()));
         assert_eq!(listing.auto, "cuda:1");
         let text = listing.text();
         for part in [
@@ -253,6 +276,7 @@ mod tests {
             "compute capability 9.0, CUDA 12.8, bf16 is fastest",
             "80.00 GiB",
             "cuda:2: NVIDIA's library cuBLASLt was not found",
+            "\nNCCL 2.27.3 sums gradients from GPU to GPU.",
             "`--device auto` takes cuda:1 (`fourfold train`: all 2 GPUs).",
         ] {
             assert!(text.contains(part), "{text}");
@@ -265,7 +289,7 @@ mod tests {
             number: None,
             ..gpu(0, Some("no NVIDIA driver: install one"), false)
         };
-        let listing = Listing::new(&[none]);
+        let listing = Listing::new(&[none], || unreachable!("no GPUs to sum between"));
         assert_eq!(listing.auto, "cpu");
         assert_eq!(listing.devices[1].device, None);
         let text = listing.text();

@@ -96,6 +96,11 @@ pub(super) fn find() -> std::result::Result<Vec<Found>, String> {
     Ok((0..count).map(found).collect())
 }
 
+/// The version of NCCL, or why there is none.
+pub(super) fn nccl_version() -> std::result::Result<String, String> {
+    Library::get()?.version()
+}
+
 /// Starts the driver; the newest CUDA version that it can do.
 fn start() -> std::result::Result<(u32, u32), String> {
     // SAFETY: loading the driver's library runs nothing but its own start.

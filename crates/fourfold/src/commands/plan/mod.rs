@@ -35,15 +35,16 @@ making a few updates of each stage on a model that is thrown away; checkpoints, 
 
 Tokens are rows of the language model, visual ones included; targets are those that are learnt. Weights are f32 numbers \
 with their 16-bit working copies, those of frozen parts a second time in the order in which products read them; data are \
-batches that wait and features that are kept. On a GPU lie weights without that second form, gradients, moments and \
-activations.")]
+batches that wait and features that are kept. On a GPU lie weights without that second form, gradients, moments, \
+activations, the images of two packs and with several devices the buckets that gradients travel in; not yet run on a GPU.")]
 pub struct Plan {
     /// The recipe, a TOML file
     recipe: PathBuf,
     /// Set a value of the recipe, such as stage.align.lr=1e-3; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Seconds to measure each stage for; 0 leaves the time out. 2 when absent, or 0 with --memory, --assume or --rate
+    /// Seconds to measure each stage for; 0 leaves the time out. 2 when absent, or 0 with --memory, --assume, --rate or
+    /// several --devices
     #[arg(long, value_name = "SECONDS")]
     measure: Option<u16>,
     /// Take documents to be so on average, visual tokens counted, and read no data
@@ -52,7 +53,7 @@ pub struct Plan {
     /// Operations a second that a device keeps up, to foresee the time from: 100TFLOPS, 900GFLOPS
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
-    /// Devices that share every batch, each with all weights: memory is that of one, time that of all together
+    /// Devices that share every batch, each with all weights: memory is that of one, time at --rate that of all together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "memory")]
     devices: u16,
     /// Make two updates of each stage, each in a process of its own, and print its peak memory beside the estimate
@@ -90,8 +91,16 @@ impl Plan {
         let seconds = match self.measure {
             Some(seconds) => seconds,
             None if self.memory || self.assume.is_some() || self.rate.is_some() => 0,
+            None if self.devices > 1 => 0,
             None => 2,
         };
+        if seconds > 0 && self.devices > 1 {
+            bail!(
+                "--measure measures one device, and --devices {} asks for several; foresee their time with --rate, what one \
+                 of them keeps up",
+                self.devices
+            );
+        }
         let recipe = match self.assume {
             Some(_) => Recipe::load_without_data(&self.recipe, &self.set)?,
             None => self.recipe_with_data()?,

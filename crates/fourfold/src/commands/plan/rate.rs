@@ -13,6 +13,8 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // As it is printed, too.
+        let text = text.trim_end().replace("/s", "S");
         let found = UNITS.into_iter().find_map(|(unit, factor)| {
             let at = text.len().checked_sub(unit.len())?;
             let (number, end) = text.split_at_checked(at)?;
@@ -46,6 +48,7 @@ mod tests {
         assert_eq!("100TFLOPS".parse(), Ok(Rate(1e14)));
         assert_eq!("1.5 pflops".parse(), Ok(Rate(1.5e15)));
         assert_eq!("900GFLOPS".parse(), Ok(Rate(9e11)));
+        assert_eq!("100 TFLOP/s".parse(), Ok(Rate(1e14)));
         assert_eq!(Rate(1e14).to_string(), "100 TFLOP/s");
         for wrong in [
             "",

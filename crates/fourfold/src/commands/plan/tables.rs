@@ -74,26 +74,32 @@ pub fn work(costs: &Costs, rate: Option<Rate>) -> String {
             devices => format!("at {devices} x {rate}"),
         });
     }
-    let mut row = |name: &str, operations: f64, samples: usize| {
+    let mut row = |name: &str, stages: &[StageCost]| {
+        let operations: f64 = stages.iter().map(|stage| stage.operations).sum();
+        let samples: usize = stages.iter().map(|stage| stage.samples).sum();
         let mut row = vec![
             name.to_owned(),
             format!("{operations:.2e}"),
             format!("{:.2e}", operations / samples.max(1) as f64),
         ];
-        row.extend(rate.map(|rate| duration(seconds(operations, rate, costs))));
+        row.extend(rate.map(|rate| {
+            let seconds = stages.iter().map(|stage| seconds(stage, rate, costs));
+            duration(seconds.sum())
+        }));
         rows.push(row);
     };
     for stage in &costs.stages {
-        row(&stage.name, stage.operations, stage.samples);
+        row(&stage.name, std::slice::from_ref(stage));
     }
-    let operations = costs.stages.iter().map(|stage| stage.operations).sum();
-    let samples = costs.stages.iter().map(|stage| stage.samples).sum();
-    row("all", operations, samples);
+    row("all", &costs.stages);
     columns(&rows)
 }
 
-fn seconds(operations: f64, rate: Rate, costs: &Costs) -> f64 {
-    operations / (rate.0 * costs.devices as f64)
+/// Every update takes as long as the device with the most documents.
+fn seconds(stage: &StageCost, rate: Rate, costs: &Costs) -> f64 {
+    let batch = (stage.samples / stage.updates.max(1)).max(1);
+    let most = batch.div_ceil(costs.devices);
+    stage.operations / rate.0 * most as f64 / batch as f64
 }
 
 /// The memory of each stage by its use.
@@ -150,7 +156,7 @@ pub fn as_json(
             value["tokens_per_second"] = json!(speed.tokens_per_second);
         }
         if let Some(rate) = rate {
-            value["seconds_at_rate"] = json!(seconds(stage.operations, rate, costs));
+            value["seconds_at_rate"] = json!(seconds(stage, rate, costs));
         }
         if let Some(peak) = taken.get(place) {
             value["taken"] = peaks::as_json(stage, peak);
