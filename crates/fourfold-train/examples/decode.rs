@@ -14,7 +14,7 @@ use fourfold_model::{
     GenerateOptions, Generated, Model, ModelError, Prompt, PromptImage, VisualSpan,
 };
 use fourfold_tensor::{Precision, Tensor};
-use fourfold_train::bench::Work;
+use fourfold_train::bench::{Geometry, Work};
 use serde_json::json;
 
 /// Most images that a case has.
@@ -61,7 +61,7 @@ fn main() -> Result<()> {
         Some(text) => text.parse().context("expected a number of rounds")?,
         None => 5,
     };
-    let config = Work::VlmAll.model();
+    let config = Work::VlmAll.model(Geometry::M222);
     let precision = Precision::fastest();
     let model = Model::new(config, precision, 1)?;
     let visibility = model.config().visibility;

@@ -32,9 +32,9 @@ impl Batch {
     }
 
     /// An image and a text a document; the tokens of the text's second half are targets.
-    pub fn images_with_texts(config: &ModelConfig) -> Result<Self> {
-        let mut batch = Self::empty(images(TEXTS.len(), config)?);
-        for (number, length) in TEXTS.into_iter().enumerate() {
+    pub fn images_with_texts(config: &ModelConfig, samples: usize) -> Result<Self> {
+        let mut batch = Self::empty(images(samples, config)?);
+        for (number, length) in TEXTS.into_iter().cycle().take(samples).enumerate() {
             let text = text(number, length, config.vocabulary());
             let first = batch.tokens.len() + config.visual_tokens();
             batch.push(&text, config.visual_tokens());

@@ -14,7 +14,7 @@ use fourfold_tensor::{Device, Gradients, Precision, Tape, Tensor, awake};
 use crate::optimizer::Optimizer;
 use crate::plan::shapes::Shapes;
 use batch::Batch;
-pub use work::Work;
+pub use work::{BATCH, Geometry, Work};
 use work::{CAPTION_PROMPT, CAPTION_TOKENS, VIT_IMAGES};
 
 /// Seed of the random weights; times do not depend on it.
@@ -45,13 +45,20 @@ enum Task {
 }
 
 impl Bench {
-    /// Makes the model and the data of `work`, the model on `device`; with `recompute` blocks are computed again on the way
-    /// back.
+    /// Makes the model and the data of `work`, the model on `device`: a vision-language model is that of `geometry`, and
+    /// `batch` images with texts are a step of it. With `recompute` blocks are computed again on the way back.
     ///
     /// # Errors
     /// When the device has no room for the model.
-    pub fn new(work: Work, precision: Precision, recompute: bool, device: &Device) -> Result<Self> {
-        let config = work.model();
+    pub fn new(
+        work: Work,
+        geometry: Geometry,
+        batch: usize,
+        precision: Precision,
+        recompute: bool,
+        device: &Device,
+    ) -> Result<Self> {
+        let config = work.model(geometry);
         let mut model = Model::new(config.clone(), precision, SEED)?;
         model
             .parameters
@@ -77,7 +84,7 @@ impl Bench {
             _ => {
                 let batch = match work {
                     Work::Gpt => Batch::texts(&config)?,
-                    _ => Batch::images_with_texts(&config)?,
+                    _ => Batch::images_with_texts(&config, batch)?,
                 };
                 let operations = shapes.operations(batch.average(), 1.0, |part| work.trains(part));
                 let operations = operations * batch.documents() as f64;
@@ -161,8 +168,15 @@ mod tests {
     /// The figure that the race's page divides by: 6 operations a number and row, attention on top.
     #[test]
     fn operations_of_a_step_are_those_of_its_products() {
-        let bench =
-            Bench::new(Work::Gpt, Precision::F32, false, &Device::Cpu).expect("a small model");
+        let bench = Bench::new(
+            Work::Gpt,
+            Geometry::M222,
+            BATCH.into(),
+            Precision::F32,
+            false,
+            &Device::Cpu,
+        )
+        .expect("a small model");
         let rows = 8.0 * 256.0;
         let numbers = 6.0 * 12.0 * 384.0 * 384.0 + 8192.0 * 384.0;
         let attention = 6.0 * 4.0 * 128.0 * 384.0;

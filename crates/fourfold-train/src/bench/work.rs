@@ -15,17 +15,29 @@ pub enum Work {
     Gpt,
     /// The features of 8 images from a ViT-B/16 at 224 pixels.
     Vit,
-    /// One training step of the model of 222 M parameters on 16 images with texts; all of it trains.
+    /// One training step of a vision-language model on images with texts; all of it trains.
     VlmAll,
     /// The same, the language model frozen.
     VlmFrozenLanguage,
     /// The same, only the projector training.
     VlmProjector,
-    /// 24 tokens of caption for each of so many images, by the same model.
+    /// 24 tokens of caption for each of so many images, by such a model.
     Caption(usize),
 }
 
-/// Tokens of text that the 16 samples of a step have, each after its image; the second half of each are targets.
+/// The vision-language model that a work runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Geometry {
+    /// SigLIP-B/16 at 224 pixels and SmolLM2-135M: 222 M parameters.
+    M222,
+    /// SigLIP so400m at 384 pixels and Qwen2.5-0.5B, as in `recipes/fourfold-0.9b.toml`: 917 M parameters.
+    B0_9,
+}
+
+/// Samples of a step where nothing else is said.
+pub const BATCH: u16 = 16;
+/// Tokens of text that the samples of a step have, each after its image, over and over; the second half of each are
+/// targets.
 pub(super) const TEXTS: [usize; 16] = [
     12, 18, 25, 9, 31, 22, 14, 40, 17, 11, 28, 20, 35, 16, 13, 24,
 ];
@@ -74,14 +86,61 @@ impl Work {
         }
     }
 
-    /// The model that it runs on.
-    pub fn model(self) -> ModelConfig {
+    /// Whether it runs on a vision-language model, whose geometry and batch can be chosen.
+    pub fn sees(self) -> bool {
+        !matches!(self, Self::Gpt | Self::Vit)
+    }
+
+    /// Whether it is a training step on images with texts, whose number can be chosen.
+    pub fn has_batch(self) -> bool {
+        matches!(
+            self,
+            Self::VlmAll | Self::VlmFrozenLanguage | Self::VlmProjector
+        )
+    }
+
+    /// The model that it runs on: `geometry` where it is a vision-language model.
+    pub fn model(self, geometry: Geometry) -> ModelConfig {
         match self {
             // Fourfold's models have an encoder; this one sees no image, and its encoder is as small as they come.
-            Self::Gpt => model(tiny_vision(), 1, gpt()),
-            Self::Vit => model(vit_b_16(), 2, gpt()),
-            _ => model(vit_b_16(), 2, smol()),
+            Self::Gpt => model(tiny_vision(), linear(1), gpt()),
+            Self::Vit => model(vit_b_16(), linear(2), gpt()),
+            _ => geometry.model(),
         }
+    }
+}
+
+impl Geometry {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::M222, Self::B0_9];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::M222 => "222m",
+            Self::B0_9 => "0.9b",
+        }
+    }
+
+    fn model(self) -> ModelConfig {
+        match self {
+            Self::M222 => model(vit_b_16(), linear(2), smol()),
+            Self::B0_9 => model(so400m(), mlp(3), qwen()),
+        }
+    }
+}
+
+impl FromStr for Geometry {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|geometry| geometry.name() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("unknown model; expected one of {names}")
+        })
     }
 }
 
@@ -103,18 +162,33 @@ impl FromStr for Work {
     }
 }
 
-fn model(vision: VisionConfig, pixel_shuffle: usize, language: LanguageConfig) -> ModelConfig {
+fn model(
+    vision: VisionConfig,
+    projector: ProjectorConfig,
+    language: LanguageConfig,
+) -> ModelConfig {
     ModelConfig {
         vision,
-        projector: ProjectorConfig {
-            kind: ProjectorKind::Linear,
-            pixel_shuffle,
-            hidden_size: None,
-        },
+        projector,
         language,
         visibility: VisibilityKind::Causal,
         tokenizer_sha256: String::new(),
         lora: None,
+    }
+}
+
+fn linear(pixel_shuffle: usize) -> ProjectorConfig {
+    ProjectorConfig {
+        kind: ProjectorKind::Linear,
+        pixel_shuffle,
+        hidden_size: None,
+    }
+}
+
+fn mlp(pixel_shuffle: usize) -> ProjectorConfig {
+    ProjectorConfig {
+        kind: ProjectorKind::Mlp,
+        ..linear(pixel_shuffle)
     }
 }
 
@@ -136,6 +210,19 @@ fn vit_b_16() -> VisionConfig {
         registers: 0,
         final_norm: true,
         keep_class_token: false,
+    }
+}
+
+/// SigLIP so400m at 384 pixels.
+fn so400m() -> VisionConfig {
+    VisionConfig {
+        hidden_size: 1152,
+        intermediate_size: 4304,
+        num_hidden_layers: 27,
+        num_attention_heads: 16,
+        image_size: ImageSize::square(384),
+        patch_size: 14,
+        ..vit_b_16()
     }
 }
 
@@ -166,7 +253,32 @@ fn gpt() -> LanguageConfig {
 
 /// SmolLM2-135M.
 fn smol() -> LanguageConfig {
+    LanguageConfig::Rotary(llama())
+}
+
+/// Qwen2.5-0.5B.
+fn qwen() -> LanguageConfig {
     LanguageConfig::Rotary(RotaryConfig {
+        family: RotaryFamily::Qwen2,
+        vocab_size: 151_936,
+        hidden_size: 896,
+        intermediate_size: 4864,
+        num_hidden_layers: 24,
+        num_attention_heads: 14,
+        num_key_value_heads: 2,
+        max_position_embeddings: 32_768,
+        rms_norm_eps: 1e-6,
+        rope: RopeConfig {
+            theta: 1_000_000.0,
+            scaling: None,
+        },
+        qkv_bias: true,
+        ..llama()
+    })
+}
+
+fn llama() -> RotaryConfig {
+    RotaryConfig {
         family: RotaryFamily::Llama,
         vocab_size: 49_152,
         hidden_size: 576,
@@ -187,7 +299,7 @@ fn smol() -> LanguageConfig {
         qkv_bias: false,
         output_bias: false,
         mlp_bias: false,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -196,18 +308,24 @@ mod tests {
 
     #[test]
     fn models_are_of_the_sizes_that_they_are_named_for() {
-        let parameters = |work: Work| -> usize {
-            let counts = work.model().parameter_counts().expect("a model");
-            counts.iter().map(|(_, count)| count).sum()
+        let sizes = |geometry: Geometry| {
+            let model = Work::VlmAll.model(geometry);
+            let counts = model.parameter_counts().expect("a model");
+            let parameters: usize = counts.iter().map(|(_, count)| count).sum();
+            (parameters, model.visual_tokens())
         };
-        assert_eq!(parameters(Work::VlmAll) / 1_000_000, 222);
-        assert_eq!(Work::VlmAll.model().visual_tokens(), 49);
+        // As `transformers` counts them: bench/step/check.py.
+        assert_eq!(sizes(Geometry::M222), (222_082_176, 49));
+        assert_eq!(sizes(Geometry::B0_9), (917_114_352, 81));
     }
 
     #[test]
     fn names_are_read_back() {
         for work in Work::ALL {
             assert_eq!(work.name().parse(), Ok(work));
+        }
+        for geometry in Geometry::ALL {
+            assert_eq!(geometry.name().parse(), Ok(geometry));
         }
         let message = "vlm".parse::<Work>().expect_err("no such work");
         assert!(message.contains("vlm-all"), "{message}");

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use fourfold_tensor::{Device, Isa, Precision, peak};
-use fourfold_train::bench::{Bench as Rounds, Work};
+use fourfold_train::bench::{BATCH, Bench as Rounds, Geometry, Work};
 use fourfold_train::metrics::peak_memory_mib;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,7 @@ use crate::output::{columns, note, say};
 Examples:
   fourfold bench
   fourfold bench vlm-all gpt --precision f32
+  fourfold bench vlm-all --model 0.9b --batch 4
 
 Weights are random and data are made up: nothing is read. `of peak` is the share of the operations that loops over \
 registers alone reach on this machine; of a GPU it is not known, so that there is none. The work's own operations are those \
@@ -28,6 +29,16 @@ pub struct Bench {
     /// What to time; everything when absent
     #[arg(value_name = "WORK", value_parser = PossibleValuesParser::new(Work::ALL.map(Work::name)))]
     works: Vec<String>,
+    /// The vision-language model, by its parameters: with SigLIP-B/16 and SmolLM2-135M, or SigLIP so400m and Qwen2.5-0.5B
+    #[arg(
+        long,
+        value_parser = PossibleValuesParser::new(Geometry::ALL.map(Geometry::name)),
+        default_value = Geometry::M222.name()
+    )]
+    model: String,
+    /// Images with texts of a training step
+    #[arg(long, value_name = "N", default_value_t = BATCH, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
     /// The number format of products; the fastest of this machine when absent
     #[arg(long, value_parser = ["bf16", "f32", "fp16"])]
     precision: Option<String>,
@@ -81,7 +92,9 @@ impl Bench {
             let named = self.works.iter().map(|name| name.parse::<Work>());
             named.map(|work| work.map_err(anyhow::Error::msg)).collect()
         };
-        match (works?.as_slice(), self.turns) {
+        let works = works?;
+        self.refuse_what_is_fixed(&works)?;
+        match (works.as_slice(), self.turns) {
             ([work], true) => self.take_turns(*work, precision, &device),
             (_, true) => anyhow::bail!("--turns takes one work"),
             ([work], false) => {
@@ -97,8 +110,35 @@ impl Bench {
         }
     }
 
+    fn geometry(&self) -> Result<Geometry> {
+        self.model.parse().map_err(anyhow::Error::msg)
+    }
+
+    /// Refuses another model or batch for works that have their own.
+    fn refuse_what_is_fixed(&self, works: &[Work]) -> Result<()> {
+        if self.geometry()? != Geometry::M222
+            && let Some(work) = works.iter().find(|work| !work.sees())
+        {
+            anyhow::bail!(
+                "{work} has a model of its own; --model is for vlm-… and caption-… alone"
+            );
+        }
+        if self.batch != BATCH
+            && let Some(work) = works.iter().find(|work| !work.has_batch())
+        {
+            anyhow::bail!("{work} has a batch of its own; --batch is for vlm-… alone");
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, work: Work, precision: Precision, device: &Device) -> Result<Rounds> {
+        let geometry = self.geometry()?;
+        let batch = usize::from(self.batch);
+        Rounds::new(work, geometry, batch, precision, self.recompute, device)
+    }
+
     fn time(&self, work: Work, precision: Precision, device: &Device) -> Result<Times> {
-        let mut rounds = Rounds::new(work, precision, self.recompute, device)?;
+        let mut rounds = self.prepare(work, precision, device)?;
         rounds.round()?;
         let seconds: Result<Vec<f64>> = (0..self.rounds).map(|_| rounds.round()).collect();
         let mut seconds = seconds?;
@@ -122,6 +162,7 @@ impl Bench {
         command.args(["--precision", precision.name()]);
         command.args(["--rounds", &self.rounds.to_string()]);
         command.args(["--device", &self.machine.device.to_string()]);
+        command.args(["--model", &self.model, "--batch", &self.batch.to_string()]);
         if self.recompute {
             command.arg("--recompute");
         }
@@ -193,7 +234,7 @@ impl Bench {
 
     /// A line in, a round, its seconds and the most memory so far out; until the input ends.
     fn take_turns(&self, work: Work, precision: Precision, device: &Device) -> Result<()> {
-        let mut rounds = Rounds::new(work, precision, self.recompute, device)?;
+        let mut rounds = self.prepare(work, precision, device)?;
         for line in io::stdin().lock().lines() {
             line.context("cannot read the standard input")?;
             let seconds = rayon::scope(|_| rounds.round())?;

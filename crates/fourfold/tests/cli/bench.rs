@@ -39,4 +39,11 @@ fn what_cannot_be_timed_is_refused() {
     assert!(none.contains("rounds"), "{none}");
     let two = refused(&here, &["bench", "gpt", "vit-b-16", "--turns"], 1);
     assert!(two.contains("--turns takes one work"), "{two}");
+    let model = refused(&here, &["bench", "gpt", "--model", "0.9b"], 1);
+    assert!(model.contains("gpt has a model of its own"), "{model}");
+    let batch = refused(&here, &["bench", "caption-1", "--batch", "4"], 1);
+    assert!(
+        batch.contains("caption-1 has a batch of its own"),
+        "{batch}"
+    );
 }
