@@ -28,7 +28,6 @@ mod testing;
 pub use adamw::AdamW;
 pub use device::{
     Device, DeviceChoice, DeviceCollective, DeviceNumbers, HostCollective, NcclSupport, Operation,
-    Tf32,
 };
 pub use element::Element;
 pub use error::TensorError;

@@ -133,6 +133,7 @@ pub struct Parameters {
     list: Vec<Parameter>,
     by_name: HashMap<String, ParameterId>,
     precision: Precision,
+    tf32: bool,
     device: Device,
 }
 
@@ -143,6 +144,7 @@ impl Parameters {
             list: Vec::new(),
             by_name: HashMap::new(),
             precision,
+            tf32: false,
             device: Device::Cpu,
         }
     }
@@ -184,6 +186,7 @@ impl Parameters {
             list: self.list.iter().map(on_host).collect::<Result<_>>()?,
             by_name: self.by_name.clone(),
             precision: Precision::F32,
+            tf32: false,
             device: Device::Cpu,
         })
     }
@@ -204,6 +207,16 @@ impl Parameters {
             parameter.working = Tensor::zeros(&[0]);
             parameter.working = working_copy(&parameter.master, precision);
         }
+    }
+
+    /// Whether an NVIDIA GPU may round what products in f32 read to TF32 while a tape records (or traces): 10 bits of significand,
+    /// which its tensor cores multiply at a high rate, in place of 23. Elsewhere it changes nothing.
+    pub fn allow_tf32(&mut self, allowed: bool) {
+        self.tf32 = allowed;
+    }
+
+    pub(crate) fn allows_tf32(&self) -> bool {
+        self.tf32
     }
 
     /// Adds a frozen parameter.

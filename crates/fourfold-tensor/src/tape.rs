@@ -84,6 +84,11 @@ impl<'p> Tape<'p> {
         self.parameters.precision()
     }
 
+    /// Whether what products in f32 read may be rounded to TF32: never where nothing is recorded.
+    pub(crate) fn tf32(&self) -> bool {
+        self.mode != Mode::Inference && self.parameters.allows_tf32()
+    }
+
     /// Where the parameters lie, and so where operations on them run.
     pub fn device(&self) -> &Device {
         self.parameters.device()

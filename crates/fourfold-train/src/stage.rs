@@ -230,6 +230,7 @@ impl StagePlan {
             .parameters
             .set_trainable(|name| Part::of(name).is_some_and(|part| stage.trains(part)));
         model.parameters.set_precision(self.precision);
+        model.parameters.allow_tf32(self.tf32);
         model.set_visibility(self.visibility);
     }
 

@@ -278,8 +278,6 @@ impl<'p> Updater<'p> {
             };
             Ok(images.send_ahead(device)?)
         };
-        // Not before: features that are kept are those of f32.
-        let _tf32 = plan.tf32.then(|| device.allow_tf32());
         let mut ahead = ready.pixels.take();
         let mut losses = Vec::new();
         for (number, pack) in packs.iter().enumerate() {

@@ -41,10 +41,8 @@ pub(super) trait Driver: Send + Sync {
     /// Makes the kernels of a compiled module known; `file` has its machine code at its beginning.
     fn load(&self, code: &[u8], file: Option<&Path>) -> Result<Loaded>;
     fn launch(&self, launch: &Launch<'_>) -> Result<()>;
-    /// Computes a product and its epilogue with the device's own library; false where that has nothing for it. With `tf32`
-    /// the library may round operands in f32 to TF32.
-    fn product(&self, product: &Product, rounded_bias: Option<Address>, tf32: bool)
-    -> Result<bool>;
+    /// Computes a product and its epilogue with the device's own library; false where that has nothing for it.
+    fn product(&self, product: &Product, rounded_bias: Option<Address>) -> Result<bool>;
     /// Whether a bias has to be in the format of the result; it is given such a copy besides then.
     fn wants_rounded_bias(&self) -> bool;
     /// Waits for everything that was asked for.

@@ -362,19 +362,14 @@ impl Driver for Emulated {
         )))
     }
 
-    fn product(
-        &self,
-        description: &Product,
-        _rounded_bias: Option<Address>,
-        tf32: bool,
-    ) -> Result<bool> {
+    fn product(&self, description: &Product, _rounded_bias: Option<Address>) -> Result<bool> {
         if self.products != Products::Host {
             return Ok(false);
         }
         let [m, _, n] = description.extents();
         let mut a = self.numbers(description.a, description.precision)?;
         let mut b = self.numbers(description.b, description.precision)?;
-        if tf32 {
+        if description.tf32 {
             a.iter_mut().chain(&mut b).for_each(|x| *x = to_tf32(*x));
         }
         let bias = match description.bias {

@@ -27,28 +27,6 @@ pub struct Gpu {
     failed: OnceLock<String>,
     /// Whether products are computed without the device's library.
     own_products: AtomicBool,
-    /// How many let the device's library round what products in f32 read to TF32.
-    tf32: AtomicUsize,
-}
-
-/// Allows TF32 for as long as it lives; see [`Device::allow_tf32`](super::Device::allow_tf32).
-pub struct Tf32<'a>(Option<&'a Gpu>);
-
-impl<'a> Tf32<'a> {
-    pub(super) fn on(gpu: Option<&'a Gpu>) -> Self {
-        if let Some(gpu) = gpu {
-            gpu.tf32.fetch_add(1, Ordering::Relaxed);
-        }
-        Self(gpu)
-    }
-}
-
-impl Drop for Tf32<'_> {
-    fn drop(&mut self) {
-        if let Some(gpu) = self.0 {
-            gpu.tf32.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Has products computed by kernels of our own for as long as it lives.
@@ -96,7 +74,6 @@ impl Gpu {
             downloads: AtomicUsize::new(0),
             failed: OnceLock::new(),
             own_products: AtomicBool::new(false),
-            tf32: AtomicUsize::new(0),
         })
     }
 
@@ -209,9 +186,8 @@ impl Gpu {
         if self.own_products.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        let tf32 = product.precision == Precision::F32 && self.tf32.load(Ordering::Relaxed) > 0;
         self.driver
-            .product(product, rounded_bias.map(GpuBuffer::address), tf32)
+            .product(product, rounded_bias.map(GpuBuffer::address))
     }
 
     /// Leaves the device's library aside, to check the kernels that stand in for it.

@@ -34,8 +34,8 @@ pub use choice::DeviceChoice;
 pub use collective::{DeviceCollective, DeviceNumbers, HostCollective, NcclSupport, Operation};
 pub(crate) use common::common;
 pub(crate) use driver::Address;
+pub use gpu::Gpu;
 pub(crate) use gpu::Spread;
-pub use gpu::{Gpu, Tf32};
 pub use list::{Found, list, nccl_version};
 pub(crate) use modules::{Module, Source};
 pub(crate) use products::{Epilogue, Operand, Product, Sum};
@@ -57,12 +57,6 @@ impl Device {
             Self::Cpu => None,
             Self::Gpu(gpu) => Some(gpu),
         }
-    }
-
-    /// For as long as what it gives lives, an NVIDIA GPU may round what products in f32 read to TF32: 10 bits of
-    /// significand, which its tensor cores multiply at a high rate, in place of 23. Elsewhere it changes nothing.
-    pub fn allow_tf32(&self) -> Tf32<'_> {
-        Tf32::on(self.gpu().map(Arc::as_ref))
     }
 }
 

@@ -82,6 +82,8 @@ pub(crate) struct Product {
     pub b: Operand,
     /// The format of both operands; sums are f32.
     pub precision: Precision,
+    /// Whether the library may round operands in f32 to TF32.
+    pub tf32: bool,
     /// f32.
     pub bias: Option<Address>,
     pub out: Address,

@@ -107,8 +107,8 @@ pub(super) fn recorded_with(
     Case::new(name, move |device, precision| {
         let own = device.gpu().filter(|_| products == Products::Own);
         let _own = own.map(|gpu| gpu.own_products());
-        let _tf32 = (products == Products::Tf32).then(|| device.allow_tf32());
-        compute(&given, &operation, device, precision)
+        let tf32 = products == Products::Tf32;
+        compute(&given, &operation, device, precision, tf32)
     })
 }
 
@@ -117,8 +117,10 @@ fn compute(
     operation: &impl Fn(&Tape<'_>, &[Tensor]) -> Result<Tensor>,
     device: &Device,
     precision: Precision,
+    tf32: bool,
 ) -> Result<Vec<Array>, Failure> {
     let mut parameters = Parameters::new(precision);
+    parameters.allow_tf32(tf32);
     parameters.to_device(device)?;
     // What is no parameter has one that its gradient flows to, so that it can be looked at.
     for (index, given) in given.iter().enumerate() {

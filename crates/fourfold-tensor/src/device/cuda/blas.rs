@@ -108,7 +108,6 @@ impl Blas {
         &mut self,
         product: &Product,
         rounded_bias: Option<Address>,
-        tf32: bool,
     ) -> Result<bool, String> {
         let before = product.epilogue.before();
         let fits = |before| {
@@ -121,7 +120,7 @@ impl Blas {
         if self.plans.len() >= PLANS {
             self.plans.clear();
         }
-        let shape = Shape::of(product, tf32);
+        let shape = Shape::of(product);
         let (handle, bias) = (self.handle, rounded_bias.or(product.bias));
         let plan = match self.plans.entry(shape) {
             Entry::Occupied(found) => found.into_mut(),
@@ -172,7 +171,7 @@ impl Blas {
 }
 
 impl Shape {
-    fn of(product: &Product, tf32: bool) -> Self {
+    fn of(product: &Product) -> Self {
         let alignment = |address: Address| 1 << address.trailing_zeros().min(4);
         let added = match product.sum {
             Sum::Nothing | Sum::Result => product.out,
@@ -183,7 +182,7 @@ impl Shape {
             transposed: [product.a.transposed, product.b.transposed],
             precision: product.precision as u8,
             out_precision: product.out_precision as u8,
-            tf32,
+            tf32: product.tf32 && product.precision == Precision::F32,
             epilogue: epilogue(product) as u32,
             adds: product.sum != Sum::Nothing,
             alignments: [product.a.address, product.b.address, product.out, added].map(alignment),

@@ -482,12 +482,7 @@ impl Driver for Cuda {
         self.check(launch.kernel, launched)
     }
 
-    fn product(
-        &self,
-        product: &Product,
-        rounded_bias: Option<Address>,
-        tf32: bool,
-    ) -> Result<bool> {
+    fn product(&self, product: &Product, rounded_bias: Option<Address>) -> Result<bool> {
         self.enter()?;
         let blas = self
             .blas
@@ -495,7 +490,7 @@ impl Driver for Cuda {
         match blas {
             None => Ok(false),
             Some(blas) => lock(blas)
-                .run(product, rounded_bias, tf32)
+                .run(product, rounded_bias)
                 .map_err(|problem| self.error(format!("cuBLASLt: {problem}"))),
         }
     }

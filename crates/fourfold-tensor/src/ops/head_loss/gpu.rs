@@ -63,6 +63,7 @@ pub(super) fn head_loss(
         targets,
         scale,
         precision: tape.precision(),
+        tf32: tape.tf32(),
         chunk: rows_at_once(weight.rows()),
     };
     let done = pass.run(hidden.node.is_some(), weight.node.is_some())?;
@@ -93,6 +94,7 @@ pub(super) struct Pass<'a> {
     pub targets: &'a [u32],
     pub scale: f32,
     pub precision: Precision,
+    pub tf32: bool,
     /// How many target rows have their logits in memory at once.
     pub chunk: usize,
 }
@@ -157,6 +159,7 @@ impl Pass<'_> {
             a,
             b,
             precision: self.precision,
+            tf32: self.tf32,
             bias: None,
             out,
             out_precision: Precision::F32,
@@ -239,6 +242,7 @@ pub(super) fn head_logits(
         a: Operand::of(&hidden),
         b: Operand::of(&weight).t(),
         precision,
+        tf32: false,
         bias: None,
         out: logits.address(),
         out_precision: Precision::F32,

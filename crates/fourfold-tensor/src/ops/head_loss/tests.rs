@@ -93,6 +93,7 @@ fn chunks_on_a_device_add_up_to_the_whole() {
                 targets: &targets,
                 scale: 0.1,
                 precision,
+                tf32: false,
                 chunk,
             };
             pass.run(true, true).expect("fits")

@@ -119,6 +119,7 @@ impl<'a, 'p> Layer<'a, 'p> {
             a: Operand::of(&self.operand),
             b: Operand::of(&self.rounded_weight).t(),
             precision: self.tape.precision(),
+            tf32: self.tape.tf32(),
             bias: self.bias.map(Tensor::address),
             out: out.address(),
             out_precision: out.precision(),
@@ -152,6 +153,7 @@ impl<'a, 'p> Layer<'a, 'p> {
             weight_node: self.weight.node,
             bias: self.bias.and_then(|bias| bias.node),
             precision,
+            tf32: self.tape.tf32(),
         };
         self.tape.record(&inputs, y, move |dy, flow| {
             backward.run(&dy, flow)?;
@@ -172,6 +174,7 @@ struct Backward {
     weight_node: Option<Node>,
     bias: Option<Node>,
     precision: Precision,
+    tf32: bool,
 }
 
 impl Backward {
@@ -188,6 +191,7 @@ impl Backward {
                     a: Operand::of(&rounded).t(),
                     b: Operand::of(x),
                     precision: self.precision,
+                    tf32: self.tf32,
                     bias: None,
                     out: out.address(),
                     out_precision: Precision::F32,
@@ -213,6 +217,7 @@ impl Backward {
             a: Operand::of(&rounded),
             b: Operand::of(&self.weight),
             precision: self.precision,
+            tf32: self.tf32,
             bias: None,
             out: dx.address(),
             out_precision: format,
