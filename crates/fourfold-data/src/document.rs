@@ -63,6 +63,8 @@ pub struct Document {
     pub images: Vec<DocumentImage>,
     /// Whether the answer was cut at the token limit.
     pub truncated: bool,
+    /// What tells it from other documents: the number of its draw, where it was drawn.
+    pub key: u64,
 }
 
 impl Document {
@@ -368,6 +370,7 @@ impl Encoder {
             visual: Vec::new(),
             images: Vec::new(),
             truncated: false,
+            key: 0,
         };
         let tokens = &mut document.tokens;
         for (row, &token) in layout.tokens.iter().enumerate() {

@@ -52,6 +52,8 @@ pub struct PackedDocument {
     pub prompt_end: usize,
     /// Where visual tokens go; `image` is an index into the pack's images.
     pub visual: Vec<VisualSpan>,
+    /// What tells it from other documents.
+    pub key: u64,
 }
 
 impl Pack {
@@ -97,6 +99,7 @@ impl Pack {
             end: self.tokens.len(),
             prompt_end: start + document.prompt_end,
             visual: visual.collect(),
+            key: document.key,
         });
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! The whole model: encoder, projector, language model.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use fourfold_tensor::ops::{self, Visibility};
-use fourfold_tensor::{Parameters, Precision, Tape, Tensor};
+use fourfold_tensor::{Parameters, Precision, Tape, Tensor, mixed};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -333,6 +334,7 @@ impl Model {
         recompute: bool,
     ) -> Result<Tensor> {
         let embedded = self.embed(tape, input, recompute)?;
+        tape.draw_by(Part::Language as u64, || row_keys(input));
         self.language
             .read(tape, &embedded, input.positions, sight, recompute)
     }
@@ -360,9 +362,13 @@ impl Model {
         }
         let rows = self.visual_rows(input)?;
         let features = match input.images {
-            Images::Pixels(images) => self.vision.forward(tape, images, recompute)?,
+            Images::Pixels(images) => {
+                tape.draw_by(Part::Vision as u64, || image_keys(input));
+                self.vision.forward(tape, images, recompute)?
+            }
             Images::Features(features) => features.to_device(tape.device())?,
         };
+        tape.draw_by(Part::Projector as u64, || image_keys(input));
         let visual = self.projector.forward(tape, &features)?;
         Ok(ops::place(tape, &text, &visual, &rows)?)
     }
@@ -405,6 +411,28 @@ impl Model {
         }
         Ok(rows)
     }
+}
+
+/// What tells each row of the language model from others, in whatever pack it is.
+fn row_keys(input: &Input<'_>) -> Arc<[u64]> {
+    let documents = input.documents.iter();
+    let keys = documents.flat_map(|document| {
+        (0..(document.end - document.start) as u64).map(|row| mixed(document.key, row))
+    });
+    keys.collect()
+}
+
+/// The same for each image of the stack.
+fn image_keys(input: &Input<'_>) -> Arc<[u64]> {
+    let mut keys = vec![0; input.images.count()];
+    for document in input.documents {
+        for (place, span) in document.visual.iter().enumerate() {
+            if let Some(key) = keys.get_mut(span.image) {
+                *key = mixed(document.key, place as u64);
+            }
+        }
+    }
+    keys.into()
 }
 
 /// A loss is taken only where a row cannot see its own target, the next row.

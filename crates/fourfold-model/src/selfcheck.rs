@@ -305,6 +305,7 @@ impl Pack {
                 end,
                 prompt_end,
                 visual,
+                key: 0,
             });
         }
         Ok(pack)

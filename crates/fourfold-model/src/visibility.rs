@@ -141,6 +141,8 @@ pub struct DocumentSpan {
     pub prompt_end: usize,
     /// The rows of its images.
     pub visual: Vec<VisualSpan>,
+    /// What tells it from other documents, in whatever pack it is: what is left out of it at random follows from it.
+    pub key: u64,
 }
 
 /// Where an image's visual tokens lie.
@@ -189,12 +191,14 @@ mod tests {
                 end: 6,
                 prompt_end: 5,
                 visual,
+                key: 0,
             },
             DocumentSpan {
                 start: 6,
                 end: 9,
                 prompt_end: 6,
                 visual: vec![],
+                key: 0,
             },
         ]
     }

@@ -232,6 +232,7 @@ fn check_language(name: &str) {
             end: tokens.len(),
             prompt_end: 0,
             visual: vec![],
+            key: 0,
         }],
         images: Images::Pixels(&none),
         targets: &[],

@@ -513,6 +513,7 @@ fn a_llava_of_transformers_is_read() {
             end: tokens.len(),
             prompt_end: tokens.len(),
             visual: vec![span(1, 0), span(18, 1)],
+            key: 0,
         }],
         images: Images::Pixels(&images),
         targets: &[],

@@ -82,6 +82,7 @@ fn next(model: &Model, prompt: &Prompt, answer: &[u32], visibility: VisibilityKi
         end: tokens.len(),
         prompt_end: prompt.tokens.len(),
         visual: prompt.visual.clone(),
+        key: 0,
     }];
     let features = match &prompt.images[..] {
         [] => Tensor::zeros(&[0]),

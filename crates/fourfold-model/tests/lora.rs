@@ -72,6 +72,7 @@ fn pack() -> Pack {
                 len: 4,
                 image: 0,
             }],
+            key: 0,
         }],
         images: Tensor::from_f32(&[1, 3, 16, 16], &pixels).expect("an image"),
         targets: (7..13).map(|row| (row, (row * 5) % 40)).collect(),

@@ -75,18 +75,21 @@ fn documents() -> Vec<DocumentSpan> {
             end: 13,
             prompt_end: 8,
             visual: vec![span(1, 1)],
+            key: 0,
         },
         DocumentSpan {
             start: 13,
             end: 33,
             prompt_end: 24,
             visual: vec![span(14, 0), span(19, 2)],
+            key: 0,
         },
         DocumentSpan {
             start: 33,
             end: 40,
             prompt_end: 34,
             visual: vec![],
+            key: 0,
         },
     ]
 }

@@ -37,7 +37,7 @@ pub use mapped::MappedFile;
 pub use parallel::awake;
 pub use parameters::{Parameter, ParameterId, Parameters, Rounded, Update};
 pub use precision::Precision;
-pub use tape::Tape;
+pub use tape::{Tape, mixed};
 pub use tensor::Tensor;
 
 /// What every fallible function of this crate returns.

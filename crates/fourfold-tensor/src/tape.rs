@@ -1,6 +1,6 @@
 //! The tape: what a forward pass noted for its gradient, replayed backwards.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -39,12 +39,39 @@ pub struct Tape<'p> {
     mode: Mode,
     /// Of each parameter that an operation read the first that did: on the way back its gradient is complete there.
     first_uses: RefCell<BTreeMap<ParameterId, usize>>,
-    /// The seed of what is drawn next, where anything is drawn.
-    seed: Cell<Option<u64>>,
+    /// What is drawn, where anything is.
+    draws: RefCell<Option<Draws>>,
+}
+
+/// What operations that leave numbers out at random go by.
+#[derive(Clone, Debug)]
+struct Draws {
+    /// Of the pass.
+    seed: u64,
+    /// Of the next draw.
+    next: u64,
+    /// What tells rows apart; by their place where there are none.
+    keys: Option<Arc<[u64]>>,
+}
+
+/// One draw.
+pub(crate) struct Draw {
+    pub seed: u64,
+    /// As many consecutive rows belong to each; every row is told by its place where there are none.
+    pub keys: Option<Arc<[u64]>>,
 }
 
 /// How far the seeds of two draws lie apart: an odd number far from any small multiple of another.
 const SEED_STEP: u64 = 0xd1b5_4a32_d192_ed03;
+
+/// The output of SplitMix64 (Steele, Lea and Flood, 2014) number `place` from `seed` on: neighbours have nothing in common.
+#[inline(always)]
+pub fn mixed(seed: u64, place: u64) -> u64 {
+    let mut hash = seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
 
 impl<'p> Tape<'p> {
     /// A tape that records what gradients need.
@@ -63,20 +90,37 @@ impl<'p> Tape<'p> {
             steps: RefCell::default(),
             mode,
             first_uses: RefCell::default(),
-            seed: Cell::new(None),
+            draws: RefCell::default(),
         }
     }
 
     /// Lets operations that leave numbers out at random do so from now on, by this seed.
     pub fn set_seed(&self, seed: u64) {
-        self.seed.set(Some(seed));
+        *self.draws.borrow_mut() = Some(Draws {
+            seed,
+            next: seed,
+            keys: None,
+        });
     }
 
-    /// The seed for one draw, another each time; none where nothing is to be drawn.
-    pub(crate) fn next_seed(&self) -> Option<u64> {
-        let seed = self.seed.get()?;
-        self.seed.set(Some(seed.wrapping_add(SEED_STEP)));
-        Some(seed)
+    /// Tells such operations how to tell rows from here on: as many consecutive ones belong to each of `keys`. What is left
+    /// out of a row then follows from its key, its place among the rows of that, and how many draws `part` of the model has
+    /// made before, and not from what else goes through the model. Does nothing where nothing is drawn.
+    pub fn draw_by(&self, part: u64, keys: impl FnOnce() -> Arc<[u64]>) {
+        if let Some(draws) = &mut *self.draws.borrow_mut() {
+            draws.next = mixed(draws.seed, part);
+            draws.keys = Some(keys());
+        }
+    }
+
+    /// What one draw goes by, another seed each time; none where nothing is to be drawn.
+    pub(crate) fn draw(&self) -> Option<Draw> {
+        let mut draws = self.draws.borrow_mut();
+        let draws = draws.as_mut()?;
+        let seed = draws.next;
+        draws.next = seed.wrapping_add(SEED_STEP);
+        let keys = draws.keys.clone();
+        Some(Draw { seed, keys })
     }
 
     /// The precision that products compute in.
@@ -187,18 +231,18 @@ impl<'p> Tape<'p> {
             return compute(self, input);
         }
         let parameters = self.parameters;
-        let seed = self.seed.get();
+        let draws = self.draws.borrow().clone();
         let traced = Self::new(parameters, Mode::Tracing);
-        traced.seed.set(seed);
+        traced.draws.replace(draws.clone());
         let output = compute(&traced, input)?;
-        self.seed.set(traced.seed.get());
+        self.draws.replace(traced.draws.take());
         if output.node.is_none() {
             return Ok(output);
         }
         let (node, kept) = (input.node, input.detach());
         let backward = move |dy: Tensor, flow: &mut Flow<'_>| {
             let tape = Self::recording(parameters);
-            tape.seed.set(seed);
+            tape.draws.replace(draws);
             // The first step stands for the input: what arrives there is its gradient.
             let place = tape.push(Box::new(|_, _| Ok(())));
             let input = match node {

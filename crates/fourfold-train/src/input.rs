@@ -25,7 +25,7 @@ impl<'p> PackInput<'p> {
         Ok(Self::seen(pack, pack_pixels(pack)?))
     }
 
-    /// Prepares `pack` with the pixels of its images, those of [`pack_pixels`].
+    /// Prepares `pack` with the pixels of its images, f32 `[images, 3, height, width]`.
     pub fn seen(pack: &'p Pack, pixels: Tensor) -> Self {
         Self::with(pack, pixels, false)
     }
@@ -41,6 +41,7 @@ impl<'p> PackInput<'p> {
             end: document.end,
             prompt_end: document.prompt_end,
             visual: visual(&document.visual),
+            key: document.key,
         });
         let rows = pack.targets.iter().enumerate();
         let targets = rows.filter_map(|(row, target)| target.map(|token| (row as u32, token)));

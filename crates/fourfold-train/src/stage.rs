@@ -218,9 +218,9 @@ impl StagePlan {
             .with_context(|| format!("in stage '{}'", self.stage.name))
     }
 
-    /// The seed of what is left out at random in pack `pack` of update `update`.
-    pub fn dropout_seed(&self, update: usize, pack: usize) -> u64 {
-        stage_seed(stage_seed(self.seed, update), pack)
+    /// The seed of what is left out at random in update `update`: of a document the same in whatever pack it is.
+    pub fn dropout_seed(&self, update: usize) -> u64 {
+        stage_seed(self.seed, update)
     }
 
     /// Makes the stage's parts trainable and no other, and the model compute and see as in this stage.

@@ -287,9 +287,7 @@ impl<'p> Updater<'p> {
                 false => PackInput::seen(pack, images),
             };
             let tape = Tape::recording(&model.parameters);
-            // Another one on every rank.
-            let place = number * self.team.ranks() + self.team.rank();
-            tape.set_seed(plan.dropout_seed(update, place));
+            tape.set_seed(plan.dropout_seed(update));
             let loss = model
                 .loss(&tape, &input.as_input(), options)
                 .with_context(|| describe(pack))?;

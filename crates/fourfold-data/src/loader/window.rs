@@ -270,6 +270,10 @@ impl Maker {
             return Ok(Text::Dropped);
         }
         fits_alone(&document, self.budget)?;
+        let document = Document {
+            key: draw.ordinal,
+            ..document
+        };
         Ok(Text::Planned(Box::new(Planned {
             draw: *draw,
             document,

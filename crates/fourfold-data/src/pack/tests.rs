@@ -31,6 +31,7 @@ fn document(number: u32, len: usize, images: usize) -> Document {
             images
         ],
         truncated: false,
+        key: u64::from(number),
     }
 }
 

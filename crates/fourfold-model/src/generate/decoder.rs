@@ -252,6 +252,7 @@ impl Pack {
                 end: pack.tokens.len(),
                 prompt_end: pack.tokens.len(),
                 visual,
+                key: 0,
             });
             images += prompt.images.len();
         }

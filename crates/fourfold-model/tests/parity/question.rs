@@ -60,6 +60,7 @@ impl Question {
                 end: self.tokens.len(),
                 prompt_end: self.tokens.len(),
                 visual: self.visual.clone(),
+                key: 0,
             }],
             images: Images::Pixels(&self.images),
             targets: &[],

@@ -71,6 +71,7 @@ impl Batch {
             end,
             prompt_end: start + visual_tokens,
             visual: span.into_iter().collect(),
+            key: 0,
         });
     }
 

@@ -152,6 +152,41 @@ fn several_ranks_are_as_one() {
     }
 }
 
+/// What adapters leave out of a document is the same in whatever pack and on whatever rank it is.
+#[test]
+fn what_is_dropped_depends_on_no_pack_and_no_rank() {
+    let place = workplace();
+    let place = place.path();
+    let train = |ranks, name: &str, dropout: f64, more: &[&str]| {
+        let adapters = format!(
+            "model.lora={{ rank = 4, dropout = {dropout}, targets = [\"q_proj\", \"fc1\", \"language.*.mlp.*\"] }}"
+        );
+        let of_stage = [
+            adapters.as_str(),
+            "stage.unify.train=[\"projector\", \"lora\"]",
+            "stage.unify.lr={ projector = 1e-3, lora = 1e-3 }",
+        ];
+        train_on(
+            ranks,
+            place,
+            name,
+            &[&UNEQUAL, &of_stage[..], more].concat(),
+        )
+    };
+    let one = train(1, "one", 0.2, &[]);
+    let nothing = train(1, "nothing", 0.0, &[]);
+    assert!(difference(&one, &nothing) > 1e-4);
+    for (ranks, name, more) in [
+        (1, "small", &SMALL_PACKS[..]),
+        (2, "two", &[]),
+        (3, "three", &SMALL_PACKS),
+        (2, "again", &["stage.unify.recompute=true"]),
+    ] {
+        let difference = difference(&one, &train(ranks, name, 0.2, more));
+        assert!(difference < 1e-6, "{name}: {difference}");
+    }
+}
+
 /// Sharded on two ranks, then on one, on three, and whole on two, stopped amid either stage.
 #[test]
 fn a_run_goes_on_with_other_ranks() {

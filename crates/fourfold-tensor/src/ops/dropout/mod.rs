@@ -4,69 +4,88 @@ mod gpu;
 #[cfg(test)]
 mod reference;
 
+use std::sync::Arc;
+
 use super::formats::with_numbers;
 use crate::device::common;
 use crate::isa::multiversion;
 use crate::parallel::for_rows;
+use crate::tape::{Draw, mixed};
 use crate::tensor::Storable;
 use crate::{Element, Result, Tape, Tensor, TensorError};
 
 /// `x` with each number 0 with the chance `rate` and divided by `1 - rate` otherwise, in its shape and precision; `x`
 /// itself on a tape without a seed ([`Tape::set_seed`]), as in use.
 ///
-/// Which numbers are left out follows from the tape's seed, how often it was asked, and their place: a step repeats.
+/// Which numbers are left out follows from the tape's seed, how often it was asked, and their place in a row that is told by
+/// its own place or by its key ([`Tape::draw_by`]): a step repeats.
 ///
 /// # Errors
-/// When `rate` is not at least 0 and below 1.
+/// When `rate` is not at least 0 and below 1, or not as many rows belong to each key.
 pub fn dropout(tape: &Tape<'_>, x: &Tensor, rate: f32) -> Result<Tensor> {
     if !(0.0..1.0).contains(&rate) {
         let message = format!("a rate of {rate}; expected at least 0 and less than 1");
         return Err(TensorError::shape("dropout", message));
     }
-    let Some(seed) = tape.next_seed().filter(|_| rate > 0.0) else {
+    let Some(draw) = tape.draw().filter(|_| rate > 0.0) else {
         return Ok(x.clone());
     };
-    let mask = Mask::new(seed, rate);
+    let mask = Mask::new(draw, rate, x.rows())?;
     if let Some(gpu) = common("dropout", [x])? {
         return gpu::dropout(gpu, tape, x, mask);
     }
-    let y = with_numbers!(x, |numbers| masked(numbers, mask, x.shape()));
+    let y = with_numbers!(x, |numbers| masked(numbers, &mask, x.shape()));
     let (node, precision) = (x.node, x.precision());
     Ok(tape.record(&[x], y, move |dy, flow| {
         let dy = dy.to_precision(precision);
-        let dx = with_numbers!(dy, |numbers| masked(numbers, mask, dy.shape()));
+        let dx = with_numbers!(dy, |numbers| masked(numbers, &mask, dy.shape()));
         flow.add(node, dx)
     }))
 }
 
 /// Which numbers are left out, and what the others are multiplied by.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Mask {
     seed: u64,
+    keys: Option<Arc<[u64]>>,
+    /// Rows of each key.
+    rows: usize,
     /// Hashes below this leave their number out.
     below: u32,
     factor: f32,
 }
 
 impl Mask {
-    fn new(seed: u64, rate: f32) -> Self {
-        Self {
-            seed,
+    fn new(draw: Draw, rate: f32, rows: usize) -> Result<Self> {
+        let count = draw.keys.as_ref().map_or(rows, |keys| keys.len());
+        if rows > 0 && (count == 0 || !rows.is_multiple_of(count)) {
+            let message = format!("{rows} rows, and {count} keys to tell them apart");
+            return Err(TensorError::shape("dropout", message));
+        }
+        Ok(Self {
+            seed: draw.seed,
+            keys: draw.keys,
+            rows: rows / count.max(1),
             below: (f64::from(rate) * f64::from(u32::MAX)) as u32,
             factor: 1.0 / (1.0 - rate),
+        })
+    }
+
+    /// What the hashes of row `row` begin from.
+    fn of_row(&self, row: usize) -> u64 {
+        match &self.keys {
+            None => mixed(self.seed, row as u64),
+            Some(keys) => mixed(
+                mixed(self.seed, keys[row / self.rows]),
+                (row % self.rows) as u64,
+            ),
         }
     }
 
-    /// What the number at `place` is multiplied by.
+    /// What number `column` of a row is multiplied by.
     #[inline(always)]
-    fn at(self, place: u64) -> f32 {
-        // The finalizer of SplitMix64 (Steele, Lea and Flood, 2014) over places one golden ratio apart.
-        let mut hash = self
-            .seed
-            .wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        if ((hash ^ (hash >> 31)) >> 32) as u32 >= self.below {
+    fn at(&self, of_row: u64, column: usize) -> f32 {
+        if (mixed(of_row, column as u64) >> 32) as u32 >= self.below {
             self.factor
         } else {
             0.0
@@ -74,18 +93,24 @@ impl Mask {
     }
 }
 
-fn masked<T: Storable>(x: &[T], mask: Mask, shape: &[usize]) -> Tensor {
+fn masked<T: Storable>(x: &[T], mask: &Mask, shape: &[usize]) -> Tensor {
+    let width = shape.last().copied().unwrap_or(1).max(1);
     Tensor::build::<T>(shape, |out| {
-        for_rows(out, 1, |first, out| {
-            multiply(&x[first..][..out.len()], mask, first as u64, out);
+        for_rows(out, width, |first, out| {
+            let rows = out
+                .chunks_exact_mut(width)
+                .zip(x[first * width..].chunks_exact(width));
+            for (row, (out, x)) in rows.enumerate() {
+                multiply(x, mask, mask.of_row(first + row), out);
+            }
         });
     })
 }
 
 multiversion! {
-    fn multiply<T: Element>(x: &[T], mask: Mask, first: u64, out: &mut [T]) {
-        for (place, (out, x)) in out.iter_mut().zip(x).enumerate() {
-            *out = T::store(x.load() * mask.at(first + place as u64));
+    fn multiply<T: Element>(x: &[T], mask: &Mask, of_row: u64, out: &mut [T]) {
+        for (column, (out, x)) in out.iter_mut().zip(x).enumerate() {
+            *out = T::store(x.load() * mask.at(of_row, column));
         }
     }
 }
@@ -99,19 +124,75 @@ mod tests {
     #[test]
     fn agrees_with_its_reference() {
         for (rows, width) in [(1, 1), (9, 7), (300, 131), (0, 7)] {
-            testing::check_operation(
-                &Case::new(&[&[rows, width]]),
-                |tape, inputs| {
-                    tape.set_seed(5);
-                    dropout(tape, &inputs[0], 0.3)
-                },
-                &reference::Dropout {
-                    factors: (0..(rows * width) as u64)
-                        .map(|place| Mask::new(5, 0.3).at(place))
-                        .collect(),
-                },
-            );
+            for per_key in [None, Some(1), Some(3)] {
+                if per_key.is_some_and(|per_key| rows % per_key != 0) {
+                    continue;
+                }
+                let keys = per_key.map(|per_key| {
+                    let keys = (0..rows / per_key).map(|key| (key * 77 % 5) as u64);
+                    keys.collect::<Arc<[u64]>>()
+                });
+                let draw = Draw {
+                    seed: match &keys {
+                        Some(_) => mixed(5, 2),
+                        None => 5,
+                    },
+                    keys: keys.clone(),
+                };
+                let mask = Mask::new(draw, 0.3, rows).expect("fits");
+                let row = |row| {
+                    let of_row = mask.of_row(row);
+                    let mask = &mask;
+                    (0..width).map(move |column| mask.at(of_row, column))
+                };
+                testing::check_operation(
+                    &Case::new(&[&[rows, width]]),
+                    |tape, inputs| {
+                        tape.set_seed(5);
+                        if let Some(keys) = &keys {
+                            tape.draw_by(2, || Arc::clone(keys));
+                        }
+                        dropout(tape, &inputs[0], 0.3)
+                    },
+                    &reference::Dropout {
+                        factors: (0..rows).flat_map(row).collect(),
+                    },
+                );
+            }
         }
+    }
+
+    /// What a row loses does not depend on what it is computed with, nor on the draws of other parts.
+    #[test]
+    fn rows_are_told_by_their_keys() {
+        let parameters = Parameters::new(Precision::F32);
+        let draw = |keys: &[u64], rows: usize, before: bool| {
+            let tape = Tape::inference(&parameters);
+            tape.set_seed(3);
+            let x = Tensor::from_f32(&[rows, 50], &vec![1.0; rows * 50]).expect("as many");
+            if before {
+                tape.draw_by(1, || keys.into());
+                dropout(&tape, &x, 0.5).expect("a rate");
+            }
+            tape.draw_by(2, || keys.into());
+            let y = dropout(&tape, &x, 0.5).expect("a rate").to_f32_vec();
+            y.chunks(100).map(<[f32]>::to_vec).collect::<Vec<_>>()
+        };
+        let together = draw(&[7, 8, 9], 6, true);
+        assert_ne!(together[0], together[1]);
+        assert_ne!(together[0][..50], together[0][50..]);
+        assert_eq!(
+            draw(&[9, 7], 4, false),
+            [together[2].clone(), together[0].clone()]
+        );
+        let tape = Tape::inference(&parameters);
+        tape.set_seed(3);
+        tape.draw_by(1, || Arc::new([1, 2]));
+        let message = dropout(&tape, &Tensor::zeros(&[3, 2]), 0.5).expect_err("an odd row");
+        assert!(
+            message.to_string().contains("3 rows, and 2 keys"),
+            "{message}"
+        );
     }
 
     #[test]

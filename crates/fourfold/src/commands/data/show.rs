@@ -266,6 +266,7 @@ mod tests {
             visual: Vec::new(),
             images: Vec::new(),
             truncated: false,
+            key: 0,
             tokens,
         };
         let text = colored(&document, &tokenizer);

@@ -36,6 +36,7 @@ impl Sight {
             end: rows,
             prompt_end: document.prompt_end.min(rows),
             visual: visual.collect(),
+            key: 0,
         };
         let seen = kind.compile(rows, std::slice::from_ref(&span))?;
         let bounds = seen.start().iter().zip(seen.end());
@@ -146,6 +147,7 @@ mod tests {
             }],
             images: Vec::new(),
             truncated: false,
+            key: 0,
         }
     }
 
