@@ -139,7 +139,15 @@ impl Launch {
         }))
     }
 
-    fn checked(self, variables: &Variables<'_>) -> Result<Self> {
+    fn checked(mut self, variables: &Variables<'_>) -> Result<Self> {
+        // As addresses of IPv6 are written before a port.
+        let bare = self
+            .host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        if let Some(bare) = bare {
+            self.host = bare.to_owned();
+        }
         let inside = self.rank < self.ranks && self.local_rank < self.local_ranks;
         if inside {
             return Ok(self);
@@ -285,6 +293,8 @@ mod tests {
             by_mpi: false,
         };
         assert_eq!(launch(&variables).unwrap(), Some(wanted));
+        let six = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "[::1]")];
+        assert_eq!(launch(&six).unwrap().unwrap().host, "::1");
         let kubernetes = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "a")];
         let found = launch(&kubernetes).unwrap().unwrap();
         assert_eq!((found.local_rank, found.local_ranks), (0, 1));

@@ -112,7 +112,7 @@ pub fn demand_finite(what: &str, value: f64, stage: &Stage, update: usize) -> Re
     }
     bail!(
         "the {what} of stage '{}' became {value} at its update {}: lower `lr` ({:?} now), lengthen `warmup` ({}) or \
-         lower `clip` ({}); with precision = \"f32\" it shows whether 16-bit numbers are the cause. `train --resume` \
+         lower `clip` ({}, where 0 is no limit); with precision = \"f32\" it shows whether 16-bit numbers are the cause. `train --resume` \
          goes on from the last checkpoint, but with the recipe unchanged",
         stage.name,
         update + 1,

@@ -45,6 +45,8 @@ pub struct StageCost {
     pub updates: usize,
     /// Documents, all updates together.
     pub samples: usize,
+    /// Documents or packs of an update, which devices share.
+    pub shared: usize,
     /// Rows of the language model, estimated.
     pub tokens: f64,
     /// Rows with a target, estimated.

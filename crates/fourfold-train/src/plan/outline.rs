@@ -106,6 +106,7 @@ impl Outline<'_> {
             trainable,
             updates,
             samples,
+            shared: stage.packs.unwrap_or(stage.batch).max(1),
             tokens: documents * average.tokens,
             targets: documents * average.targets,
             images: looks,

@@ -110,6 +110,40 @@ impl Recipe {
         Ok(by_relative_path(&files, folder))
     }
 
+    /// The files of [`Recipe::data_files`] by the key that names them, in the order in which they are read: their name and
+    /// what `data` says of their path as seen from `folder`.
+    ///
+    /// # Errors
+    /// When a pattern matches no file.
+    pub(crate) fn data_by_key(
+        &self,
+        folder: &Path,
+        data: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, Vec<(String, String)>>, DataError> {
+        let named = |files: Vec<PathBuf>| -> Vec<(String, String)> {
+            let said = |path: &PathBuf| data.get(&relative(path, folder).display().to_string());
+            let name = |path: &PathBuf| {
+                let name = path.file_name().unwrap_or(path.as_os_str());
+                name.to_string_lossy().into_owned()
+            };
+            let files = files.iter();
+            files
+                .map(|path| (name(path), said(path).cloned().unwrap_or_default()))
+                .collect()
+        };
+        let mut by_key = BTreeMap::new();
+        for (name, source) in &self.data {
+            by_key.insert(
+                format!("data.{name}"),
+                named(files_of([source].into_iter())?),
+            );
+        }
+        if let Some(file) = self.chat_file() {
+            by_key.insert("format.chat".to_owned(), named(vec![file.clone()]));
+        }
+        Ok(by_key)
+    }
+
     fn chat_file(&self) -> Option<&PathBuf> {
         match self.format.as_ref()?.chat.as_ref()? {
             Chat::File(file) => Some(file),

@@ -15,8 +15,11 @@ use crate::recipe::{Fingerprint, differing_keys};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Beginning {
     pub recipe: Fingerprint,
-    /// Name and SHA-256 of each data file, in their order; where they lie may differ between machines.
-    pub data: Vec<(String, String)>,
+    /// Name and SHA-256 of the data files of each key, in the order in which they are read; where they lie may differ
+    /// between machines.
+    pub data: BTreeMap<String, Vec<(String, String)>>,
+    /// What the folders of pretrained parts make of model and data, as JSON, by what it is.
+    pub made: BTreeMap<String, String>,
     /// SHA-256 of the tokenizer.
     pub tokenizer: String,
     /// Checksums of all parameters.
@@ -48,19 +51,28 @@ impl Beginning {
                 keys.join("\n  ")
             ));
         }
-        if self.data != first.data {
-            let lacks = |files: &[(String, String)], file| !files.contains(file);
-            let own = self.data.iter().find(|file| lacks(&first.data, file));
-            let other = first.data.iter().find(|file| lacks(&self.data, file));
-            let say = |file: Option<&(String, String)>| match file {
-                Some((name, hash)) => format!("{name} with SHA-256 {hash}"),
-                None => "none that the other lacks".to_owned(),
-            };
+        let none = Vec::new();
+        for (key, there) in &first.data {
+            let here = self.data.get(key).unwrap_or(&none);
+            let most = here.len().max(there.len());
+            if let Some(place) = (0..most).find(|place| here.get(*place) != there.get(*place)) {
+                let say = |files: &[(String, String)]| match files.get(place) {
+                    Some((name, hash)) => format!("{name} with SHA-256 {hash}"),
+                    None => "none".to_owned(),
+                };
+                return Some(format!(
+                    "file {} of {key} is not the same on all ranks: rank {rank} has {}, rank 0 {}; give all machines the \
+                     same files under the same names",
+                    place + 1,
+                    say(here),
+                    say(there)
+                ));
+            }
+        }
+        let differs = |(what, there): &(&String, &String)| self.made.get(*what) != Some(*there);
+        if let Some((what, _)) = first.made.iter().find(differs) {
             return Some(format!(
-                "the data files of rank {rank} are not those of rank 0 (rank {rank} has {}, rank 0 {}): give all machines \
-                 the same files under the same names",
-                say(own),
-                say(other)
+                "rank {rank} has another {what} than rank 0: give all machines the same folders of pretrained weights"
             ));
         }
         if self.tokenizer != first.tokenizer {

@@ -12,7 +12,7 @@ use super::alike::{Beginning, share_checkpoint};
 use super::desk::Desk;
 use super::session::Session;
 use super::{Start, TrainOptions};
-use crate::assemble::{assemble, text};
+use crate::assemble::{Reading, assemble, text};
 use crate::checkpoint::Checkpoint;
 use crate::checks::checksums;
 use crate::environment::{Environment, commits, hash_files};
@@ -109,7 +109,8 @@ impl<'a> Session<'a> {
             progress.note(&ranks_note(&team, &recipe, &device));
             let beginning = Beginning {
                 recipe: recipe.fingerprint_of_rank()?,
-                data: files_without_places(&data),
+                data: recipe.data_by_key(folder, &data)?,
+                made: made(&model, &reading)?,
                 tokenizer: reading.tokenizer.hash().to_owned(),
                 weights: checksums(&model.parameters, |_, _| true)?,
             };
@@ -201,13 +202,22 @@ fn ranks_note(team: &Team, recipe: &Recipe, device: &Device) -> String {
     format!("{ranks} ranks train together, rank 0 on {device}{idle}")
 }
 
-/// The names of files and what tells their content, without the folders.
-fn files_without_places(files: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let name = |path: &String| {
-        let name = Path::new(path).file_name();
-        name.map_or(path.clone(), |name| name.to_string_lossy().into_owned())
-    };
-    let named = files.iter().map(|(path, hash)| (name(path), hash.clone()));
+/// What the folders of pretrained parts say of model and data beside weights and tokenizer, as JSON.
+fn made(model: &Model, reading: &Reading) -> Result<BTreeMap<String, String>> {
+    let json = [
+        ("configuration", serde_json::to_string(model.config())),
+        (
+            "way to make images into pixels",
+            serde_json::to_string(&reading.transform),
+        ),
+        (
+            "layout of documents",
+            serde_json::to_string(&reading.format),
+        ),
+    ];
+    let named = json
+        .into_iter()
+        .map(|(what, json)| Ok((what.to_owned(), json?)));
     named.collect()
 }
 

@@ -193,10 +193,29 @@ fn ranks_compare_what_they_read_and_not_where_it_lies() {
         write(place, "colors-more.jsonl", line);
         let said = fail_together([here, there], [&again, &again]);
         for said in &said {
-            let named = said.contains("colors-more.jsonl with SHA-256");
+            let named = said.contains("file 1 of data.colors")
+                && said.contains("colors-more.jsonl with SHA-256");
             assert!(named && said.contains("rank 1"), "{said}");
         }
         fs::remove_file(place.join("colors-more.jsonl")).expect("removed");
+    }
+    // The same files in another order are other data.
+    for place in [here, there] {
+        write(place, "other.jsonl", line);
+    }
+    let in_order = |files: &str| -> Vec<String> {
+        let path = format!("data.colors.path={files}");
+        let arguments = ["train", "tiny.toml", "--no-eval", "--force", "--set", &path];
+        arguments.map(str::to_owned).to_vec()
+    };
+    let [first, second] = [
+        in_order("[\"colors.jsonl\", \"other.jsonl\"]"),
+        in_order("[\"other.jsonl\", \"colors.jsonl\"]"),
+    ];
+    let [first, second] =
+        [&first, &second].map(|v| v.iter().map(String::as_str).collect::<Vec<_>>());
+    for said in fail_together([here, there], [&first, &second]) {
+        assert!(said.contains("file 1 of data.colors"), "{said}");
     }
     let sharded = ["--set", "training.shard_optimizer=true"];
     let sharded = [&again[..], &sharded].concat();

@@ -95,11 +95,10 @@ pub fn work(costs: &Costs, rate: Option<Rate>) -> String {
     columns(&rows)
 }
 
-/// Every update takes as long as the device with the most documents.
+/// Every update takes as long as the device with the most of it.
 fn seconds(stage: &StageCost, rate: Rate, costs: &Costs) -> f64 {
-    let batch = (stage.samples / stage.updates.max(1)).max(1);
-    let most = batch.div_ceil(costs.devices);
-    stage.operations / rate.0 * most as f64 / batch as f64
+    let most = stage.shared.div_ceil(costs.devices);
+    stage.operations / rate.0 * most as f64 / stage.shared as f64
 }
 
 /// The memory of each stage by its use.
