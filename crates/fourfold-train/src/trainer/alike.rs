@@ -138,3 +138,61 @@ pub(super) fn share_checkpoint(team: &Team, own: Option<Checkpoint>) -> Result<O
     }
     Ok(Some(checkpoint))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn beginning() -> Beginning {
+        let text = |text: &str| text.to_owned();
+        let files = ["x.jsonl", "y.jsonl"].map(|name| (text(name), format!("hash of {name}")));
+        Beginning {
+            recipe: Fingerprint {
+                hash: text("of the recipe"),
+                values: [(text("seed"), text("1"))].into(),
+            },
+            data: [(text("data.a"), files.to_vec())].into(),
+            made: [(text("configuration"), text("{}"))].into(),
+            tokenizer: text("of the tokenizer"),
+            weights: [(text("vision.a"), 1), (text("vision.b"), 2)].into(),
+        }
+    }
+
+    #[test]
+    fn whatever_differs_is_named() {
+        let first = beginning();
+        assert_eq!(first.complaint(&first, 1), None);
+        type Change = fn(&mut Beginning);
+        let cases: [(Change, &str); 8] = [
+            (
+                |b| drop(b.recipe.values.insert("seed".into(), "2".into())),
+                "seed: 2 here, 1 there",
+            ),
+            (
+                |b| b.data.values_mut().for_each(|files| files.reverse()),
+                "file 1 of data.a",
+            ),
+            (
+                |b| b.data.values_mut().for_each(|files| drop(files.pop())),
+                "rank 1 has none, rank 0 y.jsonl",
+            ),
+            (|b| b.data.clear(), "file 1 of data.a"),
+            (
+                |b| b.made.values_mut().for_each(|json| json.push(' ')),
+                "another configuration",
+            ),
+            (|b| b.tokenizer.clear(), "another tokenizer"),
+            (|b| b.weights.extend([("vision.b".into(), 3)]), "'vision.b'"),
+            (
+                |b| b.weights.retain(|name, _| name != "vision.a"),
+                "'vision.a'",
+            ),
+        ];
+        for (change, named) in cases {
+            let mut other = beginning();
+            change(&mut other);
+            let complaint = other.complaint(&first, 1).expect(named);
+            assert!(complaint.contains(named), "{complaint}");
+        }
+    }
+}
