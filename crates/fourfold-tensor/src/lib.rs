@@ -6,6 +6,7 @@
 
 mod adamw;
 pub mod device;
+mod draws;
 mod element;
 mod error;
 mod exp;
@@ -29,6 +30,7 @@ pub use adamw::AdamW;
 pub use device::{
     Device, DeviceChoice, DeviceCollective, DeviceNumbers, HostCollective, NcclSupport, Operation,
 };
+pub use draws::mixed;
 pub use element::Element;
 pub use error::TensorError;
 pub use gradients::Gradients;
@@ -37,7 +39,7 @@ pub use mapped::MappedFile;
 pub use parallel::awake;
 pub use parameters::{Parameter, ParameterId, Parameters, Rounded, Update};
 pub use precision::Precision;
-pub use tape::{Tape, mixed};
+pub use tape::Tape;
 pub use tensor::Tensor;
 
 /// What every fallible function of this crate returns.

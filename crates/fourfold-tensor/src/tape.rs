@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::device::{Device, Gpu, copies};
+use crate::draws::{Draw, Draws};
 use crate::ops::formats::with_numbers;
 use crate::tensor::{Storable, View};
 use crate::{Gradients, ParameterId, Parameters, Precision, Result, Tensor, TensorError};
@@ -43,36 +44,6 @@ pub struct Tape<'p> {
     draws: RefCell<Option<Draws>>,
 }
 
-/// What operations that leave numbers out at random go by.
-#[derive(Clone, Debug)]
-struct Draws {
-    /// Of the pass.
-    seed: u64,
-    /// Of the next draw.
-    next: u64,
-    /// What tells rows apart; by their place where there are none.
-    keys: Option<Arc<[u64]>>,
-}
-
-/// One draw.
-pub(crate) struct Draw {
-    pub seed: u64,
-    /// As many consecutive rows belong to each; every row is told by its place where there are none.
-    pub keys: Option<Arc<[u64]>>,
-}
-
-/// How far the seeds of two draws lie apart: an odd number far from any small multiple of another.
-const SEED_STEP: u64 = 0xd1b5_4a32_d192_ed03;
-
-/// The output of SplitMix64 (Steele, Lea and Flood, 2014) number `place` from `seed` on: neighbours have nothing in common.
-#[inline(always)]
-pub fn mixed(seed: u64, place: u64) -> u64 {
-    let mut hash = seed.wrapping_add(place.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ (hash >> 31)
-}
-
 impl<'p> Tape<'p> {
     /// A tape that records what gradients need.
     pub fn recording(parameters: &'p Parameters) -> Self {
@@ -96,11 +67,7 @@ impl<'p> Tape<'p> {
 
     /// Lets operations that leave numbers out at random do so from now on, by this seed.
     pub fn set_seed(&self, seed: u64) {
-        *self.draws.borrow_mut() = Some(Draws {
-            seed,
-            next: seed,
-            keys: None,
-        });
+        self.draws.replace(Some(Draws::new(seed)));
     }
 
     /// Tells such operations how to tell rows from here on: as many consecutive ones belong to each of `keys`. What is left
@@ -108,19 +75,13 @@ impl<'p> Tape<'p> {
     /// made before, and not from what else goes through the model. Does nothing where nothing is drawn.
     pub fn draw_by(&self, part: u64, keys: impl FnOnce() -> Arc<[u64]>) {
         if let Some(draws) = &mut *self.draws.borrow_mut() {
-            draws.next = mixed(draws.seed, part);
-            draws.keys = Some(keys());
+            draws.begin(part, keys());
         }
     }
 
     /// What one draw goes by, another seed each time; none where nothing is to be drawn.
     pub(crate) fn draw(&self) -> Option<Draw> {
-        let mut draws = self.draws.borrow_mut();
-        let draws = draws.as_mut()?;
-        let seed = draws.next;
-        draws.next = seed.wrapping_add(SEED_STEP);
-        let keys = draws.keys.clone();
-        Some(Draw { seed, keys })
+        self.draws.borrow_mut().as_mut().map(Draws::draw)
     }
 
     /// The precision that products compute in.

@@ -10,7 +10,7 @@ use fourfold_data::{
     SamplerState, Shard, Source, sample_rng, training_document,
 };
 use fourfold_model::{Model, ModelConfig, Part, VisibilityKind};
-use fourfold_tensor::Precision;
+use fourfold_tensor::{Precision, mixed};
 
 use crate::assemble::Reading;
 use crate::feature_cache::FeatureCache;
@@ -342,12 +342,9 @@ fn encoded(all: f64, room: f64, looks: f64) -> f64 {
     first + looks - looks_at_kept
 }
 
-/// A seed of its own for each stage, or whatever else is numbered (the finalizer of SplitMix64).
+/// A seed of its own for each stage, or whatever else is numbered.
 fn stage_seed(seed: u64, number: usize) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number as u64 + 1));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    mixed(seed, number as u64 + 1)
 }
 
 #[cfg(test)]

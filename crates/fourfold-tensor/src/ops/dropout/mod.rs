@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::formats::with_numbers;
 use crate::device::common;
+use crate::draws::{Draw, mixed};
 use crate::isa::multiversion;
 use crate::parallel::for_rows;
-use crate::tape::{Draw, mixed};
 use crate::tensor::Storable;
 use crate::{Element, Result, Tape, Tensor, TensorError};
 
