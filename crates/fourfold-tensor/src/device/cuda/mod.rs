@@ -333,22 +333,19 @@ impl Cuda {
     ///
     /// # Safety
     /// The stream is of this device.
-    unsafe fn take(
-        &self,
-        bytes: usize,
-        stream: sys::CUstream,
-    ) -> std::result::Result<Address, DriverError> {
+    unsafe fn take(&self, bytes: usize, stream: sys::CUstream) -> Result<Address> {
         // SAFETY: the pool lives as long as `self`, and so do its stream and the one that this function demands.
-        unsafe {
-            match result::mem_pool::alloc_async(self.pool, bytes, stream) {
-                Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => {
-                    result::stream::synchronize(self.stream)?;
-                    result::mem_pool::trim_to(self.pool, 0)?;
-                    result::mem_pool::alloc_async(self.pool, bytes, stream)
-                }
-                other => other,
-            }
-        }
+        let taken = unsafe {
+            result::mem_pool::alloc_async(self.pool, bytes, stream).or_else(|error| {
+                let DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) = error else {
+                    return Err(error);
+                };
+                result::stream::synchronize(self.stream)?;
+                result::mem_pool::trim_to(self.pool, 0)?;
+                result::mem_pool::alloc_async(self.pool, bytes, stream)
+            })
+        };
+        taken.map_err(|error| self.out_of_memory(bytes, error))
     }
 }
 
@@ -379,7 +376,7 @@ impl Driver for Cuda {
     fn allocate(&self, bytes: usize) -> Result<Address> {
         self.enter()?;
         // SAFETY: the stream is this device's.
-        unsafe { self.take(bytes, self.stream) }.map_err(|error| self.out_of_memory(bytes, error))
+        unsafe { self.take(bytes, self.stream) }
     }
 
     fn free(&self, address: Address, _bytes: usize) {
@@ -401,8 +398,7 @@ impl Driver for Cuda {
     fn send_ahead(&self, bytes: &[u8]) -> Result<Address> {
         let ahead = self.beside(&self.ahead)?;
         // SAFETY: the stream is this device's.
-        let address = unsafe { self.take(bytes.len(), ahead.stream()) }
-            .map_err(|error| self.out_of_memory(bytes.len(), error))?;
+        let address = unsafe { self.take(bytes.len(), ahead.stream()) }?;
         let sent = ahead.upload(bytes, address);
         // Also where a copy failed, before anything gives the memory back on the other stream.
         let joined = ahead.join(self.stream);
