@@ -17,15 +17,7 @@ pub struct PackInput<'p> {
 }
 
 impl<'p> PackInput<'p> {
-    /// Prepares `pack`.
-    ///
-    /// # Errors
-    /// When images differ in size, or one comes without pixels.
-    pub fn new(pack: &'p Pack) -> Result<Self> {
-        Ok(Self::seen(pack, pack_pixels(pack)?))
-    }
-
-    /// Prepares `pack` with the pixels of its images, f32 `[images, 3, height, width]`.
+    /// Prepares `pack` with the pixels of its images, those of [`pack_pixels`].
     pub fn seen(pack: &'p Pack, pixels: Tensor) -> Self {
         Self::with(pack, pixels, false)
     }
@@ -83,7 +75,7 @@ pub(crate) fn prompt_image(pixels: &PixelArray) -> Result<Arc<PromptImage>> {
 ///
 /// # Errors
 /// When they differ in size, or one comes without pixels.
-pub(crate) fn pack_pixels(pack: &Pack) -> Result<Tensor> {
+pub fn pack_pixels(pack: &Pack) -> Result<Tensor> {
     let pixels: Option<Vec<_>> = pack.images.iter().map(DocumentImage::pixels).collect();
     let pixels = pixels.context("an image of a pack came without pixels")?;
     stack_pixels(pixels.into_iter())

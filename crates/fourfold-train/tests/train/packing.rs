@@ -8,7 +8,7 @@ use fourfold_data::{
 use fourfold_model::{LossOptions, Model, VisibilityKind};
 use fourfold_tensor::{Gradients, Precision, Tape};
 use fourfold_train::assemble::{Reading, assemble, text};
-use fourfold_train::input::PackInput;
+use fourfold_train::input::{PackInput, pack_pixels};
 use fourfold_train::metrics;
 use fourfold_train::recipe::{PrecisionChoice, Recipe};
 use fourfold_train::sources::Sources;
@@ -81,7 +81,7 @@ fn learnt(model: &Model, packs: &[Pack], visibility: VisibilityKind) -> (f64, Ve
     };
     let mut sum = 0.0;
     for pack in packs {
-        let input = PackInput::new(pack).expect("pixels");
+        let input = PackInput::seen(pack, pack_pixels(pack).expect("pixels"));
         let tape = Tape::recording(&model.parameters);
         let loss = model
             .loss(&tape, &input.as_input(), options)
