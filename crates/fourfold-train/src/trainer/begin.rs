@@ -105,21 +105,24 @@ impl<'a> Session<'a> {
         if let Some(folder) = &recipe.training.feature_cache {
             feature_store::prepare(folder)?;
         }
-        if !team.is_alone() {
+        let ever = |part: Part| recipe.stage.iter().any(|stage| stage.trains(part));
+        let never = |name: &str| !Part::of(name).is_some_and(ever);
+        // Ranks compare those of all weights; a run keeps those of the ones that it never trains.
+        let compares = !team.is_alone();
+        let mut sums = checksums(&model.parameters, |name, _| compares || never(name))?;
+        if compares {
             progress.note(&ranks_note(&team, &recipe, &device));
             let beginning = Beginning {
                 recipe: recipe.fingerprint_of_rank()?,
                 data: recipe.data_by_key(folder, &data)?,
                 made: made(&model, &reading)?,
                 tokenizer: reading.tokenizer.hash().to_owned(),
-                weights: checksums(&model.parameters, |_, _| true)?,
+                weights: sums.clone(),
             };
             beginning.demand_alike(&team)?;
         }
-        let ever = |part: Part| recipe.stage.iter().any(|stage| stage.trains(part));
-        let never_trained = checksums(&model.parameters, |name, _| {
-            !Part::of(name).is_some_and(ever)
-        })?;
+        sums.retain(|name, _| never(name));
+        let never_trained = sums;
         let step = match &resume {
             Some(checkpoint) => restore(checkpoint, &mut model, &never_trained)?,
             None => 0,
